@@ -1,0 +1,116 @@
+"""JAX: `jit` per call, and `lax.scan` over the epoch."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from works import Array, Parameters, Runner, Work, split
+
+VERSION = jax.__version__
+
+
+def prepare(threads: int) -> None:
+    """Start the backend; the threads are in the environment."""
+    jnp.zeros(1).block_until_ready()
+
+
+def forward(work: Work, parameters: Parameters, x: Array) -> Array:
+    """The outputs of the network."""
+    functions = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu, "identity": lambda z: z}
+    layers = zip(parameters[::2], parameters[1::2], work.activations, strict=True)
+    for weight, bias, activation in layers:
+        x = functions[activation](x @ weight + bias)
+    return x
+
+
+def loss_of(work: Work, parameters: Parameters, x: Array, y: Array) -> Array:
+    """The mean loss of a batch."""
+    outputs = forward(work, parameters, x)
+    if work.loss == "cross_entropy":
+        rows = jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], axis=1)
+        return -jnp.mean(rows)
+    return 0.5 * jnp.sum(jnp.square(outputs - y)) / len(x)
+
+
+def make_step(work: Work) -> Array:
+    """`train_step((parameters, slots, step), (x, y)) -> (the same after the step, loss)`."""
+
+    def sgd(parameters: Parameters, gradients: Parameters, slots: Array, step: Array) -> Array:
+        descent = [w - work.learning_rate * g for w, g in zip(parameters, gradients, strict=True)]
+        return descent, slots
+
+    def adam(parameters: Parameters, gradients: Parameters, slots: Array, step: Array) -> Array:
+        means = [0.9 * m + 0.1 * g for m, g in zip(slots[0], gradients, strict=True)]
+        squares = [0.999 * v + 0.001 * g * g for v, g in zip(slots[1], gradients, strict=True)]
+        root = jnp.sqrt(1 - 0.999**step)
+        rate = work.learning_rate / (1 - 0.9**step)
+        descent = [
+            w - rate * m / (jnp.sqrt(v) / root + 1e-8)
+            for w, m, v in zip(parameters, means, squares, strict=True)
+        ]
+        return descent, (means, squares)
+
+    update = {"sgd": sgd, "adam": adam}[work.optimizer]
+
+    def train_step(carry: Array, batch: Array) -> Array:
+        parameters, slots, step = carry
+        loss, gradients = jax.value_and_grad(lambda p: loss_of(work, p, *batch))(parameters)
+        parameters, slots = update(parameters, gradients, slots, step + 1)
+        return (parameters, slots, step + 1), loss
+
+    return train_step
+
+
+def make_carry(work: Work, start: Parameters) -> Array:
+    """The initial parameters, slots and step number, float32."""
+    zeros = tuple([jnp.zeros_like(w) for w in start] for _ in range(2))
+    slots = zeros if work.optimizer == "adam" else ()
+    return [jnp.array(array) for array in start], slots, jnp.float32(0)
+
+
+def jit(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """JAX, `jit`: one call a step, arguments donated; batches made beforehand"""
+    carry = make_carry(work, start)
+    train_step = jax.jit(make_step(work), donate_argnums=0)
+    parts = [map(jnp.asarray, split(array, work.batch_size)) for array in (x, y)]
+    batches = list(zip(*parts, strict=True))
+
+    def run(epochs: int) -> None:
+        nonlocal carry
+        for _ in range(epochs):
+            for batch in batches:
+                carry, _ = train_step(carry, batch)
+        jax.block_until_ready(carry)
+
+    return Runner(run, lambda: carry[0])
+
+
+def scan(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """JAX, `lax.scan`: one call an epoch, arguments donated; losses returned"""
+    carry = make_carry(work, start)
+    train_step = make_step(work)
+    epoch = jax.jit(lambda carry, data: jax.lax.scan(train_step, carry, data), donate_argnums=0)
+    data = [jnp.asarray(a).reshape(work.n_steps, work.batch_size, *a.shape[1:]) for a in (x, y)]
+
+    def run(epochs: int) -> None:
+        nonlocal carry
+        for _ in range(epochs):
+            carry, _ = epoch(carry, tuple(data))
+        jax.block_until_ready(carry)
+
+    return Runner(run, lambda: carry[0])
+
+
+def predict(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """JAX, `jit`: one call of an array on the device, waited for"""
+    parameters, x = [jnp.array(array) for array in start], jnp.asarray(x)
+    outputs = jax.jit(lambda parameters, x: forward(work, parameters, x))
+
+    def run(epochs: int) -> None:
+        for _ in range(epochs):
+            outputs(parameters, x).block_until_ready()
+
+    return Runner(run, lambda: [outputs(parameters, x)])
+
+
+SIDES = {"jit": jit, "scan": scan, "predict": predict}

@@ -1,0 +1,179 @@
+"""Hand-written NumPy, and the matrix products alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from works import Array, Parameters, Runner, Work, split
+
+VERSION = np.__version__
+
+
+def prepare(threads: int) -> None:
+    """Nothing: the threads are in the environment."""
+
+
+def by_hand(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """NumPy by hand: straight-line code for this network, as a good user writes it"""
+    steps = {"e10": three_sigmoids, "e4": three_sigmoids, "xor": two_sigmoids, "wide": relu_adam}
+    return _runner(work, x, y, start, steps[work.name])
+
+
+def tuned(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """NumPy by hand, tuned: `dot` for `@`, scales at the smallest arrays, fewer calls"""
+    return _runner(work, x, y, start, three_sigmoids_tuned)
+
+
+def _runner(
+    work: Work, x: Array, y: Array, start: Parameters, train_step: Callable[..., Array]
+) -> Runner:
+    parameters = [array.copy() for array in start]
+    means = [np.zeros_like(array) for array in start]
+    squares = [np.zeros_like(array) for array in start]
+    slots = (means, squares) if work.optimizer == "adam" else ()
+    batches = list(zip(split(x, work.batch_size), split(y, work.batch_size), strict=True))
+    step = 0
+
+    def run(epochs: int) -> None:
+        nonlocal step
+        for _ in range(epochs):
+            for x_batch, y_batch in batches:
+                step += 1
+                train_step(parameters, x_batch, y_batch, work.learning_rate, step, *slots)
+
+    return Runner(run, lambda: parameters)
+
+
+def sigmoid(z: Array) -> Array:
+    """As everybody writes it."""
+    return 1 / (1 + np.exp(-z))
+
+
+def three_sigmoids(parameters: Parameters, x: Array, y: Array, rate: float, step: int) -> Array:
+    """One step on half the sum of squares; returns the loss before the update."""
+    W1, b1, W2, b2, W3, b3 = parameters
+    a1 = sigmoid(x @ W1 + b1)
+    a2 = sigmoid(a1 @ W2 + b2)
+    a3 = sigmoid(a2 @ W3 + b3)
+    loss = 0.5 * np.sum((a3 - y) ** 2) / len(x)
+    d3 = (a3 - y) * a3 * (1 - a3) / len(x)
+    d2 = d3 @ W3.T * a2 * (1 - a2)
+    d1 = d2 @ W2.T * a1 * (1 - a1)
+    W3 -= rate * (a2.T @ d3)
+    b3 -= rate * d3.sum(axis=0)
+    W2 -= rate * (a1.T @ d2)
+    b2 -= rate * d2.sum(axis=0)
+    W1 -= rate * (x.T @ d1)
+    b1 -= rate * d1.sum(axis=0)
+    return loss
+
+
+def three_sigmoids_tuned(
+    parameters: Parameters, x: Array, y: Array, rate: float, step: int
+) -> Array:
+    """The same in fewer and cheaper calls."""
+    W1, b1, W2, b2, W3, b3 = parameters
+    a1 = sigmoid(x.dot(W1) + b1)
+    a2 = sigmoid(a1.dot(W2) + b2)
+    a3 = sigmoid(a2.dot(W3) + b3)
+    residuals = a3 - y
+    loss = 0.5 / len(x) * np.vdot(residuals, residuals)
+    d3 = residuals * a3 * (1 - a3) * (rate / len(x))
+    d2 = d3.dot(W3.T) * a2 * (1 - a2)
+    d1 = d2.dot(W2.T) * a1 * (1 - a1)
+    W3 -= a2.T.dot(d3)
+    b3 -= d3.sum(axis=0)
+    W2 -= a1.T.dot(d2)
+    b2 -= d2.sum(axis=0)
+    W1 -= x.T.dot(d1)
+    b1 -= d1.sum(axis=0)
+    return loss
+
+
+def two_sigmoids(parameters: Parameters, x: Array, y: Array, rate: float, step: int) -> Array:
+    """One step of the network with one hidden layer."""
+    W1, b1, W2, b2 = parameters
+    a1 = sigmoid(x @ W1 + b1)
+    a2 = sigmoid(a1 @ W2 + b2)
+    loss = 0.5 * np.sum((a2 - y) ** 2) / len(x)
+    d2 = (a2 - y) * a2 * (1 - a2) / len(x)
+    d1 = d2 @ W2.T * a1 * (1 - a1)
+    W2 -= rate * (a1.T @ d2)
+    b2 -= rate * d2.sum(axis=0)
+    W1 -= rate * (x.T @ d1)
+    b1 -= rate * d1.sum(axis=0)
+    return loss
+
+
+def relu_adam(
+    parameters: Parameters,
+    x: Array,
+    y: Array,
+    rate: float,
+    step: int,
+    means: list[Array],
+    squares: list[Array],
+) -> Array:
+    """One step of Adam on the cross-entropy of logits and labels (N,)."""
+    W1, b1, W2, b2, W3, b3 = parameters
+    a1 = np.maximum(x @ W1 + b1, 0)
+    a2 = np.maximum(a1 @ W2 + b2, 0)
+    logits = a2 @ W3 + b3
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    rows = np.arange(len(x))
+    loss = -np.log(probabilities[rows, y]).mean()
+    d3 = probabilities
+    d3[rows, y] -= 1
+    d3 /= len(x)
+    d2 = d3 @ W3.T * (a2 > 0)
+    d1 = d2 @ W2.T * (a1 > 0)
+    gradients = [x.T @ d1, d1.sum(axis=0), a1.T @ d2, d2.sum(axis=0), a2.T @ d3, d3.sum(axis=0)]
+    corrected = rate / (1 - 0.9**step)
+    root = np.sqrt(1 - 0.999**step).item()
+    for w, g, m, v in zip(parameters, gradients, means, squares, strict=True):
+        m += 0.1 * (g - m)
+        v += 0.001 * (g * g - v)
+        w -= corrected * m / (np.sqrt(v) / root + 1e-8)
+    return loss
+
+
+def products(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """The matrix products alone: np.dot(…, out=…), forward and backward, nothing else"""
+    n = work.batch_size
+    weights = start[::2]
+    values = [np.ones((n, size), np.float32) for size in work.sizes]
+    cotangents = [np.ones((n, size), np.float32) for size in work.sizes]
+    gradients = [np.empty_like(weight) for weight in weights]
+    calls = []
+    for i, weight in enumerate(weights):
+        calls.append((values[i], weight, values[i + 1]))
+        calls.append((values[i].T, cotangents[i + 1], gradients[i]))
+        if i:
+            calls.append((cotangents[i + 1], weight.T, np.empty_like(cotangents[i])))
+    dot = np.dot
+
+    def run(epochs: int) -> None:
+        for _ in range(epochs * work.n_steps):
+            for a, b, out in calls:
+                dot(a, b, out)
+
+    return Runner(run, list)
+
+
+def predict(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """NumPy by hand: two products, two sums, one maximum"""
+    W1, b1, W2, b2 = start
+
+    def outputs(x: Array) -> Array:
+        return np.maximum(x.dot(W1) + b1, 0).dot(W2) + b2
+
+    def run(epochs: int) -> None:
+        for _ in range(epochs):
+            outputs(x)
+
+    return Runner(run, lambda: [outputs(x)])
+
+
+SIDES = {"by-hand": by_hand, "tuned": tuned, "products": products, "predict": predict}

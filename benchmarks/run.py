@@ -1,0 +1,214 @@
+"""Measure chainrule beside its peers: `make bench`, or python benchmarks/run.py --help.
+
+All sides of a work run in turn, round after round, each in its own process, so that a busy minute
+of the machine slows all of them and a ratio is one of neighbours in time. Before anything is timed,
+every side must do what hand-written NumPy in float64 does from the same start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import report
+from worker import Worker
+
+HERE = Path(__file__).parent
+
+# Who takes part in which work, as peer:side; the first is what the others are compared with.
+_OURS = "chainrule:fit chainrule:epochs chainrule:step"
+TRAINING = {
+    "e10": f"{_OURS} numpy:products numpy:tuned numpy:by-hand jax:scan jax:jit keras:groups "
+    "keras:fit pytensor:compiled torch:whole torch:compile torch:eager sklearn:epoch mygrad:eager "
+    "autograd:eager",
+    "e4": f"{_OURS} numpy:tuned numpy:by-hand jax:scan torch:eager",
+    "wide": f"{_OURS} numpy:products numpy:by-hand jax:scan jax:jit torch:compile torch:eager",
+    "xor": "chainrule:fit numpy:by-hand",
+    "predict": "chainrule:predict numpy:predict jax:predict torch:predict sklearn:predict",
+}
+# In fresh processes: request, work, who.
+FRESH = {
+    "compile": (
+        "e10",
+        "chainrule:step jax:jit jax:scan keras:fit pytensor:compiled torch:compile torch:whole",
+    ),
+    "memory": ("wide", "chainrule:fit numpy:by-hand jax:scan torch:eager"),
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to do a work: a peer, which of its functions, how many threads (None: it chooses)."""
+
+    peer: str
+    side: str
+    threads: int | None
+
+
+def main() -> None:
+    """Run what is asked for; write results.json and the tables of README.md after each work."""
+    options = _options()
+    results = report.load(HERE / "results.json") if options.keep else {}
+    results["machine"] = report.describe_machine()
+    for name in options.only:
+        results.setdefault("works", {})[name] = _measure(name, options)
+        print(f"\n{report.table(name, results['works'][name])}\n", flush=True)
+        if options.keep:
+            report.write(results, HERE)
+    print(report.goals(results))
+
+
+def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One work, measured: when, how, and each side's numbers round by round."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"the machine is busy, load {load:.1f}: absolute times will be too long")
+    if name == "reproduce":
+        sides = [_reproduce()]
+    elif name in FRESH:
+        sides = _in_fresh_processes(name, *FRESH[name], options)
+    else:
+        sides = _in_turn(name, options)
+    return {"date": date.today().isoformat(), "load": round(load, 2), "sides": sides}
+
+
+def _in_turn(work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Prepare and check all sides of a work, then measure them in turn."""
+    with ExitStack() as stack:
+        workers: dict[tuple[str, int | None], Worker] = {}
+        measured: list[tuple[Side, Worker, dict[str, Any]]] = []
+        for side in _sides(TRAINING[work], options):
+            key = side.peer, side.threads
+            if key not in workers:
+                workers[key] = Worker(*key)
+                stack.callback(workers[key].close)
+            prepared = _prepared(workers[key], side)
+            if prepared is None:
+                continue
+            checked = workers[key].ask("train", work=work, side=side.side)
+            found = f"off by {checked['deviation']:.1g}" if checked["deviation"] else "not checked"
+            print(f"  {checked['label']}, {_threads(side.threads)}: {found}", flush=True)
+            row = {**vars(side), **prepared, **checked, "values": []}
+            measured.append((side, workers[key], row))
+        for number in range(options.rounds):
+            print(f"  {work}: round {number + 1} of {options.rounds}", flush=True)
+            for side, worker, row in measured:
+                timed = worker.ask("time", work=work, side=side.side, seconds=options.seconds)
+                row["values"].append(timed["seconds"])
+    return [row for *_, row in measured]
+
+
+def _in_fresh_processes(
+    request: str, work: str, who: str, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """What can be measured once in a process: each side in turn, a new process each time."""
+    rows: dict[Side, dict[str, Any]] = {}
+    for _ in range(min(options.rounds, 3)):
+        for side in _sides(who, options, threads=(1,)):
+            worker = Worker(side.peer, side.threads)
+            try:
+                prepared = _prepared(worker, side)
+                if prepared is None:
+                    continue
+                answer = worker.ask(request, work=work, side=side.side)
+            finally:
+                worker.close()
+            values = {key: answer.pop(key) for key in ("value", "process_value") if key in answer}
+            row = rows.setdefault(side, {**vars(side), **prepared, **answer})
+            for key, value in values.items():
+                row.setdefault(f"{key}s", []).append(value)
+    return list(rows.values())
+
+
+def _sides(
+    who: str, options: argparse.Namespace, threads: tuple[int, ...] | None = None
+) -> Iterator[Side]:
+    """The sides asked for, each with the thread numbers to try; our own library chooses itself."""
+    tried = threads or tuple(sorted({1, len(os.sched_getaffinity(0))}))
+    for name in who.split():
+        peer, side = name.split(":")
+        if peer == "chainrule":
+            yield Side(peer, side, None)
+        elif not options.peers or peer in options.peers:
+            for number in tried:
+                yield Side(peer, side, number)
+
+
+def _threads(number: int | None) -> str:
+    return f"{number} thread{'s' * (number > 1)}" if number else "its choice of threads"
+
+
+def _prepared(worker: Worker, side: Side) -> dict[str, Any] | None:
+    """What the process says when its peer is ready; None, with a line, where it is missing."""
+    prepared = worker.ask("prepare")
+    if "missing" in prepared:
+        if side.peer == "chainrule":
+            raise SystemExit(f"{prepared['missing']} is not installed: pip install -e .[all]")
+        print(f"  {side.peer}:{side.side} is left out: {prepared['missing']} is not installed")
+        return None
+    return prepared
+
+
+def _reproduce() -> dict[str, Any]:
+    """All published experiments, as a command."""
+    began = perf_counter()
+    command = [sys.executable, "-m", "chainrule", "reproduce", "--json"]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    seconds = perf_counter() - began
+    if run.returncode not in (0, 1):  # 1: a quantity does not hold
+        raise SystemExit(f"chainrule reproduce ended with status {run.returncode}")
+    rows = json.loads(run.stdout)
+    held, failed, absent = (
+        sum(row["holds"] is holds for row in rows) for holds in (True, False, None)
+    )
+    includes = f"{len(rows)} quantities: {held} hold, {failed} do not, {absent} were not run"
+    label = "`chainrule reproduce`"
+    own = {"peer": "chainrule", "side": "reproduce", "threads": None, "version": ""}
+    return {
+        **own,
+        "label": label,
+        "includes": includes,
+        "held": held == len(rows),
+        "values": [seconds],
+    }
+
+
+def _options() -> argparse.Namespace:
+    works = [*TRAINING, *FRESH]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", help=f"some of {','.join(works)},reproduce", metavar="WORKS")
+    parser.add_argument("--peers", help="chainrule and only these, such as numpy,torch")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a measurement")
+    parser.add_argument("--reproduce", action="store_true", help="time `chainrule reproduce` too")
+    parser.add_argument("--quick", action="store_true", help="2 short rounds; writes nothing")
+    options = parser.parse_args()
+    options.only = options.only.split(",") if options.only else list(works)
+    if options.reproduce and "reproduce" not in options.only:
+        options.only.append("reproduce")
+    if unknown := set(options.only) - {*works, "reproduce"}:
+        parser.error(f"unknown works {', '.join(sorted(unknown))}: choose from {', '.join(works)}")
+    options.peers = options.peers.split(",") if options.peers else []
+    known = {path.stem for path in (HERE / "peers").glob("[a-z]*.py")}
+    if unknown := set(options.peers) - known:
+        parser.error(
+            f"unknown peers {', '.join(sorted(unknown))}: choose from {', '.join(sorted(known))}"
+        )
+    options.keep = not options.quick and not options.peers
+    if options.quick:
+        options.rounds, options.seconds = 2, 0.1
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The commands as typer sees them: their names, arguments, options and help.
+
+What a command does stands in the file of its name, and knows nothing of typer.
+"""
+
+# No `from __future__ import annotations` in this file: typer reads the annotations, and they name
+# a typer that is imported within the functions.
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+from chainrule.cli.check import check as run_check
+from chainrule.cli.console import CommandError, message
+from chainrule.cli.data import data as run_data
+from chainrule.cli.reproduce import reproduce as run_reproduce
+from chainrule.cli.source import source as run_source
+from chainrule.cli.train import Options
+from chainrule.cli.train import train as run_train
+from chainrule.version import __version__
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["make_app"]
+
+
+def make_app() -> "typer.Typer":
+    """The program with its commands."""
+    import typer
+
+    app = typer.Typer(
+        name="chainrule",
+        help="Backpropagation you can read, check and ship.",
+        no_args_is_help=True,
+        rich_markup_mode="rich" if sys.stdout.isatty() else None,  # plain lines elsewhere
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            print(f"chainrule {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def program(
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=show_version, is_eager=True, help="Print the version."
+            ),
+        ] = False,
+    ) -> None:
+        pass
+
+    _add_train(app)
+    _add_source(app)
+    _add_reproduce(app)
+    _add_check(app)
+    _add_data(app)
+    return app
+
+
+def _end(command: Callable[..., int], *args: Any) -> NoReturn:
+    """Run a command and end with its status; where the message says what to do, without traceback.
+
+    Such are data that is absent, files that cannot be read or written, and libraries of an extra
+    that is not installed. Everything else is a fault of ours and keeps its traceback.
+    """
+    import typer
+
+    try:
+        status = command(*args)
+    except CommandError as error:
+        text, status = str(error), error.status
+    except OSError as error:
+        text, status = str(error), 1
+        if isinstance(error, BrokenPipeError):
+            raise
+    except ImportError as error:
+        if "chainrule[" not in str(error):
+            raise
+        text, status = str(error), 1
+    else:
+        raise typer.Exit(status)
+    message(f"chainrule: {text}")
+    raise typer.Exit(status)
+
+
+def _add_train(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def train(
+        name: Annotated[str, typer.Argument(help="A data set: see `chainrule data`.")],
+        layers: Annotated[
+            str | None, typer.Option(help='Units of the hidden layers, as 32,16; "" for none.')
+        ] = None,
+        activation: Annotated[
+            str | None, typer.Option(help="relu, tanh, sigmoid, gelu … after each hidden layer.")
+        ] = None,
+        loss: Annotated[
+            str, typer.Option(help="auto: cross_entropy for classes, else mean_squared_error.")
+        ] = "auto",
+        optimizer: Annotated[str | None, typer.Option(help="adam, sgd, rmsprop, lbfgs, …")] = None,
+        learning_rate: Annotated[float | None, typer.Option(help="The optimizer's step.")] = None,
+        epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
+        batch_size: Annotated[int | None, typer.Option(min=1, help="Samples per step.")] = None,
+        seed: Annotated[int, typer.Option(min=0, help="Fixes split, start and order.")] = 0,
+        output: Annotated[
+            Path | None, typer.Option(help="Folder for the results. [default: output/NAME]")
+        ] = None,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print the report as one JSON object.")
+        ] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help="No progress, no messages.")
+        ] = False,
+        verbose: Annotated[
+            bool, typer.Option("--verbose", "-v", help="The layers, and plain lines of progress.")
+        ] = False,
+    ) -> None:
+        """Train a network on a data set, report how good it is, and draw how it went.
+
+        What is not given is chosen to suit the data set.
+        """
+        options = Options(
+            name,
+            layers,
+            activation,
+            loss,
+            optimizer,
+            learning_rate,
+            epochs,
+            batch_size,
+            seed,
+            output,
+            as_json,
+            quiet,
+            verbose,
+        )
+        _end(run_train, options)
+
+
+def _add_source(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def source(
+        name: Annotated[str, typer.Argument(help="A data set, or the folder of a finished run.")],
+        layers: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        activation: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        loss: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "auto",
+        optimizer: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        batch_size: Annotated[int | None, typer.Option(min=1, help="Samples per step.")] = None,
+    ) -> None:
+        """Print the training step of a network as NumPy source: a file that runs on its own."""
+        options = Options(
+            name, layers, activation, loss, optimizer, batch_size=batch_size, as_json=False
+        )
+        _end(run_source, options)
+
+
+def _add_reproduce(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def reproduce(
+        names: Annotated[
+            list[str] | None, typer.Argument(help="E1, E2 …; all of them where none is named.")
+        ] = None,
+        quick: Annotated[
+            bool, typer.Option("--quick", help="Only those that take a few seconds.")
+        ] = False,
+        output: Annotated[Path | None, typer.Option(help="Folder for their pictures.")] = None,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print the rows as a list of JSON objects.")
+        ] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
+    ) -> None:
+        """Run the published experiments: each quantity as published, as ours, and if it holds.
+
+        The exit status is 1 if a row does not hold. Where data is absent, a row is not run and
+        says what to fetch.
+        """
+        _end(run_reproduce, names or [], quick, output, as_json, quiet)
+
+
+def _add_check(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def check(
+        names: Annotated[
+            list[str] | None, typer.Argument(help="Primitives; the whole table if none is named.")
+        ] = None,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print the rows as a list of JSON objects.")
+        ] = False,
+    ) -> None:
+        """Check every derivative rule of the table against numerical derivatives.
+
+        The exit status is 1 if a rule fails.
+        """
+        _end(run_check, names or [], as_json)
+
+
+def _add_data(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def data(
+        name: Annotated[str | None, typer.Argument(help="A data set; a list if none.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ) -> None:
+        """List the data sets, or describe one."""
+        _end(run_data, name, as_json)

@@ -1,0 +1,40 @@
+"""What `chainrule train` takes for each data set where the user does not say otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Recipe", "recipe_for"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hidden layers and training of a network; the loss follows from the kind of data."""
+
+    layers: tuple[int, ...] = (32,)
+    activation: str = "relu"
+    optimizer: str = "adam"
+    learning_rate: float = 0.003
+    epochs: int = 100
+    batch_size: int = 32
+
+
+_RECIPES = {
+    "xor": Recipe((8,), "tanh", learning_rate=0.05, epochs=200, batch_size=4),
+    "circles": Recipe((16,), "tanh", learning_rate=0.01, epochs=100),
+    "moons": Recipe((16, 16), "tanh", learning_rate=0.01, epochs=100),
+    "spirals": Recipe((64, 64), "relu", learning_rate=0.005, epochs=200),
+    "iris": Recipe((8,), "tanh", learning_rate=0.01, epochs=60, batch_size=16),
+    "wine": Recipe((16,), "tanh", learning_rate=0.01, epochs=50, batch_size=16),
+    "breast_cancer": Recipe((16,), "relu", learning_rate=0.002, epochs=30),
+    "diabetes": Recipe((16,), "tanh", learning_rate=0.003, epochs=25),
+    "digits": Recipe((128,), "relu", learning_rate=0.003, epochs=40),
+    "mnist": Recipe((128,), "relu", learning_rate=0.001, epochs=8, batch_size=64),
+    "fashion_mnist": Recipe((128,), "relu", learning_rate=0.001, epochs=10, batch_size=64),
+    "ex4": Recipe((64,), "relu", learning_rate=0.003, epochs=20, batch_size=50),
+}
+
+
+def recipe_for(name: str) -> Recipe:
+    """The recipe of a data set; a middling one where there is none."""
+    return _RECIPES.get(name, Recipe())

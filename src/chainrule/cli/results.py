@@ -1,0 +1,270 @@
+"""What `chainrule train` leaves: the printed report, the pictures, and the numbers in files."""
+
+from __future__ import annotations
+
+import csv
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule import nn, plots
+from chainrule.cli.console import json_text, new_table, print_table
+from chainrule.cli.task import Plan, Task
+from chainrule.files import replacing
+from chainrule.history import History
+from chainrule.reports import ClassificationReport, RegressionReport
+from chainrule.version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+__all__ = ["Result", "print_report", "summarise", "write_results"]
+
+_MOST_UNITS_SHOWN = 100
+_MOST_CLASSES_PRINTED = 20
+_IMAGES_OF_A_KIND = 30
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained network, how it was trained, and how it did; `predicted` is for the test part."""
+
+    task: Task
+    plan: Plan
+    network: nn.Network
+    history: History
+    seconds: float
+    predicted: Any
+    training: ClassificationReport | RegressionReport
+    test: ClassificationReport | RegressionReport
+
+    @property
+    def architecture(self) -> str:
+        """Such as "64-32-10, relu"."""
+        sizes = (self.task.x.shape[1], *self.plan.layers, self.task.n_outputs)
+        text = "-".join(map(str, sizes))
+        return f"{text}, {self.plan.activation}" if self.plan.layers else text
+
+    @property
+    def source(self) -> str:
+        """The training step, written out; "" where a minimizer took no such steps."""
+        return self.network.step.source if self.network.has_step else ""
+
+    @property
+    def test_part(self) -> str:
+        """What the second line of a report is about."""
+        return "test" if self.task.has_test else "the same"
+
+
+def summarise(result: Result) -> dict[str, Any]:
+    """Everything about a run that goes into report.json."""
+    task, history = result.task, result.history
+    return {
+        "dataset": task.dataset.name,
+        "kind": task.dataset.kind,
+        "architecture": result.architecture,
+        **asdict(result.plan),
+        "n_parameters": int(result.network.parameters.flat.size),
+        "n_training_samples": len(task.x),
+        "n_test_samples": len(task.x_test) if task.has_test else 0,
+        "epochs_done": history.epochs,
+        "stopped_by": history.stopped_by,
+        "seconds": result.seconds,
+        "history": history.last(),
+        "training": result.training.as_dict(),
+        "test": result.test.as_dict() if task.has_test else None,
+        "versions": {
+            "chainrule": __version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def write_results(result: Result, summary: dict[str, Any], folder: Path) -> list[str]:
+    """Write the numbers, then the pictures, into a folder; returns the names of the files.
+
+    Each is written beside and renamed. Raises ImportError where matplotlib is missing, when the
+    numbers are written already.
+    """
+    with replacing(folder / "history.csv") as beside:
+        _write_history(result.history, beside)
+    with replacing(folder / "report.json") as beside:
+        beside.write_text(json_text(summary) + "\n", encoding="utf-8")
+    names = ["history.csv", "report.json"]
+    if result.source:
+        with replacing(folder / "step.py") as beside:
+            beside.write_text(result.source, encoding="utf-8")
+        names.append("step.py")
+    for name, figure in _pictures(result):
+        plots.save(figure, folder / name)
+        names.append(name)
+    return names
+
+
+def _write_history(history: History, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", *history, "seconds"])
+        columns = [range(1, history.epochs + 1), *history.values(), history.seconds]
+        writer.writerows(zip(*columns, strict=True))
+
+
+# Pictures
+
+
+def _pictures(result: Result) -> Iterator[tuple[str, Figure]]:
+    """File names and figures: the curves, and what shows the fit of this kind of data."""
+    task = result.task
+    dataset, name = task.dataset, task.dataset.name
+    title = f"{name}: {result.architecture}"
+    yield (
+        "curves.png",
+        plots.learning_curves(result.history, validation_label="test", title=title),
+    )
+    if isinstance(result.test, RegressionReport):
+        yield (
+            "predicted_against_true.png",
+            plots.predicted_against_true(
+                task.y_test, result.predicted, title=f"{title}\n{result.test_part}: {result.test}"
+            ),
+        )
+        return
+    share = f"accuracy {result.test.accuracy:.4f} on {len(task.y_test)} {_samples(result)}"
+    yield (
+        "confusion_matrix.png",
+        plots.confusion_matrix(
+            result.test.confusion, dataset.class_names, title=f"{name}: {share}"
+        ),
+    )
+    if task.x.shape[1] == 2:
+        yield (
+            "decision_regions.png",
+            plots.decision_regions(
+                lambda points: result.network.predict(task.inputs(points)),
+                task.x_test,
+                task.y_test,
+                class_names=dataset.class_names,
+                feature_names=dataset.feature_names,
+                title=f"{title}\n{share}",
+            ),
+        )
+    if dataset.image_shape is not None:
+        yield "images.png", _right_and_wrong_images(result, title=f"{name}: {share}")
+        yield "hidden_units.png", _hidden_units(result)
+
+
+def _samples(result: Result) -> str:
+    return "test samples" if result.task.has_test else "samples, all trained on"
+
+
+def _right_and_wrong_images(result: Result, title: str) -> Figure:
+    """The first test images that were right, and below them the first that were wrong."""
+    task, predicted = result.task, result.predicted
+    is_right = predicted == task.y_test
+    right = np.flatnonzero(is_right)[:_IMAGES_OF_A_KIND]
+    chosen = np.concatenate([right, np.flatnonzero(~is_right)[:_IMAGES_OF_A_KIND]])
+    names = task.dataset.class_names
+    between = ", not " if max(map(len, names)) <= 3 else "\nnot "
+    return plots.image_grid(
+        task.dataset.images(task.x_test[chosen]),
+        labels=[
+            names[p] if p == t else f"{names[p]}{between}{names[t]}"
+            for p, t in zip(predicted[chosen], task.y_test[chosen], strict=True)
+        ],
+        right=is_right[chosen],
+        title=title,
+    )
+
+
+def _hidden_units(result: Result) -> Figure:
+    weights = result.network.parameters["dense_1.weight"]
+    n_units = weights.shape[1]
+    shown = min(n_units, _MOST_UNITS_SHOWN)
+    which = f"the first {shown} of {n_units}" if shown < n_units else f"the {n_units}"
+    kind = "hidden units" if result.plan.layers else "outputs"
+    dataset = result.task.dataset
+    return plots.hidden_units(
+        dataset.images(weights[:, :shown].T), title=f"{dataset.name}: weights of {which} {kind}"
+    )
+
+
+# The printed report
+
+
+def print_report(console: Console, result: Result) -> None:
+    """What was trained, how good it is, and for classes the tables of the test part."""
+    task, plan, history = result.task, result.plan, result.history
+    rate = "" if plan.learning_rate is None else f" at {plan.learning_rate:g}"
+    lines = [
+        ("data", task.dataset.description),
+        ("parts", _parts(result)),
+        ("network", f"{result.architecture}; {result.network.parameters.flat.size} parameters"),
+        ("training", f"{history.epochs} epochs, {plan.optimizer}{rate}, {plan.loss}"),
+        ("seconds", f"{result.seconds:.2f}"),
+    ]
+    console.print(f"[bold]{task.dataset.name}[/bold]")
+    for label, text in lines:
+        console.print(f"{label:9} {text}", markup=False, soft_wrap=True)
+    console.print()
+    _print_scores(console, result)
+    if isinstance(result.test, ClassificationReport):
+        console.print()
+        _print_classes(console, result.test, _samples(result))
+        if len(result.test.classes) <= _MOST_CLASSES_PRINTED:
+            console.print()
+            _print_confusion(console, result.test, _samples(result))
+
+
+def _parts(result: Result) -> str:
+    task = result.task
+    if not task.has_test:
+        return f"all {len(task.x)} samples to train on: too few to hold any out"
+    return f"{len(task.x)} samples to train on, {len(task.x_test)} to test with"
+
+
+def _print_scores(console: Console, result: Result) -> None:
+    parts = {"training": result.training}
+    if result.task.has_test:
+        parts["test"] = result.test
+    last = result.history.last()
+    is_regression = isinstance(result.test, RegressionReport)
+    names = ("RMSE", "MAE", "R²") if is_regression else ("accuracy",)
+    table = new_table(console, "part", "loss", *names, left=["part"])
+    for part, report in parts.items():
+        loss = last["loss" if part == "training" else "val_loss"]
+        if isinstance(report, RegressionReport):
+            numbers = [f"{report.rmse:.4g}", f"{report.mae:.4g}", f"{report.r2:.4f}"]
+        else:
+            numbers = [f"{report.accuracy:.4f}"]
+        table.add_row(part, f"{loss:.4g}", *numbers)
+    print_table(console, table)
+
+
+def _print_classes(console: Console, report: ClassificationReport, samples: str) -> None:
+    console.print(f"classes, {samples}")
+    names = ("class", "precision", "recall", "f1", "support")
+    table = new_table(console, *names, left=["class"])
+    for scores in (*report.classes, report.mean):
+        if scores is report.mean:
+            table.add_section()
+        numbers = (scores.precision, scores.recall, scores.f1)
+        table.add_row(scores.name, *(f"{value:.3f}" for value in numbers), str(scores.support))
+    print_table(console, table)
+
+
+def _print_confusion(console: Console, report: ClassificationReport, samples: str) -> None:
+    console.print(f"confusion matrix, {samples}: a row per true class, a column per predicted one")
+    names = [scores.name for scores in report.classes]
+    table = new_table(console, "", *names, left=[""])
+    for i, counts in enumerate(report.confusion):
+        cells = [
+            f"[bold]{n}[/bold]" if i == j else str(n) if n else "·" for j, n in enumerate(counts)
+        ]
+        table.add_row(names[i], *cells)
+    print_table(console, table)

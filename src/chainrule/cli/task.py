@@ -1,0 +1,146 @@
+"""A data set made ready for a network, and a network made ready for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule import nn, optim
+from chainrule.data import Dataset, Standardizer, one_hot, split
+from chainrule.reports import (
+    ClassificationReport,
+    RegressionReport,
+    classification_report,
+    regression_report,
+)
+
+__all__ = ["Plan", "Task", "make_network", "make_optimizer", "prepare"]
+
+Array = npt.NDArray[Any]
+
+_TEST_SHARE = 0.25
+_FEWEST_TO_SPLIT = (
+    20  # below that many samples a test part would say nothing, and all are trained on
+)
+
+# Activations with a kink or a flat side at 0 start from He's initializer, the others from Glorot's.
+_RECTIFIERS = ("elu", "gelu", "leaky_relu", "relu", "silu")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is made and trained; `learning_rate` is None for the optimizer's own."""
+
+    layers: tuple[int, ...]
+    activation: str
+    loss: str
+    optimizer: str
+    learning_rate: float | None
+    epochs: int
+    batch_size: int
+    seed: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Training and test samples in their own units, and how they are scaled for the network.
+
+    `features` is None for images, whose pixels are scaled already; `values` scales the targets of
+    a regression. Without a test part (`has_test` false) the test samples are the training samples.
+    """
+
+    dataset: Dataset
+    x: Array
+    y: Array
+    x_test: Array
+    y_test: Array
+    has_test: bool
+    features: Standardizer | None
+    values: Standardizer | None
+    loss: str
+
+    @property
+    def n_outputs(self) -> int:
+        """One output per class; one for a regression, and for the two classes of the hinge loss."""
+        if self.values is not None or self.loss == "hinge":
+            return 1
+        return len(self.dataset.class_names)
+
+    def inputs(self, x: Array) -> Array:
+        """Samples as the network takes them."""
+        return x if self.features is None else self.features.transform(x)
+
+    def targets(self, y: Array) -> Array:
+        """Labels or values as the loss takes them."""
+        if self.values is not None:
+            return self.values.transform(y.reshape(-1, 1))
+        if self.loss in ("cross_entropy", "hinge"):
+            return y
+        return one_hot(y, self.n_outputs)
+
+    def decide(self, outputs: Array) -> Array:
+        """The network's outputs as classes, or as values in their own unit; (n_samples,)."""
+        if self.values is not None:
+            return self.values.inverse(outputs).reshape(-1)
+        if self.n_outputs == 1:
+            return (outputs.reshape(-1) > 0).astype(np.int64)
+        return np.asarray(outputs.argmax(axis=1))
+
+    def predict(self, network: nn.Network, x: Array) -> Array:
+        """Classes or values (n_samples,) of samples in their own units."""
+        return self.decide(network.predict(self.inputs(x)))
+
+    def report(self, y: Array, predicted: Array) -> ClassificationReport | RegressionReport:
+        """How good predictions are."""
+        if self.values is not None:
+            return regression_report(y, predicted)
+        return classification_report(y, predicted, self.dataset.class_names)
+
+
+def prepare(dataset: Dataset, loss: str, seed: int) -> Task:
+    """Split a data set, and measure on its training part how to scale it.
+
+    The test part is the data set's own, or a quarter drawn at random with the shares of the
+    classes kept.
+    """
+    x, y, x_test, y_test = dataset.x, dataset.y, dataset.x_test, dataset.y_test
+    has_test = x_test is not None or len(x) >= _FEWEST_TO_SPLIT
+    is_regression = dataset.kind == "regression"
+    if x_test is None or y_test is None:
+        x_test, y_test = x, y
+        if has_test:
+            x, x_test, y, y_test = split(x, y, _TEST_SHARE, seed=seed, stratify=not is_regression)
+    return Task(
+        dataset,
+        x,
+        y,
+        x_test,
+        y_test,
+        has_test,
+        features=None if dataset.image_shape else Standardizer.fit(x),
+        values=Standardizer.fit(y.reshape(-1, 1)) if is_regression else None,
+        loss=loss,
+    )
+
+
+def make_network(task: Task, plan: Plan) -> nn.Network:
+    """A stack of dense layers, with the activation after each but the last."""
+    weight = "he_uniform" if plan.activation in _RECTIFIERS else "glorot_uniform"
+    stack: list[nn.Layer] = []
+    for units in plan.layers:
+        stack += [nn.Dense(units, weight=weight), nn.get_activation(plan.activation)]
+    stack.append(nn.Dense(task.n_outputs))
+    return nn.Network(stack, input_shape=task.x.shape[1], dtype=plan.dtype, seed=plan.seed)
+
+
+def make_optimizer(plan: Plan) -> optim.Optimizer | optim.Minimizer:
+    """The optimizer of the plan; SciPy's minimizers make one iteration an epoch."""
+    optimizer = optim.get_optimizer(plan.optimizer)
+    if isinstance(optimizer, optim.Minimizer) or plan.learning_rate is None:
+        return optimizer
+    return dataclasses.replace(optimizer, learning_rate=plan.learning_rate)

@@ -1,0 +1,100 @@
+"""NumPy forms of primitives as text, for those the emitter has no notation of its own for."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+import types
+from typing import Any
+
+import numpy as np
+
+from chainrule.primitives.primitive import Primitive
+
+__all__ = ["Borrowed", "NotEmittableError"]
+
+
+class NotEmittableError(TypeError):
+    """A primitive whose NumPy form cannot stand in a file that imports only NumPy."""
+
+
+class Borrowed:
+    """The functions a file needs above its step, each once, what they call before them."""
+
+    def __init__(self) -> None:
+        self.sources: list[str] = []
+        self._known: set[str] = set()
+
+    def call(self, primitive: Primitive) -> str:
+        """The name to call a primitive's NumPy form by."""
+        evaluate = primitive.evaluate
+        if isinstance(evaluate, np.ufunc):
+            return f"np.{evaluate.__name__}"
+        if evaluate.__name__ == "<lambda>" or not evaluate.__module__.startswith("chainrule."):
+            raise NotEmittableError(
+                f"{primitive.name} has a NumPy form of the user's own, which the file would not "
+                "find"
+            )
+        function = inspect.unwrap(evaluate)
+        if not isinstance(function, types.FunctionType):
+            raise NotEmittableError(f"the NumPy form of {primitive.name} has no source")
+        self._take(function)
+        return function.__name__
+
+    def _take(self, function: types.FunctionType) -> None:
+        if function.__name__ in self._known:
+            return
+        self._known.add(function.__name__)
+        text = _plain_source(function)
+        for name in _names_in(text):
+            self._take_name(name, function)
+        self.sources.append(text)
+
+    def _take_name(self, name: str, function: types.FunctionType) -> None:
+        """What a global name of the function stands for, where it is not NumPy or a builtin."""
+        if name == "np" or name in self._known or name not in function.__globals__:
+            return
+        value: Any = function.__globals__[name]
+        if isinstance(value, Primitive):
+            value = value.evaluate
+        if isinstance(value, types.FunctionType) and value.__module__.startswith("chainrule."):
+            self._take(value)
+        elif isinstance(value, types.FunctionType | type) and value.__module__.startswith("numpy"):
+            self._known.add(name)
+            self.sources.append(f"from {value.__module__} import {value.__name__} as {name}")
+        elif isinstance(value, int | float | tuple | str | bool):
+            self._known.add(name)
+            self.sources.append(f"{name} = {value!r}")
+        elif isinstance(value, np.ndarray):
+            self._known.add(name)
+            numbers = np.array2string(value, separator=", ", floatmode="unique", threshold=10_000)
+            self.sources.append(f"{name} = np.array({numbers})")
+        elif isinstance(value, np.ufunc):
+            self._known.add(name)
+            self.sources.append(f"{name} = np.{value.__name__}")
+        else:
+            raise NotEmittableError(f"{function.__name__} uses {name}, a {type(value).__name__}")
+
+
+def _plain_source(function: types.FunctionType) -> str:
+    """The source of a function without decorators and types, with one line of docstring."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    definition = tree.body[0]
+    if not isinstance(definition, ast.FunctionDef):
+        raise NotEmittableError(f"{function.__name__} is not defined by a def statement")
+    definition.decorator_list = []
+    for node in ast.walk(definition):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+    doc = ast.get_docstring(definition)
+    if doc:
+        definition.body[0] = ast.Expr(ast.Constant(doc.split("\n", 1)[0]))
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def _names_in(text: str) -> list[str]:
+    names = (n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name))
+    return list(dict.fromkeys(names))

@@ -1,0 +1,47 @@
+"""Holding the passes to the rules: what every graph must be."""
+
+from __future__ import annotations
+
+from chainrule.compiler.graph import Graph, Variable
+from chainrule.compiler.trace import infer
+
+__all__ = ["GraphError", "check_graph"]
+
+
+class GraphError(Exception):
+    """A pass made an ill-formed graph: a fault of the compiler, not of the user."""
+
+
+def check_graph(graph: Graph) -> Graph:
+    """Return the graph if it is well formed: every variable defined once, before it is read,
+    every equation's result of the shape and dtype its primitive gives, every update of its state's.
+    """
+    defined: set[Variable] = set()
+    for variable in (*graph.state, *graph.inputs, *graph.constants):
+        _define(variable, defined)
+    for equation in graph.equations:
+        for variable in equation.variables:
+            if variable not in defined:
+                raise GraphError(f"{equation.primitive.name} reads a variable not yet defined")
+        shape, dtype = infer(equation.primitive, equation.args, equation.params)
+        if (shape, dtype) != (equation.out.shape, equation.out.dtype):
+            raise GraphError(
+                f"{equation.primitive.name} gives {dtype}{list(shape)}, "
+                f"its equation says {equation.out}"
+            )
+        _define(equation.out, defined)
+    for atom in (*graph.outputs, *graph.updates.values()):
+        if isinstance(atom, Variable) and atom not in defined:
+            raise GraphError("an output or an update is never defined")
+    for variable, atom in graph.updates.items():
+        if not isinstance(atom, Variable) or atom.shape != variable.shape:
+            raise GraphError(f"the update of {variable.name} does not have its shape")
+        if atom.dtype != variable.dtype:
+            raise GraphError(f"the update of {variable.name} has {atom.dtype}, not its dtype")
+    return graph
+
+
+def _define(variable: Variable, defined: set[Variable]) -> None:
+    if variable in defined:
+        raise GraphError(f"variable {variable.name!r} is defined twice")
+    defined.add(variable)

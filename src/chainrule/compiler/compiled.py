@@ -1,0 +1,164 @@
+"""`chainrule.compile`: a function of arrays as NumPy source that is the code that runs."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.compiler.graph import Graph, Variable
+from chainrule.compiler.naming import Labels
+from chainrule.compiler.program import Program, build_program
+from chainrule.compiler.trace import trace
+from chainrule.primitives.dispatch import AbstractArray
+
+__all__ = ["CompiledFunction", "compile"]
+
+
+@final
+class CompiledFunction:
+    """What `compile` returns: call it like the function; read `source` and `graph`.
+
+    There is one version per form, shapes and dtypes of the arguments, made at the first call with
+    them; `source` and `graph` are those of the version made last. Python numbers are passed on
+    call by call; strings, None and booleans belong to the form. Given tensors (inside `grad`, say)
+    or traced arrays it is the original function.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._versions: dict[Any, tuple[Program, Any]] = {}
+        self._latest: Program | None = None
+        self._lock = threading.Lock()  # versions own their buffers: one call at a time
+        self.__name__ = getattr(function, "__name__", "function")
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Any) -> Any:
+        leaves = tree.flatten(args)
+        if any(isinstance(leaf, AbstractArray) for leaf in leaves):
+            return self._function(*args)
+        key = (_form(args), tuple(map(_kind, leaves)))
+        with self._lock:
+            version = self._versions.get(key)
+            if version is None:
+                version = self._versions[key] = self._build(args)
+            program, outputs = version
+            results = program.function(*(leaf for leaf in leaves if not _is_static(leaf)))
+        if not isinstance(outputs, tuple | list | Mapping):
+            return results
+        leaves_out = list(results) if len(tree.flatten(outputs)) > 1 else [results]
+        return tree.unflatten(outputs, leaves_out)
+
+    @property
+    def source(self) -> str:
+        """The version made last, as a Python file of its own that needs NumPy only."""
+        return self._require_version().source
+
+    @property
+    def graph(self) -> Graph:
+        """The version made last, as equations; print it to read it."""
+        return self._require_version().graph
+
+    def _require_version(self) -> Program:
+        if self._latest is None:
+            raise ValueError(
+                f"{self.__name__} has not been called, so the shapes to compile it for are not "
+                "known: call it once with arrays, then read .source"
+            )
+        return self._latest
+
+    def _build(self, args: tuple[Any, ...]) -> tuple[Program, Any]:
+        names = _argument_names(self._function, args)
+        given = tree.flatten(args)
+        variables = [
+            leaf if _is_static(leaf) else _variable(leaf, name)
+            for leaf, name in zip(given, names, strict=True)
+        ]
+        dynamic = [v for v in variables if isinstance(v, Variable)]
+
+        def function(*arrays: Any) -> Any:
+            arrays_left = iter(arrays)
+            leaves = [next(arrays_left) if isinstance(v, Variable) else v for v in variables]
+            return self._function(*tree.unflatten(args, leaves))
+
+        graph, outputs = trace(function, dynamic)
+        name = self.__name__ if self.__name__.isidentifier() else "function"
+        title = f"{name}, written by chainrule for NumPy 2. Regenerate: chainrule.compile({name})."
+        program = build_program(graph, Labels(name, title, "returns what the function returns"))
+        self._latest = program
+        return program, outputs
+
+
+def compile(function: Callable[..., Any]) -> CompiledFunction:
+    """A function that runs as straight-line NumPy code written for it, derivatives included.
+
+    `function` takes and returns arrays, or nested dicts, lists and tuples of them, and decides
+    nothing by their values; calls of `chainrule.grad` and friends inside it are compiled with it.
+    Raises `TracedValueError`, naming the line, where the function asks an array for its value.
+    Arrays it reads from outside are taken as they are when it is compiled.
+
+    >>> import numpy as np, chainrule as cr
+    >>> slope = cr.compile(cr.grad(lambda x: np.sum(np.sin(x) ** 2)))
+    >>> slope(np.array([0.0, np.pi / 4]))
+    array([0., 1.])
+    >>> "np.sin(x" in slope.source or "sin(x" in slope.source
+    True
+    """
+    return CompiledFunction(function)
+
+
+def _is_static(leaf: Any) -> bool:
+    return leaf is None or isinstance(leaf, str | bool)
+
+
+def _kind(leaf: Any) -> Any:
+    """What of a leaf its version depends on."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return leaf.shape, leaf.dtype
+    return leaf if _is_static(leaf) else float
+
+
+def _form(tree_: Any) -> Any:
+    """A hashable description of how a tree is nested."""
+    if isinstance(tree_, Mapping):
+        return ("dict", *((key, _form(child)) for key, child in tree_.items()))
+    if isinstance(tree_, list | tuple):
+        return (type(tree_).__name__, *map(_form, tree_))
+    return None
+
+
+def _variable(leaf: Any, name: str) -> Variable:
+    if isinstance(leaf, int | float):
+        return Variable((), None, name)
+    if not isinstance(leaf, np.ndarray | np.generic):
+        raise TypeError(
+            f"{name} is a {type(leaf).__name__}: a compiled function takes arrays and numbers, "
+            "or nested dicts, lists and tuples of them"
+        )
+    return Variable(leaf.shape, leaf.dtype, name)
+
+
+def _argument_names(function: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
+    """A name for every leaf of the arguments: the parameter's, with the keys on the way."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some callables have no signature
+        parameters = []
+    named = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    if len(named) < len(args) or any(p.kind is p.VAR_KEYWORD for p in parameters):
+        named = ["x"] if len(args) == 1 else [f"x{i + 1}" for i in range(len(args))]
+    return [leaf for name, arg in zip(named, args, strict=False) for leaf in _leaf_names(name, arg)]
+
+
+def _leaf_names(name: str, tree_: Any) -> list[str]:
+    if isinstance(tree_, Mapping):
+        return [
+            leaf for key, child in tree_.items() for leaf in _leaf_names(f"{name}_{key}", child)
+        ]
+    if isinstance(tree_, list | tuple):
+        return [leaf for i, child in enumerate(tree_) for leaf in _leaf_names(f"{name}_{i}", child)]
+    return [name]

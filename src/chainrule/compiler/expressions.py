@@ -1,0 +1,242 @@
+"""How an equation is written: as a NumPy expression, as a call with `out=`, as a formula."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule.compiler.borrow import Borrowed
+from chainrule.compiler.graph import Atom, Equation, Variable
+from chainrule.primitives.indexing import Slot
+
+__all__ = ["assign", "expression", "formula", "show_value", "write_into"]
+
+Render = Callable[[Atom], str]
+
+_INFIX = {
+    "add": ("+", 1),
+    "subtract": ("-", 1),
+    "multiply": ("*", 2),
+    "divide": ("/", 2),
+    "matmul": ("@", 2),
+    "power": ("**", 4),
+    "greater": (">", 0),
+    "greater_equal": (">=", 0),
+    "less": ("<", 0),
+    "less_equal": ("<=", 0),
+    "equal": ("==", 0),
+    "not_equal": ("!=", 0),
+}
+_REDUCTIONS = {"sum": "np.add.reduce", "prod": "np.multiply.reduce", "max": "np.maximum.reduce",
+               "min": "np.minimum.reduce"}  # fmt: skip
+
+
+def formula(atom: Atom, inner: dict[Variable, Equation], render: Render) -> str:
+    """A value as mathematics, with those of `inner` written out in place."""
+    return _formula(atom, inner, render)[0]
+
+
+def _formula(atom: Atom, inner: dict[Variable, Equation], render: Render) -> tuple[str, int]:
+    """Text of an atom and how tightly it binds (5: needs no parentheses)."""
+    equation = inner.get(atom) if isinstance(atom, Variable) else None
+    if equation is None:
+        text = render(atom)
+        return text, 3 if text.startswith("-") else 5
+    name = equation.primitive.name
+    if name in _INFIX and len(equation.args) == 2:
+        sign, binding = _INFIX[name]
+        left, left_binding = _formula(equation.args[0], inner, render)
+        right, right_binding = _formula(equation.args[1], inner, render)
+        if left_binding < binding or (name == "power" and left_binding == binding):
+            left = f"({left})"
+        # what follows -, / or a product is grouped to the left, so equals need parentheses there
+        if right_binding < binding or (right_binding == binding and sign != "+"):
+            right = f"({right})"
+        return f"{left} {sign} {right}", binding
+    texts = [_formula(argument, inner, render) for argument in equation.args]
+    if name == "negative":
+        text, binding = texts[0]
+        return f"-{text}" if binding > 2 else f"-({text})", 3
+    if name == "square":
+        text, binding = texts[0]
+        return f"{text}**2" if binding > 4 else f"({text})**2", 4
+    if name in {"broadcast_to", "expand_dims"}:
+        return texts[0]
+    if name in {"transpose", "swapaxes", "matrix_transpose"}:
+        text, binding = texts[0]
+        return f"{text}.T" if binding == 5 else f"({text}).T", 5
+    if name == "vdot" and equation.args[0] is equation.args[1]:
+        text, binding = texts[0]
+        return f"sum({text if binding > 4 else f'({text})'}**2)", 5
+    if name == "sum":
+        return f"sum({texts[0][0]}{_axis_words(equation)})", 5
+    if name == "reshape":
+        shape = ", ".join(map(str, equation.out.shape))
+        return f"reshape({texts[0][0]}, ({shape}))", 5
+    return f"{name}({', '.join(text for text, _ in texts)})", 5
+
+
+def _axis_words(equation: Equation) -> str:
+    axis = equation.params.get("axis")
+    if axis is None:
+        return ""
+    axes = np.atleast_1d(axis).tolist()
+    return f", axis={axes[0]}" if len(axes) == 1 else f", axis={tuple(axes)}"
+
+
+def expression(equation: Equation, render: Render, borrowed: Borrowed) -> str:
+    """The equation as an expression that makes its result anew (or a view).
+
+    What has no notation here is a call of the primitive's NumPy form, taken into `borrowed`.
+    """
+    name, params = equation.primitive.name, equation.params
+    args = [render(argument) for argument in equation.args]
+    if equation.out.dtype is None or (name in _INFIX and not equation.out.shape):
+        return formula(equation.out, {equation.out: equation}, render)
+    if name == "transpose" and _reverses_axes(equation):
+        return f"{args[0]}.T"
+    if name == "reshape":
+        return f"{args[0]}.reshape({', '.join(map(str, equation.out.shape)) or '()'})"
+    if name == "broadcast_to":
+        return f"np.broadcast_to({args[0]}, {equation.out.shape})"
+    if name == "astype":
+        return f"{args[0]}.astype({_dtype(params['dtype'])})"
+    if name in _REDUCTIONS:
+        return f"{_REDUCTIONS[name]}({args[0]}{_reduction_params(params)})"
+    if name == "index":
+        return f"{args[0]}[{_key(equation, args)}]"
+    if name == "concatenate":
+        return f"np.concatenate(({', '.join(args)},), axis={params['axis']})"
+    if name == "where":
+        return f"np.where({', '.join(args)})"
+    if name == "vdot":
+        return f"np.vdot({args[0]}, {args[1]})"
+    if name == "random_uniform":
+        return f"{args[0]}.random({params['shape']}, {_dtype(params['dtype'])})"
+    if name == "matmul":
+        return f"{args[0]} @ {args[1]}"
+    words = [f"{key}={show_value(value)}" for key, value in params.items()]
+    return f"{borrowed.call(equation.primitive)}({', '.join([*args, *words])})"
+
+
+def assign(equation: Equation, name: str, render: Render, borrowed: Borrowed) -> list[str]:
+    """The statements that make the equation's result anew and call it `name`."""
+    if equation.primitive.name == "scatter_add":
+        out = equation.out
+        assert out.dtype is not None
+        _, add = write_into(equation, name, render, str)
+        return [f"{name} = np.zeros({out.shape}, {_dtype(out.dtype)})", add]
+    return [f"{name} = {expression(equation, render, borrowed)}"]
+
+
+def show_value(value: Any) -> str:
+    """A number or a static parameter as Python source."""
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        return _dtype(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "np.nan" if math.isnan(value) else f"{'-' if value < 0 else ''}np.inf"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(show_value, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
+
+
+def write_into(
+    equation: Equation, out: str, render: Render, ones: Callable[[Equation], str]
+) -> list[str]:
+    """The statements that write the equation's result into the buffer named `out`.
+
+    `ones` names a vector of ones as long as the first axis of the equation's argument.
+    """
+    name, params = equation.primitive.name, equation.params
+    args = [render(argument) for argument in equation.args]
+    if name == "matmul":
+        function = "np.dot" if _is_plain_product(equation) else "np.matmul"
+        return [f"{function}({args[0]}, {args[1]}, out={out})"]
+    if name == "sum" and _sums_rows(equation):
+        return [f"np.dot({ones(equation)}, {args[0]}, out={out})"]
+    if name in _REDUCTIONS:
+        return [f"{_REDUCTIONS[name]}({args[0]}{_reduction_params(params)}, out={out})"]
+    if name == "where":
+        lines = [] if args[2] == out else [f"np.copyto({out}, {args[2]})"]
+        return [*lines, f"np.copyto({out}, {args[1]}, where={args[0]})"]
+    if name == "random_uniform":
+        return [f"{args[0]}.random(dtype={_dtype(params['dtype'])}, out={out})"]
+    if name == "clip":
+        return [f"np.clip({', '.join(args)}, out={out})"]
+    if name == "concatenate":
+        return [f"np.concatenate(({', '.join(args)},), axis={params['axis']}, out={out})"]
+    if name == "scatter_add":
+        # slices and masks name no place twice, index arrays may
+        if all(isinstance(a, Variable) and a.dtype == bool for a in equation.args[1:]):
+            return [f"{out}.fill(0)", f"{out}[{_key(equation, args)}] = {args[0]}"]
+        return [f"{out}.fill(0)", f"np.add.at({out}, {_tuple_key(equation, args)}, {args[0]})"]
+    ufunc = equation.primitive.evaluate.__name__
+    return [f"np.{ufunc}({', '.join(args)}, out={out})"]
+
+
+def _reverses_axes(equation: Equation) -> bool:
+    axes = equation.params["axes"]
+    return axes is None or tuple(axes) == tuple(reversed(range(len(axes))))
+
+
+def _is_plain_product(equation: Equation) -> bool:
+    """Whether np.dot, which costs less per call, computes the same product."""
+    return all(isinstance(a, Variable) and len(a.shape) == 2 for a in equation.args)
+
+
+def _sums_rows(equation: Equation) -> bool:
+    """Whether this is the sum over the rows of a matrix: a product with a vector of ones, which
+    BLAS does in a third of the time.
+    """
+    x = equation.args[0]
+    if not isinstance(x, Variable) or len(x.shape) != 2 or x.dtype is None:
+        return False
+    axis = equation.params["axis"]
+    return x.dtype.kind == "f" and axis in (0, (0,)) and not equation.params["keepdims"]
+
+
+def _reduction_params(params: dict[str, Any]) -> str:
+    axis = params.get("axis")
+    axis = int(axis[0]) if isinstance(axis, tuple) and len(axis) == 1 else axis
+    keepdims = ", keepdims=True" if params.get("keepdims") else ""
+    return f", axis={axis}{keepdims}"
+
+
+def _dtype(dtype: Any) -> str:
+    return f"np.{np.dtype(dtype).name}"
+
+
+def _key(equation: Equation, args: list[str]) -> str:
+    """The key of an indexing, as written between the brackets."""
+    return ", ".join(_key_part(part, args) for part in equation.params["key"]) or "()"
+
+
+def _tuple_key(equation: Equation, args: list[str]) -> str:
+    """The same key as an expression, for functions that take it as an argument."""
+    parts = [
+        f"slice({part.start}, {part.stop}, {part.step})"
+        if isinstance(part, slice)
+        else _key_part(part, args)
+        for part in equation.params["key"]
+    ]
+    return f"({''.join(part + ', ' for part in parts)})"
+
+
+def _key_part(part: Any, args: list[str]) -> str:
+    if isinstance(part, Slot):
+        return args[part.number + 1]
+    if part is Ellipsis:
+        return "..."
+    if not isinstance(part, slice):
+        return repr(part)
+    return _slice(part)
+
+
+def _slice(part: slice) -> str:
+    words = ["" if bound is None else str(bound) for bound in (part.start, part.stop, part.step)]
+    return ":".join(words if words[2] else words[:2])

@@ -1,0 +1,201 @@
+"""The published experiments, each one small file, and the runner of `chainrule reproduce`.
+
+A module `eNN_what_it_is.py` of this package is an experiment. It has `TITLE` (one line), `QUICK`
+(whether it takes no more than a few seconds) and `run(output)`, which returns `Row`s and, where
+`output` is a folder, leaves its pictures there. It needs no entry anywhere: the registry finds it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.data import DataNotFoundError
+from chainrule.names import nearest_name
+
+__all__ = [
+    "Experiment",
+    "Row",
+    "at_least",
+    "at_most",
+    "close",
+    "exact",
+    "registry",
+    "reproduce",
+    "select",
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity of an experiment: what was published, what we measured, whether it holds.
+
+    `published` and `measured` are numbers, short lists of them, or a short text such as
+    "0.96 to 0.98 over 5 seeds"; `published` is None where the publication gives no figure.
+    `holds` is None for a row that was not run, and `measured` then says what is missing.
+    `seconds` left at 0 becomes the time of the whole experiment.
+    """
+
+    experiment: str
+    quantity: str
+    published: Any
+    measured: Any
+    holds: bool | None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One entry of the registry: `name` is "E1", `run` the function of its module."""
+
+    name: str
+    title: str
+    quick: bool
+    run: Callable[[Path | None], list[Row]]
+
+
+def registry() -> dict[str, Experiment]:
+    """Every experiment of this package by its name, in the order of their numbers."""
+    modules = sorted(
+        module.name
+        for module in pkgutil.iter_modules(__path__)
+        if re.fullmatch(r"e\d\d_\w+", module.name)
+    )
+    experiments = [_load(module) for module in modules]
+    return {experiment.name: experiment for experiment in experiments}
+
+
+def _load(module_name: str) -> Experiment:
+    module = import_module(f"{__name__}.{module_name}")
+    return Experiment(f"E{int(module_name[1:3])}", module.TITLE, module.QUICK, module.run)
+
+
+def select(names: Iterable[str] = (), *, quick: bool = False) -> list[Experiment]:
+    """The experiments of these names ("E1", "e1" and "E01" are one); all of them for no names.
+
+    With `quick`, only those that take a few seconds. Raises ValueError, with the nearest name,
+    for an experiment that does not exist.
+    """
+    known = registry()
+    names = list(names)
+    for name in names:
+        if _canonical(name) not in known:
+            nearest = nearest_name(_canonical(name), known)
+            hint = f"did you mean {nearest}? " if nearest else ""
+            raise ValueError(f"there is no experiment {name!r}: {hint}There are {', '.join(known)}")
+    chosen = [known[name] for name in dict.fromkeys(map(_canonical, names))] or known.values()
+    return [experiment for experiment in chosen if experiment.quick or not quick]
+
+
+def _canonical(name: str) -> str:
+    match = re.fullmatch(r"[eE]?0*(\d+)", name.strip())
+    return f"E{match[1]}" if match else name
+
+
+def reproduce(
+    names: Iterable[str] = (),
+    *,
+    quick: bool = False,
+    output: Path | None = None,
+    on_begin: Callable[[Experiment], Any] | None = None,
+) -> Iterator[Row]:
+    """Run the experiments that `select` gives, and yield the rows of each as it ends.
+
+    `on_begin` is called with each experiment before it runs; pictures go into the folder `output`.
+    Where the data or a library is absent there is one row that is not run and says what to fetch;
+    an experiment that raises is one row that does not hold and says where, so that it does not
+    hide the others. Raises ValueError as `select` does.
+
+    >>> [row.experiment for row in reproduce(["E1"])][0]
+    'E1'
+    """
+    return _rows(select(names, quick=quick), output, on_begin)
+
+
+def _rows(
+    experiments: Iterable[Experiment],
+    output: Path | None,
+    on_begin: Callable[[Experiment], Any] | None,
+) -> Iterator[Row]:
+    for experiment in experiments:
+        if on_begin is not None:
+            on_begin(experiment)
+        begin = time.perf_counter()
+        rows = _run(experiment, output)
+        seconds = time.perf_counter() - begin
+        for row in rows:
+            yield row if row.seconds else replace(row, seconds=seconds)
+
+
+def _run(experiment: Experiment, output: Path | None) -> list[Row]:
+    try:
+        return experiment.run(output)
+    except DataNotFoundError as missing:
+        return [_not_run(experiment, missing)]
+    except Exception as fault:
+        # A library of an extra is missing: its message names the extra, as all of ours do.
+        if isinstance(fault, ImportError) and "chainrule[" in str(fault):
+            return [_not_run(experiment, fault)]
+        frame = traceback.extract_tb(fault.__traceback__)[-1]
+        measured = f"{type(fault).__name__}: {fault} ({Path(frame.filename).name}:{frame.lineno})"
+        return [Row(experiment.name, experiment.title, None, measured, False)]
+
+
+def _not_run(experiment: Experiment, missing: Exception) -> Row:
+    return Row(experiment.name, experiment.title, None, f"not run: {missing}", None)
+
+
+# Whether a measured value agrees with the published one, for numbers and arrays alike
+
+
+def exact(published: Any, measured: Any, digits: int) -> bool:
+    """Whether the measured value, written with so many decimals, is the published one.
+
+    Publications round or cut off, and seldom say which: either will do.
+
+    >>> exact(0.506, 0.5062, digits=3), exact(0.899, 0.8996, digits=3)
+    (True, True)
+    >>> exact([0.5, 0.25], [0.5, 0.26], digits=2)
+    False
+    """
+    want, got = _alike(published, measured)
+    unit = 10.0**-digits
+    # How far the measured value lies beyond the published one, away from zero, in last digits.
+    beyond = np.where(want == 0, np.abs(got), (got - want) * np.sign(want)) / unit
+    # A value halfway may be stored a hair off it.
+    return bool(np.all((beyond >= -0.5 - 1e-6) & (beyond < 1.0)))
+
+
+def close(published: Any, measured: Any, *, relative: float = 0.0, absolute: float = 0.0) -> bool:
+    """Whether they differ by no more than `relative * |published| + absolute`; NaN never agrees.
+
+    Raises ValueError where the shapes differ.
+    """
+    want, got = _alike(published, measured)
+    return bool(np.all(np.abs(got - want) <= relative * np.abs(want) + absolute))
+
+
+def _alike(published: Any, measured: Any) -> tuple[Any, Any]:
+    want, got = np.asarray(published, np.float64), np.asarray(measured, np.float64)
+    if want.shape != got.shape:
+        raise ValueError(f"published shape {want.shape} against measured shape {got.shape}")
+    return want, got
+
+
+def at_least(published: Any, measured: Any) -> bool:
+    """Whether every measured value reaches the published one."""
+    return bool(np.all(np.asarray(measured) >= np.asarray(published)))
+
+
+def at_most(published: Any, measured: Any) -> bool:
+    """Whether no measured value exceeds the published one."""
+    return bool(np.all(np.asarray(measured) <= np.asarray(published)))

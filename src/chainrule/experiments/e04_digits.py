@@ -1,0 +1,121 @@
+"""E4: handwritten digits of 8x8 with System A's 64-32-16-10 network (PyImageSearch).
+
+scikit-learn's 1797 digits scaled to [0, 1], three quarters to train on, one update per sample in
+file order, 1000 epochs. The bias enters by a column of ones, as `bias_trick` says, so the layers
+have no bias of their own. The loss is half the sum of squares over all training samples, taken
+after the epoch. Start and split are drawn anew for each seed: the publication names neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule import data, nn, optim, plots
+from chainrule.experiments import Row
+from chainrule.experiments.bias_trick import start, with_ones
+from chainrule.experiments.seeds import fits, spread
+from chainrule.reports import ClassificationReport, classification_report
+
+__all__ = [
+    "QUICK",
+    "TITLE",
+    "SummedLoss",
+    "run",
+    "train",
+    "write_pictures",
+]
+
+TITLE = "System A: digits of 8x8, 64-32-16-10, 1000 epochs from 3 starts"
+QUICK = False
+
+SEEDS = range(3)
+PUBLISHED_LOSSES = {1: 604.5868589, 100: 9.1163376, 1000: 1.1203779}
+PUBLISHED_ACCURACY = 0.98
+
+
+def run(output: Path | None) -> list[Row]:
+    """Train one network per seed; compare its losses and its accuracy on 450 test images."""
+    losses: list[dict[int, float]] = []
+    reports: list[ClassificationReport] = []
+    for seed in SEEDS:
+        of_seed, report = train(seed)
+        losses.append(of_seed)
+        reports.append(report)
+    if output is not None:
+        write_pictures(output, losses, reports)
+    rows = []
+    for epoch, published in PUBLISHED_LOSSES.items():
+        runs = [of_seed[epoch] for of_seed in losses]
+        holds = fits(published, runs, logarithmic=True)
+        rows.append(Row("E4", f"loss after epoch {epoch}", published, spread(runs), holds))
+    accuracies = [report.accuracy for report in reports]
+    holds = fits(PUBLISHED_ACCURACY, accuracies)
+    name = "accuracy on 450 test images"
+    return [*rows, Row("E4", name, PUBLISHED_ACCURACY, spread(accuracies), holds)]
+
+
+def train(seed: int) -> tuple[dict[int, float], ClassificationReport]:
+    """The losses by epoch and the report on the test images of one seed."""
+    digits = data.load("digits")
+    x_train, x_test, y_train, y_test = data.split(digits.x, digits.y, 0.25, seed=seed)
+    network = nn.Network(dtype="float64")
+    for weight in start([64, 32, 16, 10], seed):
+        network.add(nn.Dense(weight.shape[1], weight=weight, use_bias=False))
+        network.add(nn.Sigmoid())
+
+    x, y = with_ones(x_train), data.one_hot(y_train, 10)
+    summed_loss = SummedLoss(x, y)
+    network.fit(
+        x,
+        y,
+        loss="squared_error",
+        optimizer=optim.SGD(0.1),
+        epochs=1000,
+        batch_size=1,
+        shuffle=False,
+        callbacks=[summed_loss],
+        verbose=0,
+    )
+    predicted = network.predict(with_ones(x_test)).argmax(axis=1)
+    return summed_loss.losses, classification_report(y_test, predicted, digits.class_names)
+
+
+@dataclass
+class SummedLoss:
+    """A callback: the loss summed over all training samples, after epochs 1, 10, 20, 30, …"""
+
+    x: Any
+    y: Any
+    losses: dict[int, float] = field(default_factory=dict)
+
+    def on_epoch_end(self, run: Any) -> None:
+        """Measure, where it is time to."""
+        if run.epoch == 1 or run.epoch % 10 == 0:
+            mean_loss = run.network.evaluate(self.x, self.y, loss="squared_error")["loss"]
+            self.losses[run.epoch] = len(self.x) * mean_loss
+
+
+def write_pictures(
+    output: Path, losses: Sequence[dict[int, float]], reports: Sequence[ClassificationReport]
+) -> None:
+    """The curves of the loss, and the table and the confusion matrix of the first seed."""
+    epochs = range(1, 1001)
+    figure = plots.loss_curve(
+        {
+            f"seed {seed}": np.interp(epochs, list(of_seed), list(of_seed.values())).tolist()
+            for seed, of_seed in zip(SEEDS, losses, strict=True)
+        },
+        published=PUBLISHED_LOSSES,
+        title="E4: digits, 64-32-16-10",
+    )
+    plots.save(figure, output / "E4_loss.png")
+    figure = plots.confusion_matrix(
+        reports[0].confusion, title=f"E4: 450 test images, accuracy {reports[0].accuracy:.4f}"
+    )
+    plots.save(figure, output / "E4_confusion_matrix.png")
+    (output / "E4_report.txt").write_text(f"{reports[0]}\n", encoding="utf-8")

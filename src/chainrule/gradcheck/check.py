@@ -1,0 +1,225 @@
+"""`check_grads` and `check_gradient`: a derivative against finite differences and complex steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.gradcheck.compare import Comparison, random_cotangents, settings_for
+from chainrule.gradcheck.evidence import ComplexStep
+from chainrule.gradcheck.faults import (
+    comparable,
+    faults_of_the_gradient,
+    faults_of_the_point,
+    writes_in_place,
+)
+from chainrule.gradcheck.problem import Arrays, Problem, derivative_of, function_name, make_problem
+from chainrule.gradcheck.report import GradientCheckError, GradientReport
+
+__all__ = ["check_gradient", "check_grads"]
+
+
+def check_grads(
+    f: Callable[..., Any],
+    args: Any,
+    order: int = 2,
+    *,
+    modes: Sequence[str] = ("vjp", "jvp"),
+    rtol: float | None = None,
+    atol: float = 0.0,
+    step: float | None = None,
+    complex_step: ComplexStep = "auto",
+    seed: int = 0,
+    raises: bool = True,
+) -> GradientReport:
+    """Check our derivatives of `f` at `args` numerically, up to an order, in random directions.
+
+    `args` is a tuple of arrays, or of nested dicts, lists and tuples of them (or one array); `f`
+    returns an array or a nest of arrays. For each argument, `vjp` and `jvp` are compared with a
+    central difference, extrapolated to step zero (Richardson) unless a `step` is given, and with
+    the complex step where `f` runs on complex numbers and agrees. A second order is the same check
+    of the gradient as a function. Differences are taken in float64 wherever `f` allows it; `rtol`
+    is by default 1e-6 for float64, 1e-3 for float32, 5e-2 for float16.
+
+    A failed check looks at single elements for its cause: integer or float32 arguments, a kink, a
+    step too small or too large, randomness, an argument changed in place, a cut way to the result,
+    a constant factor, a sign, a transposition, a wrong variable, a missing sum. Raises
+    `GradientCheckError` with the report, or returns the failed report with `raises=False`;
+    ValueError for an unknown mode or an order below 1.
+
+    >>> import numpy as np
+    >>> check_grads(np.sinh, np.array([0.5, -1.0])).ok
+    True
+    >>> from chainrule import custom_vjp
+    >>> wrong = custom_vjp(lambda g, out, x: 2 * g * np.exp(x))(np.exp)
+    >>> print(check_grads(wrong, np.array([0.5, 1.0]), raises=False).reasons[0])
+    the gradient by argument 0 is 2 times the numerical one, the same factor in every element; 2 is
+    the size of axis 0 of argument 0: a sum where a mean was meant?
+    """
+    unknown = set(modes) - {"vjp", "jvp"}
+    if unknown or not modes:
+        raise ValueError(f"modes={tuple(modes)!r}: give 'vjp', 'jvp' or both")
+    if order < 1:
+        raise ValueError(f"order={order}: give 1 for first derivatives, 2 for second ones too")
+    problem = make_problem(f, args if isinstance(args, tuple) else (args,))
+    rng = np.random.default_rng(seed)
+    orders: list[Comparison] = []
+    for current in range(1, order + 1):
+        wanted = complex_step if current == 1 else False
+        settings = settings_for(problem, rtol, atol, step, wanted)
+        comparison = Comparison(problem, settings, rng)
+        comparison.reasons += faults_of_the_point(problem, by_us=True, record=current == 1)
+        if not comparison.reasons:
+            comparison.run(modes)
+        orders.append(comparison)
+        if comparison.reasons or current == order:
+            break
+        problem = derivative_of(problem, random_cotangents(problem, rng))
+    return _conclude(problem.label, orders, raises)
+
+
+def check_gradient(
+    f: Callable[..., Any],
+    gradient: Callable[..., Any],
+    args: Any,
+    *,
+    rtol: float | None = None,
+    atol: float = 0.0,
+    step: float | None = None,
+    complex_step: ComplexStep = "auto",
+    seed: int = 0,
+    raises: bool = True,
+) -> GradientReport:
+    """Check a gradient function of your own, backpropagation by hand say, against `f`.
+
+    `f(*args)` returns one number and `gradient(*args)` its derivative: a tuple with the gradient of
+    each argument (None for those not to be checked), or the gradient of the first argument alone.
+    `args` is a tuple, or one array or nested dict or list. Neither function sees your arrays, only
+    copies, so one that changes its argument is found out. Checks, tolerances, diagnosis and errors
+    are those of `check_grads`; ValueError where `f` does not return one number, or the gradient has
+    not the form of the arguments.
+
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0, 0.5])
+    >>> def loss(w):
+    ...     return 0.5 * (w**2).sum()
+    >>> check_gradient(loss, lambda w: w, w).ok
+    True
+    >>> print(check_gradient(loss, lambda w: -w, w, raises=False).reasons[0])
+    the gradient by w (argument 0) has the wrong sign: it is -1 times the numerical one
+    """
+    args = args if isinstance(args, tuple) else (args,)
+    problem = make_problem(f, args, _given_gradient(gradient, args))
+    _require_one_number(f, problem, args)
+    rng = np.random.default_rng(seed)
+    comparison = Comparison(problem, settings_for(problem, rtol, atol, step, complex_step), rng)
+    comparison.reasons += faults_of_the_point(problem, by_us=False, record=False)
+    comparison.reasons += faults_of_the_gradient(problem, gradient, args)
+    changes_arguments = any("in place" in fault for fault in comparison.reasons)
+    if comparable(problem):
+        comparison.run(("vjp",))
+    if comparison.reasons and not changes_arguments:
+        comparison.reasons[:0] = writes_in_place(problem, gradient, args)
+    label = f"{function_name(gradient, 'the gradient')} of {problem.label}"
+    return _conclude(label, [comparison], raises)
+
+
+# A gradient function of the user's
+
+
+def _require_one_number(f: Callable[..., Any], problem: Problem, args: tuple[Any, ...]) -> None:
+    copies = [leaf.copy() for leaf in problem.leaves]
+    with np.errstate(all="ignore"):
+        result = f(*tree.unflatten(args, copies))
+    if isinstance(result, tuple | list | dict):
+        raise ValueError(
+            f"{problem.label} returned a {type(result).__name__} of {len(result)}, and a gradient "
+            "belongs to one number: if the loss stands first, check lambda *args: f(*args)[0]"
+        )
+    if np.size(result) != 1 or np.asarray(result).dtype.kind not in "fiu":
+        raise ValueError(
+            f"{problem.label} returned shape {np.shape(result)}, dtype {np.asarray(result).dtype}; "
+            "a gradient belongs to one real number: sum or average the result"
+        )
+
+
+def _given_gradient(
+    gradient: Callable[..., Any], args: tuple[Any, ...]
+) -> Callable[[Arrays, Arrays], list[Any]]:
+    def flat_gradient(leaves: Arrays, cotangents: Arrays) -> list[Any]:
+        found = gradient(*tree.unflatten(args, [leaf.copy() for leaf in leaves]))
+        if not isinstance(found, tuple):
+            found = (found,)
+        if len(found) > len(args):
+            raise ValueError(f"{len(found)} gradients were returned for {len(args)} arguments")
+        found = (*found, *[None] * (len(args) - len(found)))
+        return [
+            leaf
+            for position, (argument, given) in enumerate(zip(args, found, strict=True))
+            for leaf in _leaves_like(argument, given, f"argument {position}")
+        ]
+
+    return flat_gradient
+
+
+def _leaves_like(like: Any, found: Any, place: str) -> list[Any]:
+    """The leaves of a gradient in the order of its argument's, whatever the order of its keys."""
+    if found is None:
+        return [None for _ in tree.flatten(like)]
+    if isinstance(like, Mapping):
+        if not isinstance(found, Mapping) or set(found) != set(like):
+            keys = sorted(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
+            raise ValueError(
+                f"the gradient of {place} should be a dict with keys {sorted(map(str, like))}, "
+                f"but is {keys}"
+            )
+        children = [(like[key], found[key], f"{place}[{key!r}]") for key in like]
+    elif isinstance(like, list | tuple) and not np.isscalar(found):
+        if len(found) != len(like):
+            raise ValueError(
+                f"the gradient of {place} should have {len(like)} parts, but has {len(found)}"
+            )
+        children = [
+            (a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(like, found, strict=True))
+        ]
+    else:
+        return [np.array(found)]
+    return [leaf for child in children for leaf in _leaves_like(*child)]
+
+
+# The report
+
+
+def _conclude(label: str, orders: list[Comparison], raises: bool) -> GradientReport:
+    """One report of all orders that were compared; the last may have failed."""
+    reasons = [
+        reason if order == 1 else f"in the derivative of order {order}: {reason}"
+        for order, comparison in enumerate(orders, 1)
+        for reason in comparison.reasons
+    ]
+    directions = sum(comparison.directions for comparison in orders)
+    worst = max(comparison.worst for comparison in orders)
+    notes = orders[0].notes()
+    if any(comparison.weighted for comparison in orders):
+        notes.append(
+            "gradients and slopes here are those of the sum of all results, each weighted by a "
+            "random cotangent"
+        )
+    report = GradientReport(
+        name=label,
+        ok=not reasons,
+        order=len(orders),
+        worst_relative_error=worst if directions or not reasons else float("inf"),
+        tolerance=orders[0].settings.rtol,
+        directions=directions,
+        methods=tuple(sorted({method for comparison in orders for method in comparison.methods})),
+        reasons=tuple(dict.fromkeys(reasons)),
+        elements=tuple(element for comparison in orders for element in comparison.elements),
+        notes=tuple(notes),
+    )
+    if raises and not report.ok:
+        raise GradientCheckError(report)
+    return report

@@ -1,0 +1,235 @@
+"""Derivatives by numbers alone: central and one-sided differences, and the complex step."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.gradcheck.problem import Arrays, Problem, evaluate
+
+__all__ = [
+    "Estimate",
+    "careful",
+    "complex_step",
+    "difference",
+    "element_derivatives",
+    "element_size",
+    "estimate",
+    "kinked",
+    "magnitude",
+    "one_sided",
+    "random_direction",
+    "resolution",
+]
+
+Vector = np.ndarray[Any, Any]
+
+# A step small enough to be clear of every kink, large enough that a real part is untouched.
+_COMPLEX_STEP = 1e-20
+# Multiples of the usual step, from 16 down to 3e-11, for points where that one does not do.
+_LADDER = 16 * 0.5 ** np.arange(40)
+_N_SMALLEST = 16
+_USUAL = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A numerical derivative in one direction, one value per result, with its likely error."""
+
+    value: Vector
+    error: Vector
+    method: str
+
+
+def random_direction(array: Vector, rng: np.random.Generator) -> Vector:
+    """A direction in which every element moves, by half to one and a half times `element_size`."""
+    lengths = rng.uniform(0.5, 1.5, array.shape) * rng.choice([-1.0, 1.0], array.shape)
+    return np.asarray(lengths * element_size(array))
+
+
+def element_size(array: Vector) -> Vector:
+    """How far one unit of step moves an element: 1, or the root of its magnitude beyond 1.
+
+    A step of 1 would drown in the rounding of large elements, one of their magnitude leap over
+    what the function does there.
+    """
+    return np.sqrt(np.maximum(np.abs(array), 1.0)).astype(np.float64)
+
+
+def resolution(problem: Problem) -> float:
+    """The relative rounding of the function's results, noticed also where float32 hides inside."""
+    here = problem.here
+    coarsest = max(
+        [np.finfo(here.dtype).eps]
+        + [np.finfo(leaf.dtype).eps for leaf in problem.reference if leaf.dtype.kind == "f"]
+    )
+    nearby = [
+        np.asarray(leaf * (1 + 0.0123456789) + 0.00123456789) if leaf.dtype.kind == "f" else leaf
+        for leaf in problem.reference
+    ]
+    there = evaluate(problem, nearby)
+    there = there[np.isfinite(there)]
+    if there.dtype.kind == "c":
+        return float(coarsest)
+    with np.errstate(all="ignore"):
+        rounded = there.astype(np.float32).astype(there.dtype)
+    in_single = there.size > 0 and np.array_equal(there, rounded)
+    if in_single and not np.array_equal(there, np.round(there, 2)):
+        return float(max(coarsest, np.finfo(np.float32).eps))
+    return float(coarsest)
+
+
+def difference(problem: Problem, position: int, direction: Vector, step: float) -> Vector:
+    """The central difference (f(x + h v) - f(x - h v)) / 2h; its error falls with h squared."""
+    plus = evaluate(problem, problem.moved(position, step * direction))
+    minus = evaluate(problem, problem.moved(position, -step * direction))
+    with np.errstate(all="ignore"):
+        return np.asarray((plus - minus) / (2 * step))
+
+
+def one_sided(
+    problem: Problem, position: int, direction: Vector, step: float
+) -> tuple[Vector, Vector]:
+    """The slopes to the left and to the right; at a kink they differ however small the step."""
+    here = problem.here
+    plus = evaluate(problem, problem.moved(position, step * direction))
+    minus = evaluate(problem, problem.moved(position, -step * direction))
+    with np.errstate(all="ignore"):
+        return (here - minus) / step, (plus - here) / step
+
+
+def kinked(problem: Problem, position: int, direction: Vector, eps: float) -> bool:
+    """Whether the slopes to the left and right of the point stay apart as the step shrinks."""
+    far, near = (
+        np.subtract(*one_sided(problem, position, direction, step)) for step in (1e-3, 2e-5)
+    )
+    rounding = 10 * eps * magnitude(problem) / 2e-5
+    apart = (np.abs(near) > 0.5 * np.abs(far)) & (np.abs(near) > 1e-6 + rounding)
+    return bool(np.any(apart & np.isfinite(near) & np.isfinite(far)))
+
+
+def estimate(
+    problem: Problem, position: int, direction: Vector, step: float | None, eps: float
+) -> Estimate:
+    """The derivative in a direction of one leaf, with the error to expect of it.
+
+    A given step is taken as it is. Otherwise three steps around eps^(1/5), where truncation and
+    rounding balance, are extrapolated to zero; where they disagree, many more are tried.
+    """
+    rounding = eps * magnitude(problem)
+    if step is not None:
+        value = difference(problem, position, direction, step)
+        return Estimate(value, rounding / step, f"central differences, step {step:g}")
+    steps = eps**0.2 * np.array([1.0, 0.5, 0.25])
+    coarse, fine = _richardson(problem, position, direction, steps)
+    with np.errstate(all="ignore"):
+        error = np.abs(fine - coarse) + rounding / steps[-1]
+        typical = np.sqrt(np.mean(fine**2)) if fine.size else 0.0
+        size = np.maximum(np.abs(fine), typical)
+        settled = np.all(error <= 1e-8 * size + 3 * rounding / steps[-1])
+        resolved = np.all(error <= 1e-4 * size) or not fine.any()
+    if settled and resolved:
+        return Estimate(fine, error, "central differences")
+    return careful(problem, position, direction, eps)
+
+
+def careful(problem: Problem, position: int, direction: Vector, eps: float) -> Estimate:
+    """The derivative from a ladder of many steps: the largest that no smaller one contradicts.
+
+    Kinks, poles and plateaus of the function show in the larger steps, rounding in the smaller.
+    From the smallest up, the intervals of value and rounding must meet (O. Lepski's principle);
+    the rounding is that of the results, or what the smallest steps show where that is more.
+    """
+    steps = eps**0.2 * _LADDER
+    values = _richardson(problem, position, direction, steps)
+    with np.errstate(all="ignore"):
+        jitter = np.abs(np.diff(values[-_N_SMALLEST:], axis=0)) * steps[-_N_SMALLEST + 1 :, None]
+        jitter = np.median(np.where(np.isfinite(jitter), jitter, 0.0), axis=0)
+        rounding = np.maximum(eps * magnitude(problem), 4 * jitter)
+    low, high = np.full(rounding.shape, -np.inf), np.full(rounding.shape, np.inf)
+    alive = np.ones(rounding.shape, bool)
+    value, error = np.full(rounding.shape, np.nan), np.full(rounding.shape, np.inf)
+    for candidate, step in zip(values[::-1], steps[::-1], strict=False):
+        radius = 3 * rounding / step
+        with np.errstate(all="ignore"):
+            lower, upper = np.maximum(low, candidate - radius), np.minimum(high, candidate + radius)
+            alive = alive & (lower <= upper)
+        low, high = np.where(alive, lower, low), np.where(alive, upper, high)
+        value, error = np.where(alive, candidate, value), np.where(alive, radius, error)
+    # A rare jump of the rounding stops that early; the usual step serves where it is not refuted.
+    usual = values[_USUAL]
+    with np.errstate(all="ignore"):
+        spread = np.abs(values[_USUAL + 1] - usual) + 3 * rounding / steps[_USUAL + 1]
+        better = (spread < error) & (np.abs(usual - value) <= error)
+    value, error = np.where(better, usual, value), np.where(better, spread, error)
+    return Estimate(value, error, "central differences")
+
+
+def magnitude(problem: Problem) -> Vector:
+    """The size of the numbers each result was made of: its own, and up to 1 that of the others.
+
+    A small result is often a difference of numbers around 1, and has their rounding.
+    """
+    size = np.abs(problem.here)
+    return np.asarray(np.maximum(size, np.clip(size.max(initial=0.0), problem.smallest, 1.0)))
+
+
+def _richardson(problem: Problem, position: int, direction: Vector, steps: Vector) -> Vector:
+    """Central differences of halved steps extrapolated to zero, (4 D(h/2) - D(h)) / 3, one each."""
+    differences = np.stack([difference(problem, position, direction, h) for h in steps])
+    with np.errstate(all="ignore"):
+        return np.asarray((4 * differences[1:] - differences[:-1]) / 3)
+
+
+def complex_step(
+    problem: Problem, position: int, direction: Vector, finite_difference: Estimate, eps: float
+) -> Estimate | None:
+    """Im f(x + i h v) / h, exact to rounding (Squire and Trapp 1998); None where f is not analytic.
+
+    It is taken only if f runs on complex numbers without a warning, gives the same real part, and
+    agrees with the finite difference to that one's accuracy.
+    """
+    leaves: Arrays = list(problem.reference)
+    leaves[position] = leaves[position] + 1j * _COMPLEX_STEP * direction
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            values = evaluate(problem, leaves)
+    except Exception:  # whatever f raises on complex numbers, it is not analytic for us
+        return None
+    here = problem.here
+    if values.dtype.kind != "c" or values.shape != here.shape or not np.isfinite(values).all():
+        return None
+    if not np.allclose(values.real, here, rtol=1e-12, atol=1e-30):
+        return None
+    derivative = values.imag / _COMPLEX_STEP
+    size = np.abs(derivative) + (np.sqrt(np.mean(derivative**2)) if derivative.size else 0)
+    distance = np.abs(derivative - finite_difference.value)
+    if not np.all(distance <= 1e-5 * size + 10 * finite_difference.error):
+        return None
+    return Estimate(derivative, eps * np.minimum(magnitude(problem), 1.0), "complex step")
+
+
+def element_derivatives(
+    problem: Problem,
+    position: int,
+    cotangent: Vector,
+    indices: Vector,
+    step: float | None,
+    eps: float,
+) -> tuple[Vector, Vector]:
+    """The numerical gradient of `cotangent @ f` by some elements of a leaf, and its errors."""
+    leaf = problem.reference[position]
+    sizes = np.ravel(element_size(leaf))
+    values, errors = np.empty(len(indices)), np.empty(len(indices))
+    for k, index in enumerate(indices):
+        direction = np.zeros(leaf.size)
+        direction[index] = sizes[index]
+        found = estimate(problem, position, direction.reshape(leaf.shape), step, eps)
+        with np.errstate(all="ignore"):
+            values[k] = cotangent @ found.value / sizes[index]
+            errors[k] = np.abs(cotangent) @ found.error / sizes[index]
+    return values, errors

@@ -1,0 +1,78 @@
+"""What a gradient check found, and how it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Element", "GradientCheckError", "GradientReport"]
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of a gradient: as computed, and as the numerical derivative has it."""
+
+    argument: str
+    index: tuple[int, ...]
+    gradient: float
+    numerical: float
+
+
+@dataclass(frozen=True, slots=True)
+class GradientReport:
+    """The outcome of a gradient check; true where it passed, and readable when printed.
+
+    `order` is the highest order of derivative that was tried, `directions` the number of random
+    directions and `methods` how the numerical derivative was made. Where the check failed,
+    `reasons` says why as far as it can be told, and `elements` holds the worst elements. `notes`
+    are worth knowing and no failure.
+    """
+
+    name: str
+    ok: bool
+    order: int
+    worst_relative_error: float
+    tolerance: float
+    directions: int
+    methods: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    elements: tuple[Element, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        methods = " and ".join(self.methods) or "nothing compared"
+        directions = "1 direction" if self.directions == 1 else f"{self.directions} directions"
+        head = (
+            f"gradient check of {self.name}: {'ok' if self.ok else 'FAILED'}, order {self.order}, "
+            f"worst relative error {self.worst_relative_error:.3g} "
+            f"(tolerance {self.tolerance:.3g}) in {directions}, by {methods}"
+        )
+        lines = [head]
+        lines += [f"  why: {reason}" for reason in self.reasons]
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += self._element_lines()
+        return "\n".join(lines)
+
+    def _element_lines(self) -> list[str]:
+        if not self.elements:
+            return []
+        lines = ["  worst elements:"]
+        for element in self.elements[:_SHOWN]:
+            place = f" [{', '.join(map(str, element.index))}]" if element.index else ""
+            lines.append(
+                f"    {element.argument}{place}: gradient {element.gradient:.9g}, "
+                f"numerical {element.numerical:.9g}"
+            )
+        return lines
+
+
+class GradientCheckError(AssertionError):
+    """A gradient that disagrees with its numerical value; the message is the report."""
+
+    def __init__(self, report: GradientReport) -> None:
+        super().__init__(str(report))
+        self.report = report

@@ -1,0 +1,77 @@
+"""History: what `fit` measured, one number per finished epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+__all__ = ["History"]
+
+
+class History(Mapping[str, list[float]]):
+    """The curves of one training run, a read-only mapping of names to lists.
+
+    Each list has one number per finished epoch: always "loss", one entry per metric, the same with
+    "val_" in front where validation data were given, and "learning_rate" of the epoch's last step
+    (absent for full-batch minimizers). An epoch broken off by Ctrl-C or by a loss that is not
+    finite leaves no entry.
+
+    `epochs` is the number of finished epochs, `seconds` the time each of them took, validation
+    included. `stopped_by` says why the training ended: "epochs" (all of them done), "interrupt"
+    (Ctrl-C), "nonfinite" (the loss or a parameter became NaN or infinite), "early_stopping",
+    "converged" (a minimizer was content), "evaluations" (a minimizer used up its function
+    evaluations), or what a callback gave `run.stop`; it is "" while training runs. `best_epoch` is
+    the epoch whose parameters a callback restored, counted from 1, or None.
+
+    >>> history = History()
+    >>> history.append({"loss": 0.5}, seconds=0.01)
+    >>> history["loss"], history.epochs
+    ([0.5], 1)
+    """
+
+    def __init__(self) -> None:
+        self._curves: dict[str, list[float]] = {}
+        self.seconds: list[float] = []
+        self.stopped_by = ""
+        self.best_epoch: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The number of finished epochs."""
+        return len(self.seconds)
+
+    def append(self, row: Mapping[str, float], seconds: float) -> None:
+        """Add one epoch; every row must have the names of the first."""
+        if self._curves and row.keys() != self._curves.keys():
+            raise ValueError(
+                f"the history holds {', '.join(self._curves)}, the new epoch "
+                f"{', '.join(row)}: give every epoch the same names"
+            )
+        for name, value in row.items():
+            self._curves.setdefault(name, []).append(float(value))
+        self.seconds.append(seconds)
+
+    def last(self) -> dict[str, float]:
+        """The numbers of the last finished epoch; empty before the first."""
+        return {name: curve[-1] for name, curve in self._curves.items()}
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self._curves:
+            raise KeyError(f"{name!r} is not in this history; it holds {', '.join(self._curves)}")
+        return self._curves[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._curves)
+
+    def __len__(self) -> int:
+        return len(self._curves)
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(
+            f"{name} {value:.4g}" for name, value in self.last().items() if name != "learning_rate"
+        )
+        parts = [f"{self.epochs} epochs in {sum(self.seconds):.3g} s", numbers]
+        if self.stopped_by not in ("", "epochs"):
+            parts.append(f"stopped by {self.stopped_by}")
+        if self.best_epoch is not None:
+            parts.append(f"epoch {self.best_epoch} restored")
+        return f"History({', '.join(part for part in parts if part)})"

@@ -1,0 +1,108 @@
+"""Embedding: a trained vector for each whole number, such as that of a word or a category."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.nn.initializers import Initializer, draw
+from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.primitives.dispatch import Array
+
+__all__ = ["Embedding", "as_whole_numbers", "positive_count"]
+
+
+@final
+class Embedding(Layer):
+    """weight[x]: the vector of each number. x (N, ...) of whole numbers -> (N, ..., units).
+
+    The inputs are from 0 to `vocabulary_size` - 1. It is the first layer of a network, which then
+    keeps its inputs whole; sentences of `length` words are inputs (N, length), a column of
+    categories (N, 1). Parameters: "weight" (vocabulary_size, units), which starts normal with
+    standard deviation 0.05, or as an initializer or array says. A number that occurs several times
+    receives the sum of the cotangents. Raises ValueError, before anything is computed, for numbers
+    outside the vocabulary.
+
+    >>> import numpy as np
+    >>> from chainrule import nn
+    >>> net = nn.Network([nn.Embedding(3, 2, weight=[[0, 0], [1, 2], [3, 4]])])
+    >>> net(np.array([[2, 1]]))
+    array([[[3., 4.],
+            [1., 2.]]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        units: int,
+        *,
+        weight: str | Initializer | npt.ArrayLike = "normal",
+        name: str = "",
+    ) -> None:
+        super().__init__(name=name)
+        self.vocabulary_size = positive_count(vocabulary_size, "Embedding", "vocabulary_size")
+        self.units = positive_count(units, "Embedding", "units")
+        self.weight = weight
+
+    @property
+    def takes_integers(self) -> bool:
+        return True
+
+    def check_inputs(self, x: np.ndarray) -> None:
+        outside = (x < 0) | (x >= self.vocabulary_size)
+        if outside.any():
+            where = tuple(int(i) for i in np.argwhere(outside)[0])
+            raise ValueError(
+                f"{self.label} has vectors for 0 to {self.vocabulary_size - 1}, but x holds "
+                f"{x[where]} at {where} ({outside.sum()} of {x.size} values): number the words or "
+                "categories from 0, or set vocabulary_size higher"
+            )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape, self.units)
+
+    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        shape = (self.vocabulary_size, self.units)
+        return {"weight": draw(self.weight, rng, shape, f"{self.label}.weight")}
+
+    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+        if x.dtype.kind not in "iu":
+            raise TypeError(
+                f"{self.label} takes whole numbers, but got {x.dtype} of shape {x.shape}: make it "
+                "the first layer, or convert with .astype(int)"
+            )
+        return np.take(parameters["weight"], x, axis=0)
+
+    def __repr__(self) -> str:
+        return f"Embedding({self.vocabulary_size}, {self.units})"
+
+
+def as_whole_numbers(array: np.ndarray, name: str) -> npt.NDArray[np.intp]:
+    """Inputs for a layer that takes integers; floats that are whole are taken as such.
+
+    Raises TypeError where there are others.
+    """
+    if array.dtype.kind in "biu":
+        return np.ascontiguousarray(array, np.intp)
+    whole = np.isfinite(array) & (array == np.round(array))
+    if not whole.all():
+        raise TypeError(
+            f"{name} has dtype {array.dtype} and holds {array[~whole][0]}, but the first layer "
+            "takes whole numbers, such as those of words: number them from 0"
+        )
+    return np.ascontiguousarray(array, np.intp)
+
+
+def positive_count(value: Any, layer: str, what: str) -> int:
+    """The option as an int of at least 1; raises TypeError or ValueError naming it."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{layer} takes a whole number as {what}, but got {value!r}") from None
+    if count < 1:
+        raise ValueError(f"{layer} needs {what} of at least 1 but got {what}={value}")
+    return count

@@ -1,0 +1,488 @@
+"""Network: a stack of layers, with the arrays that are trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.history import History
+from chainrule.nn.embedding import as_whole_numbers
+from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.nn.losses import Loss
+from chainrule.nn.parameters import Parameters
+from chainrule.nn.stack import LayerLike, as_layer, name_layer
+from chainrule.primitives.dispatch import AbstractArray, Array
+from chainrule.scope import current_scope, layer_scope
+from chainrule.tensor import Tensor
+
+__all__ = ["Network"]
+
+# Rows predicted at once: enough to fill the matrix products, few enough that what a layer gives
+# is still in the cache when the next one reads it.
+_PREDICT_ROWS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _BuiltLayer:
+    """A layer in its network: the shape it gives, and what its arrays are called there.
+
+    `parameters` and `state` pair the layer's short names with the network's: ("weight",
+    "dense_1.weight").
+    """
+
+    layer: Layer
+    output_shape: Shape
+    parameters: tuple[tuple[str, str], ...]
+    state: tuple[tuple[str, str], ...]
+
+    def forward(self, parameters: Mapping[str, Array], x: Array, context: Context) -> Array:
+        """The layer's outputs, with its arrays taken from the network's."""
+        own = {short: parameters[full] for short, full in self.parameters}
+        if not self.state:
+            return self.layer.forward(x, own, context)
+        state = {short: context.state[full] for short, full in self.state}
+        inner = Context(context.training, context.rng, state)
+        x = self.layer.forward(x, own, inner)
+        for short, full in self.state:
+            if short in inner.updates:
+                context.updates[full] = inner.updates[short]
+        return x
+
+
+@final
+class Network:
+    """Layers one after the other. Called with arrays it gives outputs; `fit` trains it.
+
+    `layers` are `Layer` objects; an activation's name, or a function of one array, stands for an
+    activation layer. Layers without a name get one from kind and number: dense_1, sigmoid_1,
+    dense_2. The network is built, that is its parameters are made, once it knows the shape of a
+    sample: from `input_shape`, from `build`, or from the first inputs. `dtype` is that of the
+    parameters, and inputs are cast to it. `seed` fixes the initial parameters.
+    Raises TypeError for what is no layer, ValueError for unknown activations and unusable names.
+
+    >>> from chainrule import nn
+    >>> net = nn.Network([nn.Dense(3), nn.Tanh(), nn.Dense(1)], input_shape=2, seed=0)
+    >>> net
+    Network(2-3-1, tanh)
+    >>> net.predict(np.zeros((4, 2))).shape
+    (4, 1)
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[LayerLike] = (),
+        *,
+        input_shape: int | Iterable[int] | None = None,
+        dtype: npt.DTypeLike = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype.kind != "f":
+            raise TypeError(
+                f"a network computes with floating-point numbers, not {self.dtype}: "
+                "use float32 or float64"
+            )
+        self.seed = seed
+        self._rng = np.random.default_rng(seed)
+        self._layers: list[Layer] = []
+        self._built: list[_BuiltLayer] = []
+        self._input_shape: Shape = ()
+        self._parameters: Parameters | None = None
+        self._state: dict[str, np.ndarray] = {}
+        self._measured: dict[str, Any] = {}  # loss, metrics and penalty of the last fit
+        self._step: Any = None
+        for layer in layers:
+            self.add(layer)
+        if input_shape is not None:
+            self.build(input_shape)
+
+    # Layers and their arrays
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in order, each with its name."""
+        return tuple(self._layers)
+
+    def add(self, layer: LayerLike) -> None:
+        """Put a layer, or the activation of a name or function, at the end.
+
+        A network that is built keeps its parameters and gets the new layer's: the same as building
+        all at once gives. They move to a new buffer, so take `net.parameters` anew.
+        """
+        layer = as_layer(layer)
+        name_layer(layer, self._layers)
+        if self._parameters is not None:
+            built, arrays, state = _build([layer], self.output_shape, self._rng, self.dtype)
+            self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)
+            self._state.update(state)
+            self._built += built
+        self._layers.append(layer)
+
+    def build(self, input_shape: int | Iterable[int], seed: int | None = None) -> None:
+        """Make the parameters for samples of this shape: (n_features,), or n_features alone.
+
+        `seed`, or else the network's own, fixes the initial values. Called again, it starts afresh.
+        Raises ValueError where a layer cannot take what the one before it gives.
+        """
+        shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (int(input_shape),)
+        if not shape or any(size < 1 for size in shape):
+            raise ValueError(f"input_shape is {shape}, but a sample has axes of size 1 or more")
+        if not self._layers:
+            raise ValueError("the network has no layers: add some first, as in net.add(Dense(10))")
+        rng = np.random.default_rng(self.seed if seed is None else seed)
+        self._built, arrays, self._state = _build(self._layers, shape, rng, self.dtype)
+        self._parameters = Parameters(arrays, self.dtype)
+        self._input_shape = shape
+        self._rng = rng
+
+    @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """What inputs are cast to: `dtype`, or integers where the first layer takes those."""
+        integers = bool(self._layers) and self._layers[0].takes_integers
+        return np.dtype(np.intp) if integers else self.dtype
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the parameters exist."""
+        return self._parameters is not None
+
+    @property
+    def input_shape(self) -> Shape:
+        """The shape of one input sample; raises ValueError before the network is built."""
+        self._require_built()
+        return self._input_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of one output sample; raises ValueError before the network is built."""
+        self._require_built()
+        return self._built[-1].output_shape
+
+    @property
+    def parameters(self) -> Parameters:
+        """The trained arrays by name; raises ValueError before the network is built."""
+        return self._require_built()
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays that are kept but not trained, by name."""
+        self._require_built()
+        return self._state
+
+    def _require_built(self) -> Parameters:
+        if self._parameters is None:
+            raise ValueError(
+                "the network is not built, since it does not know the shape of a sample: call "
+                "net.build(n_features), pass input_shape= to Network, or call fit first"
+            )
+        return self._parameters
+
+    # Outputs
+
+    def forward(
+        self, parameters: Mapping[str, Array], x: Array, context: Context | None = None
+    ) -> Array:
+        """The outputs (N, *output_shape) for inputs x (N, *input_shape), as a pure function.
+
+        `parameters` maps the names of `net.parameters` to arrays, tensors or traced variables.
+        Nothing is cast and nothing kept; layers leave their new state in `context.updates`.
+        Raises ValueError where shapes do not fit, naming the layer.
+
+        >>> import chainrule as cr
+        >>> from chainrule import nn
+        >>> net = nn.Network([nn.Dense(1, use_bias=False)], input_shape=2)
+        >>> x = np.array([[1.0, 2.0]])
+        >>> cr.grad(lambda parameters: net.forward(parameters, x).sum())(dict(net.parameters))
+        {'dense_1.weight': array([[1.],
+               [2.]], dtype=float32)}
+        """
+        self._require_built()
+        if x.shape[1:] != self._input_shape:
+            raise ValueError(self._wrong_shape(x.shape))
+        context = context or Context(state=self._state)
+        for built in self._built:
+            with layer_scope(built.layer.name):
+                x = built.forward(parameters, x, context)
+        return x
+
+    def __call__(self, x: Any) -> Array:
+        """The outputs for inputs x (N, *input_shape): an array for arrays, a tensor for a tensor.
+
+        Runs as in prediction, not as in training, and builds the network if it is not built.
+        """
+        if not isinstance(x, AbstractArray):
+            return self._outputs(self._as_inputs(x))
+        if not self.is_built:
+            self.build(x.shape[1:])
+        return self.forward(self.parameters, x)
+
+    def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
+        """The outputs (N, *output_shape) for inputs x (N, *input_shape), `batch_size` rows a time.
+
+        Nothing is recorded. Raises ValueError for an empty x, for one sample without a batch axis,
+        and for samples of another shape than the network was built for, naming the layer.
+        """
+        x = self._as_inputs(x)
+        rows = _PREDICT_ROWS if batch_size is None else batch_size
+        if rows < 1:
+            raise ValueError(f"batch_size is {batch_size}, but a batch has at least 1 row")
+        if len(x) <= rows:
+            return self._outputs(x)
+        return np.concatenate([self._outputs(x[i : i + rows]) for i in range(0, len(x), rows)])
+
+    def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
+        """What each layer gives for inputs x (N, *input_shape), by the layers' names.
+
+        >>> from chainrule import nn
+        >>> net = nn.Network([nn.Dense(1, weight=[[2.0]]), nn.ReLU()])
+        >>> net.layer_outputs(np.array([[-3.0]]))
+        {'dense_1': array([[-6.]], dtype=float32), 'relu_1': array([[0.]], dtype=float32)}
+        """
+        x = self._as_inputs(x)
+        context = Context(state=self._state)
+        outputs = {}
+        for built in self._built:
+            x = outputs[built.layer.name] = built.forward(self.parameters, x, context)
+        return outputs
+
+    def _outputs(self, x: np.ndarray) -> np.ndarray:
+        """`forward` for arrays that are known to fit, without noting which layer runs."""
+        if current_scope().detect_nonfinite:  # tensors look at each value they compute
+            return np.array(self.forward(self.parameters, Tensor(x)).detach())
+        parameters, context = self._require_built(), Context(state=self._state)
+        for built in self._built:
+            x = built.forward(parameters, x, context)
+        return x
+
+    def _as_inputs(self, x: Any) -> np.ndarray:
+        """The inputs as an array of the network's dtype and input shape; builds the network."""
+        array = np.asarray(x)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(
+                f"x has dtype {array.dtype}, shape {array.shape}, but a network takes numbers: "
+                "convert it with .astype(float), a sparse matrix with .toarray()"
+            )
+        if not self.is_built and array.ndim < 2:
+            raise ValueError(
+                f"x has shape {array.shape}, but samples are rows, (n_samples, n_features): "
+                "use x[None] for one sample, x[:, None] for one feature"
+            )
+        if not self.is_built and array.size:
+            self.build(array.shape[1:])
+        if self.is_built and array.shape[1:] != self._input_shape:
+            raise ValueError(self._wrong_shape(array.shape))
+        if len(array) == 0:
+            raise ValueError(f"x is empty, shape {array.shape}: give at least one sample")
+        if self.input_dtype.kind == "i":
+            array = as_whole_numbers(array, "x")
+            self._layers[0].check_inputs(array)
+        return array.astype(self.input_dtype, copy=False)
+
+    def _wrong_shape(self, shape: Shape) -> str:
+        """The message for inputs of another shape, with the likely fix."""
+        wanted = self._input_shape
+        features = f"{wanted[0]} features" if len(wanted) == 1 else f"samples of shape {wanted}"
+        fix = f"give an array of shape {('n_samples', *wanted)}".replace("'", "")
+        if shape == wanted:
+            fix = "that is one sample, and samples are rows: use x[None]"
+        elif len(wanted) == 1 and shape == (*wanted, *shape[1:2]):
+            fix = "samples are rows: use x.T"
+        elif math.prod(shape[1:]) == math.prod(wanted):
+            fix = f"use x.reshape{(-1, *wanted)}"
+        return f"{self._layers[0].label} was built for {features} but got x of shape {shape}: {fix}"
+
+    # Training
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss,
+        optimizer: Any = "adam",
+        epochs: int | None = None,
+        batch_size: int | None = 32,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        class_weight: Mapping[Any, float] | str | None = None,
+        metrics: Any = None,
+        callbacks: Any = (),
+        penalty: Any = None,
+        seed: int | np.random.Generator | None = None,
+        verbose: str | int = "auto",
+        detect_nonfinite: bool = False,
+        compile: bool = True,
+    ) -> History:
+        """Train on inputs x (N, *input_shape) and targets y (N, ...); returns the curves.
+
+        Builds the network if it is not built. The options are those of `chainrule.training.fit`,
+        which says what each one does and what is refused. `evaluate` measures the same loss.
+
+        >>> from chainrule import nn
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> net = nn.Network([nn.Dense(1)])
+        >>> history = net.fit(x, 3 * x, loss="squared_error", epochs=100, seed=0, verbose=0)
+        >>> history["loss"][-1] < history["loss"][0]
+        True
+        """
+        from chainrule import training  # training stands below networks, which it trains
+
+        self._measured = {"loss": loss, "metrics": metrics, "penalty": penalty}
+        return training.fit(
+            self,
+            x,
+            y,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            metrics=metrics,
+            callbacks=callbacks,
+            penalty=penalty,
+            seed=seed,
+            verbose=verbose,
+            detect_nonfinite=detect_nonfinite,
+            compile=compile,
+        )
+
+    @property
+    def has_step(self) -> bool:
+        """Whether there is a compiled step, that of the last `fit`."""
+        return self._step is not None
+
+    @property
+    def step(self) -> Any:
+        """The training step of the last `fit`, written out: `step.source`, `step.graph`.
+
+        Raises ValueError where there is none: before a fit, or where `fit` could not compile it.
+        """
+        if self._step is None:
+            raise ValueError("there is no compiled step yet: call fit, which writes one out")
+        return self._step
+
+    @step.setter
+    def step(self, step: Any) -> None:
+        self._step = step
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_step": None}  # a program is made anew where it is needed
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss | None = None,
+        metrics: Any = None,
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+        penalty: Any = None,
+    ) -> dict[str, float]:
+        """The loss and the metrics on inputs x (N, *input_shape) and targets y (N, ...).
+
+        What is not given is that of the last `fit`; raises ValueError without a loss from either.
+        The options are those of `chainrule.training.evaluate`.
+        """
+        from chainrule import training
+
+        given = {"loss": loss, "metrics": metrics, "penalty": penalty}
+        measured = {**self._measured, **{key: v for key, v in given.items() if v is not None}}
+        if "loss" not in measured:
+            raise ValueError("evaluate does not know the loss before a fit: give loss=, a name")
+        return training.evaluate(
+            self, x, y, batch_size=batch_size, sample_weight=sample_weight, **measured
+        )
+
+    # Description
+
+    def summary(self) -> str:
+        """A table of the layers: name, output shape (N stands for the batch), parameters.
+
+        >>> from chainrule import nn
+        >>> print(nn.Network([nn.Dense(3), nn.Tanh(), nn.Dense(1)], input_shape=2).summary())
+        layer    output shape  parameters
+        ---------------------------------
+        input    (N, 2)
+        dense_1  (N, 3)                 9
+        tanh_1   (N, 3)                 0
+        dense_2  (N, 1)                 4
+        ---------------------------------
+        total                          13  float32, 52 bytes
+        """
+        rows = [(layer.name, "?", "?") for layer in self._layers]
+        total = ("total", "", "?")
+        note = "not built: build or the first call finds the shapes"
+        if self._parameters is not None:
+            flat = self._parameters.flat
+            shapes = self._parameters.shapes
+            rows = [("input", _batch_of(self._input_shape), "")]
+            for built in self._built:
+                counts = _parameter_counts(built, shapes)
+                total_of_layer = f"{sum(counts.values()):,}"
+                rows.append((built.layer.name, _batch_of(built.output_shape), total_of_layer))
+                rows += [(f"  {name}", "", f"{n:,}") for name, n in counts.items() if name]
+            total = ("total", "", f"{flat.size:,}")
+            note = f"{self.dtype}, {flat.nbytes:,} bytes"
+        rows = [("layer", "output shape", "parameters"), *rows, total]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [
+            f"{name:{widths[0]}}  {shape:{widths[1]}}  {count:>{widths[2]}}".rstrip()
+            for name, shape, count in rows
+        ]
+        rule = "-" * (sum(widths) + 4)
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, f"{lines[-1]}  {note}"])
+
+    def __repr__(self) -> str:
+        if not self.is_built:
+            return f"Network([{', '.join(map(repr, self._layers))}])"
+        sizes = [self._input_shape, *(b.output_shape for b in self._built if b.parameters)]
+        kinds = dict.fromkeys(b.layer.kind for b in self._built if not b.parameters)
+        return f"Network({', '.join(['-'.join(map(_joined, sizes)), *kinds])})"
+
+
+def _build(
+    layers: Iterable[Layer], shape: Shape, rng: np.random.Generator, dtype: np.dtype[Any]
+) -> tuple[list[_BuiltLayer], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The layers built for samples of this shape, with their initial parameters and state."""
+    built: list[_BuiltLayer] = []
+    arrays: dict[str, np.ndarray] = {}
+    state: dict[str, np.ndarray] = {}
+    for layer in layers:
+        output_shape = layer.output_shape(shape)
+        initial, kept = layer.init(shape, rng), layer.init_state(shape)
+        parameter_names = tuple((short, f"{layer.name}.{short}") for short in initial)
+        state_names = tuple((short, f"{layer.name}.{short}") for short in kept)
+        arrays.update({full: initial[short] for short, full in parameter_names})
+        state.update({full: np.array(kept[short], dtype) for short, full in state_names})
+        built.append(_BuiltLayer(layer, output_shape, parameter_names, state_names))
+        shape = output_shape
+    return built, arrays, state
+
+
+def _parameter_counts(built: _BuiltLayer, shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """How many parameters belong to each inner layer, and under "" to the layer itself."""
+    counts: dict[str, int] = {}
+    for short, full in built.parameters:
+        inner = short.rpartition(".")[0]
+        counts[inner] = counts.get(inner, 0) + math.prod(shapes[full])
+    return counts
+
+
+def _batch_of(shape: Shape) -> str:
+    return f"(N, {', '.join(map(str, shape))})"
+
+
+def _joined(shape: Shape) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,266 @@
+"""Normalisation: BatchNorm, LayerNorm and GroupNorm, each with a trained scale and shift.
+
+All give gamma * (x - mean) / sqrt(variance + epsilon) + beta and differ in what the mean and the
+variance are taken over. They are compositions: the centred values, computed once, serve the forward
+and the backward pass, which a rule of its own would have to compute again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+
+from chainrule.nn.embedding import positive_count
+from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.primitives.dispatch import Array
+
+__all__ = ["BatchNorm", "GroupNorm", "LayerNorm"]
+
+
+@final
+class BatchNorm(Layer):
+    """Each feature with mean 0 and variance 1 over the batch, then times gamma, plus beta.
+
+    x (N, ..., C) -> the same shape; mean and variance are taken over all axes but the last, for
+    images over all places. `axis=1` is for channels first, (N, C, ...). Parameters: "gamma" and
+    "beta" (C,). State: "running_mean" and "running_variance" (C,), which follow those of the
+    batches, running = momentum * running + (1 - momentum) * of the batch, the variance there with
+    n - 1. Training uses the statistics of the batch, prediction the running ones. A batch with one
+    value for each feature has no variance: it is treated as in prediction, and the running
+    statistics stay. No bias is needed in the layer before, since the mean takes it away.
+    Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+    covariate shift", 2015, algorithms 1 and 2.
+
+    >>> from chainrule import nn
+    >>> net = nn.Network([nn.BatchNorm()], input_shape=1)
+    >>> context = nn.Context(training=True, state=net.state)
+    >>> net.forward(net.parameters, np.array([[1.0], [3.0]]), context).round(3)
+    array([[-1.],
+           [ 1.]])
+    >>> context.updates["batch_norm_1.running_mean"]
+    array([0.2])
+    """
+
+    def __init__(
+        self, *, momentum: float = 0.9, epsilon: float = 1e-5, axis: int = -1, name: str = ""
+    ) -> None:
+        super().__init__(name=name)
+        if not 0 <= momentum < 1:
+            raise ValueError(
+                f"BatchNorm got momentum={momentum}, the share of the old running statistics that "
+                "stays: give a number from 0 to below 1"
+            )
+        _check_epsilon("BatchNorm", epsilon)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.axis = axis
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _features(input_shape, self.axis, self.label)
+        return input_shape
+
+    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return _gamma_and_beta((_features(input_shape, self.axis, self.label),))
+
+    def init_state(self, input_shape: Shape) -> dict[str, np.ndarray]:
+        n_features = _features(input_shape, self.axis, self.label)
+        return {"running_mean": np.zeros(n_features), "running_variance": np.ones(n_features)}
+
+    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+        _check_size(x.shape[self.axis :][:1], parameters["gamma"], self.label)
+        rows, shape = _as_rows(x, self.axis)
+        n_values = rows.shape[0]
+        mean, variance = context.state["running_mean"], context.state["running_variance"]
+        if context.training and n_values > 1:
+            batch_mean = np.mean(rows, axis=0)
+            centred = _less(rows, batch_mean)
+            batch_variance = np.mean(np.square(centred), axis=0)
+            self._follow("running_mean", batch_mean, context)
+            unbiased = batch_variance * (n_values / (n_values - 1))
+            self._follow("running_variance", unbiased, context)
+            variance = batch_variance
+        else:
+            centred = rows - mean
+        scale = parameters["gamma"] / np.sqrt(variance + self.epsilon)
+        return _from_rows(centred * scale + parameters["beta"], shape, self.axis)
+
+    def _follow(self, name: str, of_batch: Array, context: Context) -> None:
+        """Move a running statistic towards that of the batch."""
+        share = self.momentum
+        context.updates[name] = share * context.state[name] + (1 - share) * of_batch
+
+    def __repr__(self) -> str:
+        return f"BatchNorm({_given(axis=(self.axis, -1), momentum=(self.momentum, 0.9))})"
+
+
+@final
+class LayerNorm(Layer):
+    """Each sample by itself with mean 0 and variance 1 over its last axes, times gamma, plus beta.
+
+    x (N, ..., C) -> the same shape. Mean and variance are taken over the last `n_axes` axes, so
+    with the default 1 each place of a sequence or image by itself. Parameters: "gamma" and "beta"
+    of the shape of those axes. Training and prediction do the same.
+    Ba, Kiros and Hinton, "Layer normalization", 2016, section 3.
+
+    >>> from chainrule import nn
+    >>> nn.Network([nn.LayerNorm()])(np.array([[1.0, 3.0], [10.0, 30.0]])).round(3)
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
+    """
+
+    def __init__(self, n_axes: int = 1, *, epsilon: float = 1e-5, name: str = "") -> None:
+        super().__init__(name=name)
+        _check_epsilon("LayerNorm", epsilon)
+        self.n_axes = positive_count(n_axes, "LayerNorm", "n_axes")
+        self.epsilon = epsilon
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) < self.n_axes:
+            raise ValueError(
+                f"{self.label} normalises over the last {self.n_axes} axes of a sample, but got "
+                f"samples of shape {input_shape}: give fewer n_axes"
+            )
+        return input_shape
+
+    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return _gamma_and_beta(input_shape[-self.n_axes :])
+
+    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+        _check_size(x.shape[1:][-self.n_axes :], parameters["gamma"], self.label)
+        gamma, beta = parameters["gamma"], parameters["beta"]
+        rows = np.reshape(x, (-1, math.prod(gamma.shape)))
+        centred = _less(rows, np.mean(rows, axis=1, keepdims=True))
+        variance = np.mean(np.square(centred), axis=1, keepdims=True)
+        normal = centred * (1 / np.sqrt(variance + self.epsilon))
+        return np.reshape(normal * np.reshape(gamma, (-1,)) + np.reshape(beta, (-1,)), x.shape)
+
+    def __repr__(self) -> str:
+        return f"LayerNorm({self.n_axes if self.n_axes != 1 else ''})"
+
+
+@final
+class GroupNorm(Layer):
+    """Each group of a sample's features with mean 0 and variance 1, times gamma, plus beta.
+
+    x (N, ..., C) -> the same shape. Mean and variance of a group are taken over its features at
+    all places of the sample; `groups=1` takes all features together, `groups=C` each by itself.
+    `axis=1` is for channels first, (N, C, ...). Parameters: "gamma" and "beta" (C,). Training and
+    prediction do the same. Raises ValueError unless `groups` divides C.
+    Wu and He, "Group normalization", 2018, section 3.1.
+
+    >>> from chainrule import nn
+    >>> nn.Network([nn.GroupNorm(2)])(np.array([[1.0, 3.0, 10.0, 30.0]])).round(3)
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
+    """
+
+    def __init__(
+        self, groups: int, *, epsilon: float = 1e-5, axis: int = -1, name: str = ""
+    ) -> None:
+        super().__init__(name=name)
+        _check_epsilon("GroupNorm", epsilon)
+        self.groups = positive_count(groups, "GroupNorm", "groups")
+        self.epsilon = epsilon
+        self.axis = axis
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        n_features = _features(input_shape, self.axis, self.label)
+        if n_features % self.groups:
+            raise ValueError(
+                f"{self.label} cannot put the {n_features} features of samples of shape "
+                f"{input_shape} into {self.groups} equal groups: give a number that divides them"
+            )
+        return input_shape
+
+    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return _gamma_and_beta((_features(input_shape, self.axis, self.label),))
+
+    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+        _check_size(x.shape[self.axis :][:1], parameters["gamma"], self.label)
+        rows, shape = _as_rows(x, self.axis)
+        places = np.reshape(rows, (shape[0], -1, shape[-1]))
+        normal = np.reshape(_over_features(places, self.epsilon, self.groups), rows.shape)
+        out = normal * parameters["gamma"] + parameters["beta"]
+        return _from_rows(out, shape, self.axis)
+
+    def __repr__(self) -> str:
+        return f"GroupNorm({self.groups}{_given(axis=(self.axis, -1), start=', ')})"
+
+
+def _less(x: Array, mean: Array) -> Array:
+    """`x - mean`, as a sum: the reverse pass then turns the sign of the mean's small cotangent, and
+    not of the large one it is summed from.
+    """
+    return x + -mean
+
+
+def _over_features(x: Array, epsilon: float, groups: int) -> Array:
+    """The values of x (N, places, C) less the mean of their group, over its standard deviation.
+
+    Summed over the places first, so that what is regrouped is small.
+    """
+    centred = _less(x, _mean_of_groups(x, groups))
+    variance = _mean_of_groups(np.square(centred), groups)
+    return centred * (1 / np.sqrt(variance + epsilon))
+
+
+def _mean_of_groups(x: Array, groups: int) -> Array:
+    """The mean of each group of features over all places, (N, 1, C): alike within a group."""
+    n_samples, _, n_features = x.shape
+    of_features = np.mean(x, axis=1)
+    grouped = np.reshape(of_features, (n_samples, groups, n_features // groups))
+    of_groups = np.mean(grouped, axis=-1, keepdims=True)
+    return np.reshape(np.broadcast_to(of_groups, grouped.shape), (n_samples, 1, n_features))
+
+
+def _as_rows(x: Array, axis: int) -> tuple[Array, Shape]:
+    """The matrix of x with the features along the last axis, and the shape before it was one.
+
+    Sums over the rows of a matrix are products with a vector of ones, the fastest sums there are.
+    """
+    if axis not in (-1, x.ndim - 1):
+        x = np.moveaxis(x, axis, -1)
+    return np.reshape(x, (-1, x.shape[-1])), x.shape
+
+
+def _from_rows(rows: Array, shape: Shape, axis: int) -> Array:
+    """The matrix of `_as_rows` in its old form."""
+    x = np.reshape(rows, shape)
+    return x if axis in (-1, len(shape) - 1) else np.moveaxis(x, -1, axis)
+
+
+def _features(input_shape: Shape, axis: int, label: str) -> int:
+    """How many features a sample has along an axis of the batch."""
+    batch_shape = (-1, *input_shape)
+    if not -len(input_shape) <= axis <= len(input_shape) or axis == 0:
+        raise ValueError(
+            f"{label} looks for features along axis {axis} of (N, "
+            f"{', '.join(map(str, input_shape))}), which has none there: give the axis of the "
+            "features, -1 where they come last, 1 where they come first"
+        )
+    return batch_shape[axis]
+
+
+def _gamma_and_beta(shape: Shape) -> dict[str, np.ndarray]:
+    return {"gamma": np.ones(shape), "beta": np.zeros(shape)}
+
+
+def _check_size(shape: Shape, gamma: Array, label: str) -> None:
+    if shape != gamma.shape:
+        raise ValueError(
+            f"{label} was built for features of shape {gamma.shape} but got {shape}: give "
+            "samples of the shape it was built for"
+        )
+
+
+def _check_epsilon(layer: str, epsilon: Any) -> None:
+    if not epsilon > 0:
+        raise ValueError(f"{layer} got epsilon={epsilon}: give a small positive number, as 1e-5")
+
+
+def _given(start: str = "", **options: tuple[Any, Any]) -> str:
+    """The options that differ from their defaults, as they are written in a call."""
+    words = [f"{name}={value!r}" for name, (value, default) in options.items() if value != default]
+    return start + ", ".join(words) if words else ""

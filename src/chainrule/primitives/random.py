@@ -1,0 +1,30 @@
+"""Randomness as a primitive, so that a graph can draw numbers from a generator it is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.primitives.dispatch import Array
+from chainrule.primitives.primitive import defvjp, primitive
+
+__all__ = ["random_uniform"]
+
+
+@primitive
+def random_uniform(rng: Any, *, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Numbers from [0, 1), drawn from a `numpy.random.Generator`: new ones at each call.
+
+    `dtype` is float32 or float64. A graph holds the generator as an input of its own; two draws of
+    equal shape are two equations, never merged.
+
+    >>> import numpy as np
+    >>> random_uniform(np.random.default_rng(0), shape=(2,), dtype=np.float64)
+    array([0.63696169, 0.26978671])
+    """
+    return rng.random(shape, np.dtype(dtype))
+
+
+random_uniform.is_random = True
+defvjp(random_uniform, None)

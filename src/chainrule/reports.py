@@ -1,0 +1,145 @@
+"""How good a trained network is, in numbers: reports on classes and on continuous targets.
+
+The measures are scikit-learn's. A report prints as a plain table, and `as_dict` is its JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "ClassScores",
+    "ClassificationReport",
+    "RegressionReport",
+    "classification_report",
+    "regression_report",
+]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Precision, recall and f1 of one class, and how many samples truly are of it."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class ClassificationReport:
+    """The scores of each class, their plain mean, and the confusion matrix (true, predicted)."""
+
+    accuracy: float
+    classes: tuple[ClassScores, ...]
+    mean: ClassScores
+    confusion: npt.NDArray[np.int64]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain numbers, lists and dicts, as JSON wants it."""
+        return {
+            "accuracy": self.accuracy,
+            "classes": [vars(scores) for scores in self.classes],
+            "mean": vars(self.mean),
+            "confusion_matrix": self.confusion.tolist(),
+        }
+
+    def __str__(self) -> str:
+        width = max(len(scores.name) for scores in (*self.classes, self.mean))
+        lines = [f"{'':{width}}  precision  recall     f1  support"]
+        lines += [
+            f"{s.name:{width}}  {s.precision:9.3f}  {s.recall:6.3f}  {s.f1:5.3f}  {s.support:7d}"
+            for s in (*self.classes, self.mean)
+        ]
+        return "\n".join([*lines, f"accuracy {self.accuracy:.4f}"])
+
+
+@dataclass(frozen=True)
+class RegressionReport:
+    """Root mean squared and mean absolute error in the unit of the target, and R²."""
+
+    rmse: float
+    mae: float
+    r2: float
+    support: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain numbers, as JSON wants it."""
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        return f"RMSE {self.rmse:.4g}   MAE {self.mae:.4g}   R² {self.r2:.4f}"
+
+
+def classification_report(
+    true: npt.ArrayLike, predicted: npt.ArrayLike, class_names: Sequence[str] | None = None
+) -> ClassificationReport:
+    """Compare predicted with true classes, both integers (n_samples,).
+
+    A class that was never predicted has precision 0. Raises ValueError for different lengths.
+
+    >>> print(classification_report([0, 0, 1, 1], [0, 1, 1, 1], ["cat", "dog"]))
+          precision  recall     f1  support
+    cat       1.000   0.500  0.667        2
+    dog       0.667   1.000  0.800        2
+    mean      0.833   0.750  0.733        4
+    accuracy 0.7500
+    """
+    metrics = _sklearn_metrics()
+    actual, guess = _pair(true, predicted)
+    n_classes = 1 + int(max(actual.max(), guess.max()))
+    names = list(class_names) if class_names is not None else [str(c) for c in range(n_classes)]
+    if len(names) < n_classes:
+        raise ValueError(f"there are classes up to {n_classes - 1}, but {len(names)} class names")
+    labels = np.arange(len(names))
+    scores = metrics.precision_recall_fscore_support(
+        actual, guess, labels=labels, zero_division=0.0
+    )
+    classes = tuple(
+        ClassScores(name, float(p), float(r), float(f), int(n))
+        for name, p, r, f, n in zip(names, *scores, strict=True)
+    )
+    precision, recall, f1 = (float(np.mean(column)) for column in scores[:3])
+    return ClassificationReport(
+        accuracy=float(np.mean(actual == guess)),
+        classes=classes,
+        mean=ClassScores("mean", precision, recall, f1, len(actual)),
+        confusion=metrics.confusion_matrix(actual, guess, labels=labels),
+    )
+
+
+def regression_report(true: npt.ArrayLike, predicted: npt.ArrayLike) -> RegressionReport:
+    """Compare predicted with true values, (n_samples,) or (n_samples, 1) each.
+
+    >>> print(regression_report([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]))
+    RMSE 0.5774   MAE 0.3333   R² 0.5000
+    """
+    metrics = _sklearn_metrics()
+    actual, guess = _pair(true, predicted)
+    return RegressionReport(
+        rmse=float(metrics.root_mean_squared_error(actual, guess)),
+        mae=float(metrics.mean_absolute_error(actual, guess)),
+        r2=float(metrics.r2_score(actual, guess)),
+        support=len(actual),
+    )
+
+
+def _pair(true: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Any, Any]:
+    actual, guess = np.asarray(true).reshape(-1), np.asarray(predicted).reshape(-1)
+    if len(actual) != len(guess) or not len(actual):
+        raise ValueError(f"{len(actual)} true values but {len(guess)} predicted ones")
+    return actual, guess
+
+
+def _sklearn_metrics() -> Any:
+    try:
+        from sklearn import metrics
+    except ImportError as missing:
+        raise ImportError('reports need scikit-learn: pip install "chainrule[data]"') from missing
+    return metrics

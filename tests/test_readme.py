@@ -1,0 +1,72 @@
+"""The examples of README.md and docs/ run: one namespace a file, its blocks in their order.
+
+```python blocks are run, ```pycon blocks are tried as doctests; ```python no-run is for a sketch.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+FILES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+
+FENCE = re.compile(r"^( *)(```+)([^`\n]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
+RUN, DOCTEST, SKETCH = "python", "pycon", "python no-run"
+
+
+def blocks(text: str) -> list[tuple[str, int, str]]:
+    """(info string, line of the first line of code, code) of every fenced block."""
+    return [
+        (match[3].strip(), text.count("\n", 0, match.start(4)) + 1, match[4])
+        for match in FENCE.finditer(text)
+    ]
+
+
+def run(code: str, line: int, path: Path, namespace: dict[str, object]) -> None:
+    # Blank lines in front, so that a traceback names the line of the file.
+    exec(compile("\n" * (line - 1) + code, path, "exec"), namespace)
+
+
+def run_doctest(code: str, line: int, path: Path, namespace: dict[str, object]) -> None:
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    test = doctest.DocTestParser().get_doctest(code, namespace, path.name, str(path), line - 1)
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=options).run(test, out=report.append, clear_globs=False)
+    namespace.update(test.globs)
+    assert not report, "".join(report)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_run(path, tmp_path, monkeypatch):
+    if not path.is_file():
+        pytest.fail(f"{path.name} is missing: the house needs one, with examples that run")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for info, line, code in blocks(path.read_text(encoding="utf-8")):
+        if info == RUN:
+            run(code, line, path, namespace)
+        elif info == DOCTEST:
+            run_doctest(code, line, path, namespace)
+        elif info.lower().startswith("py") and info != SKETCH:
+            pytest.fail(f"{path.name}:{line - 1}: ```{info} is none of {RUN}, {DOCTEST}, {SKETCH}")
+
+
+def test_readme_has_examples():
+    assert any(info == RUN for info, _, _ in blocks(README.read_text(encoding="utf-8")))
+
+
+def test_blocks_are_found_with_their_lines():
+    text = "# Title\n\n```python\na = 1\n```\n\n- item\n\n  ```text\n  b\n  ```\n"
+    assert blocks(text) == [("python", 4, "a = 1\n"), ("text", 10, "  b\n")]
+
+
+def test_a_wrong_example_is_noticed(tmp_path):
+    with pytest.raises(NameError):
+        run("undefined\n", 3, tmp_path / "x.md", {})
+    with pytest.raises(AssertionError, match="Expected"):
+        run_doctest(">>> 1 + 1\n3\n", 3, tmp_path / "x.md", {})

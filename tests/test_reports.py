@@ -1,0 +1,68 @@
+"""Reports against scores counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainrule.reports import classification_report, regression_report
+
+pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
+
+
+@given(pairs)
+def test_scores_of_classes_are_counts(samples):
+    true, predicted = np.array(samples).T
+    names = ["a", "b", "c", "d"]
+    report = classification_report(true, predicted, names)
+    for c, scores in enumerate(report.classes):
+        both = np.sum((true == c) & (predicted == c))
+        n_true, n_predicted = np.sum(true == c), np.sum(predicted == c)
+        precision = both / n_predicted if n_predicted else 0.0
+        recall = both / n_true if n_true else 0.0
+        f1 = 2 * both / (n_true + n_predicted) if n_true + n_predicted else 0.0
+        assert (scores.name, scores.support) == (names[c], n_true)
+        np.testing.assert_allclose(
+            [scores.precision, scores.recall, scores.f1], [precision, recall, f1]
+        )
+        for other in range(4):
+            assert report.confusion[c, other] == np.sum((true == c) & (predicted == other))
+    assert report.accuracy == pytest.approx(np.mean(true == predicted))
+    assert report.mean.f1 == pytest.approx(np.mean([scores.f1 for scores in report.classes]))
+    assert report.mean.support == len(true)
+
+
+@given(st.lists(st.tuples(st.floats(-100, 100), st.floats(-100, 100)), min_size=2, max_size=20))
+def test_regression_measures_are_their_formulas(samples):
+    true, predicted = np.array(samples).T
+    report = regression_report(true.reshape(-1, 1), predicted)
+    assert report.rmse == pytest.approx(np.sqrt(np.mean((true - predicted) ** 2)))
+    assert report.mae == pytest.approx(np.mean(np.abs(true - predicted)))
+    spread = np.sum((true - true.mean()) ** 2)
+    if spread > 1e-6:
+        assert report.r2 == pytest.approx(1 - np.sum((true - predicted) ** 2) / spread)
+    assert report.as_dict() == {
+        "rmse": report.rmse,
+        "mae": report.mae,
+        "r2": report.r2,
+        "support": len(true),
+    }
+
+
+def test_as_dict_is_plain():
+    report = classification_report([0, 1, 1], [0, 1, 0]).as_dict()
+    assert report["confusion_matrix"] == [[1, 0], [1, 1]]
+    assert [scores["name"] for scores in report["classes"]] == ["0", "1"]
+    assert type(report["classes"][0]["support"]) is int
+    assert type(report["accuracy"]) is float
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="3 true values but 2 predicted"):
+        classification_report([0, 1, 1], [0, 1])
+    with pytest.raises(ValueError, match="0 true values"):
+        regression_report([], [])
+    with pytest.raises(ValueError, match="classes up to 2, but 2 class names"):
+        classification_report([0, 2], [0, 1], ["a", "b"])
