@@ -14,6 +14,7 @@ _DATA_BESIDE = ROOT.parent / "shared" / "data"
 if _DATA_BESIDE.is_dir():
     os.environ.setdefault("CHAINRULE_DATA", str(_DATA_BESIDE))
 os.environ["MPLBACKEND"] = "Agg"
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets one, and tables would be folded to it
 
 # The same examples on every machine, and no deadline: CI machines are shared.
 settings.register_profile("house", derandomize=True, database=None, deadline=None)

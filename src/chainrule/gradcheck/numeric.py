@@ -31,8 +31,8 @@ Vector = np.ndarray[Any, Any]
 _COMPLEX_STEP = 1e-20
 # Multiples of the usual step, from 16 down to 3e-11, for points where that one does not do.
 _LADDER = 16 * 0.5 ** np.arange(40)
-_N_SMALLEST = 16
-_USUAL = 4
+# How many times its rounding a value may be off, in functions of many operations too.
+_REFUTED = 100
 
 
 @dataclass(frozen=True)
@@ -137,35 +137,27 @@ def estimate(
 
 
 def careful(problem: Problem, position: int, direction: Vector, eps: float) -> Estimate:
-    """The derivative from a ladder of many steps: the largest that no smaller one contradicts.
+    """The derivative from a ladder of many steps: the best of those that no smaller one refutes.
 
-    Kinks, poles and plateaus of the function show in the larger steps, rounding in the smaller.
-    From the smallest up, the intervals of value and rounding must meet (O. Lepski's principle);
-    the rounding is that of the results, or what the smallest steps show where that is more.
+    Kinks, poles and plateaus of the function show in the larger steps, rounding in the smaller. A
+    step is refuted where a smaller one's value is further off than its rounding can explain
+    (O. Lepski's principle). Of the others, that with the least difference to the next smaller
+    step's value and the least rounding is the best.
     """
     steps = eps**0.2 * _LADDER
     values = _richardson(problem, position, direction, steps)
+    leaf = problem.reference[position]
+    grain = np.max(np.abs(leaf) / element_size(leaf), initial=1.0)  # rounding of the argument
     with np.errstate(all="ignore"):
-        jitter = np.abs(np.diff(values[-_N_SMALLEST:], axis=0)) * steps[-_N_SMALLEST + 1 :, None]
-        jitter = np.median(np.where(np.isfinite(jitter), jitter, 0.0), axis=0)
-        rounding = np.maximum(eps * magnitude(problem), 4 * jitter)
-    low, high = np.full(rounding.shape, -np.inf), np.full(rounding.shape, np.inf)
-    alive = np.ones(rounding.shape, bool)
-    value, error = np.full(rounding.shape, np.nan), np.full(rounding.shape, np.inf)
-    for candidate, step in zip(values[::-1], steps[::-1], strict=False):
-        radius = 3 * rounding / step
-        with np.errstate(all="ignore"):
-            lower, upper = np.maximum(low, candidate - radius), np.minimum(high, candidate + radius)
-            alive = alive & (lower <= upper)
-        low, high = np.where(alive, lower, low), np.where(alive, upper, high)
-        value, error = np.where(alive, candidate, value), np.where(alive, radius, error)
-    # A rare jump of the rounding stops that early; the usual step serves where it is not refuted.
-    usual = values[_USUAL]
-    with np.errstate(all="ignore"):
-        spread = np.abs(values[_USUAL + 1] - usual) + 3 * rounding / steps[_USUAL + 1]
-        better = (spread < error) & (np.abs(usual - value) <= error)
-    value, error = np.where(better, usual, value), np.where(better, spread, error)
-    return Estimate(value, error, "central differences")
+        rounding = eps * (magnitude(problem) + grain * np.abs(values)) / steps[1:, None]
+        error = np.abs(np.diff(values, axis=0)) + 3 * rounding[:-1]
+        lower = np.maximum.accumulate((values - _REFUTED * rounding)[::-1], axis=0)[::-1]
+        upper = np.minimum.accumulate((values + _REFUTED * rounding)[::-1], axis=0)[::-1]
+        error = np.where((lower <= upper)[:-1] & np.isfinite(error), error, np.inf)
+    best = np.argmin(error, axis=0)[np.newaxis]
+    value = np.take_along_axis(values, best, axis=0)[0]
+    error = np.take_along_axis(error, best, axis=0)[0]
+    return Estimate(np.where(np.isfinite(error), value, np.nan), error, "central differences")
 
 
 def magnitude(problem: Problem) -> Vector:

@@ -147,7 +147,9 @@ class AvgPool2D(Layer):
         for axis, size, stride in zip((1, 2), self.window.size, self.window.stride, strict=True):
             x = primitives.window_sum(x, axis=axis, size=size, stride=stride)
         counts = _n_values(self.window, image, border)
-        mean = x / (counts.flat[0] if np.ptp(counts) == 0 else counts.astype(x.dtype)[..., None])
+        mean = x / (
+            float(counts.flat[0]) if np.ptp(counts) == 0 else counts.astype(x.dtype)[..., None]
+        )
         return channels_back(mean, self.channels_first)
 
     def __repr__(self) -> str:

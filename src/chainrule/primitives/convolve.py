@@ -369,12 +369,7 @@ def _widen(kernel: Array, abreast: int, stride: int, dilation: int) -> Array:
     return wide.reshape(kh, -1, c, abreast * d)
 
 
-def _share(
-    work: Callable[[int, int], Any],
-    n_images: int,
-    threads: int,
-    pools: dict[Any, Any] = {},  # noqa: B006 - threads wait here from call to call
-) -> list[Any]:
+def _share(work: Callable[[int, int], Any], n_images: int, threads: int) -> list[Any]:
     """What `work(first, last)` returns for equal parts of the images, each on a thread of its own.
 
     NumPy lets the other threads run while it copies and multiplies.
@@ -384,15 +379,11 @@ def _share(
         return [work(0, n_images)]
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import copy_context
-    from os import getpid
 
-    key = getpid(), threads  # a forked process has none of our threads
-    if key not in pools:
-        pools[key] = ThreadPoolExecutor(threads - 1)
     parts = [(n_images * k // threads, n_images * (k + 1) // threads) for k in range(threads)]
-    others = [pools[key].submit(copy_context().run, work, *part) for part in parts[1:]]
-    try:
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = []
+        for part in parts[1:]:
+            run: Any = copy_context().run
+            others.append(pool.submit(run, work, *part))
         return [work(*parts[0]), *(other.result() for other in others)]
-    finally:
-        for other in others:  # nobody writes into the result after an error either
-            other.exception()
