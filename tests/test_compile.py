@@ -117,6 +117,19 @@ def test_results_belong_to_the_caller():
     np.testing.assert_array_equal(first, kept)
 
 
+@pytest.mark.parametrize(
+    "function", [lambda x: (x * 2.0).T, lambda x: np.exp(x)[0], lambda x: np.ones((2, 2)).T]
+)
+def test_results_that_are_views_belong_to_the_caller_too(function):
+    compiled = cr.compile(function)
+    first = compiled(np.ones((2, 2)))
+    kept = first.copy()
+    first_again = compiled(np.zeros((2, 2)))
+    np.testing.assert_array_equal(first, kept)
+    first_again[...] = 7.0
+    np.testing.assert_array_equal(compiled(np.ones((2, 2))), kept)
+
+
 def test_arguments_are_not_changed():
     w, x = W.copy(), X.copy()
     cr.compile(cr.grad(loss))(w, x)

@@ -247,3 +247,33 @@ def test_what_cannot_be_compiled_trains_as_it_is_with_one_warning():
     assert history["loss"][-1] < history["loss"][0]
     with pytest.raises(ValueError, match="no compiled step"):
         _ = net.step.source
+
+
+class HeavyBall(optim.Optimizer):
+    """w + 0.9 (w - w_before) - rate * g: the new state of one is the old state of the other."""
+
+    learning_rate = 0.1
+
+    def init(self, parameter):
+        return {"before": np.array(parameter)}
+
+    def update(self, parameter, gradient, slots, learning_rate, step):
+        moved = parameter + 0.9 * (parameter - slots["before"]) - learning_rate * gradient
+        return moved, {"before": parameter}
+
+
+def test_states_change_all_at_once():
+    eager, compiled = train_both_ways(nn.Tanh, nn.losses.squared_error, HeavyBall(0.1))
+    assert_equal(eager, compiled, "float64")
+
+
+def test_an_earlier_step_is_forgotten():
+    net = nn.Network([nn.Dense(2)], input_shape=2, seed=0)
+    x, y = np.ones((4, 2)), np.ones((4, 2))
+    net.fit(x, y, loss="squared_error", verbose=0)
+    assert net.has_step
+    net.fit(x, y, loss="squared_error", verbose=0, compile=False)
+    assert not net.has_step
+    net.fit(x, y, loss="squared_error", verbose=0)
+    net.add(nn.Tanh())
+    assert not net.has_step

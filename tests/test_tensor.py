@@ -134,7 +134,7 @@ def test_every_supported_function_says_so_by_its_name():
         (lambda t: np.median(t), "np.median", "np.mean"),
         (lambda t: np.nancumsum(t), "np.nancumsum", "np.cumsum"),
         (lambda t: np.spacing(t), "np.spacing", ""),
-        (lambda t: np.linalg.svd(t), "np.svd", ""),
+        (lambda t: np.linalg.svd(t), "np.linalg.svd", ""),
         (lambda t: divmod(t, 2.0), "np.divmod", ""),
     ],
 )

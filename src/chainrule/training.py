@@ -90,7 +90,7 @@ def fit(
     - `shuffle`: whether each epoch takes the samples in a new random order.
     - `sample_weight` (N,), `class_weight` {label: weight} (1 for labels left out) or "balanced":
       their product, normalised to mean 1, multiplies the samples' losses. Metrics use
-      `sample_weight` only; the validation loss neither.
+      `sample_weight` only; the validation loss uses the weights its samples are given.
     - `metrics`: names, functions `metric(outputs, targets)`, or a dict of them; by default accuracy
       for a loss that is one for classes.
     - `callbacks`: objects with named moments, see `chainrule.callbacks`.
@@ -147,6 +147,7 @@ def fit(
         make_progress(verbose),
         detect_nonfinite,
     )
+    network.step = None
     try:
         session.begin()
         if isinstance(optimizer, Minimizer):

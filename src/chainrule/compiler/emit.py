@@ -64,6 +64,7 @@ class _Emitter:
 
     def __init__(self, graph: Graph, original: Graph, labels: Labels, fresh_outputs: bool) -> None:
         self.graph = graph
+        self.fresh_outputs = fresh_outputs
         self.original = {e.out: e for e in original.equations}
         self.labels = labels
         self.names, self.titled = name_variables(graph, labels)
@@ -117,7 +118,7 @@ class _Emitter:
             self.numbers | self.ones,
             self.imported,
             self.body,
-            self._operand,
+            self._result,
         )
         return Emitted(print_file(pieces), bound_variables(self.graph))
 
@@ -247,11 +248,28 @@ class _Emitter:
         return inner
 
     def _write_updates(self) -> None:
-        """Copy into the state what could not be computed in its place."""
+        """Copy into the state what could not be computed in its place, all of it at once.
+
+        An old state that is to be the new value of another is set aside before either changes.
+        """
+        copies = []
         for old, new in self.graph.updates.items():
-            placed = isinstance(new, Variable) and self.plan.buffer_of.get(new)
-            if placed is not self.plan.buffer_of[old] or new in self.plan.views:
-                self.body.append((f"np.copyto({self.names[old]}, {self._operand(new)})", ""))
+            placed = self.plan.buffer_of.get(new) if isinstance(new, Variable) else None
+            if placed is self.plan.buffer_of[old] and new not in self.plan.views:
+                continue
+            source = self._operand(new)
+            if placed is not None and placed.kind == "state":
+                self.body.append((f"new_{self.names[old]} = {source}.copy()", ""))
+                source = f"new_{self.names[old]}"
+            copies.append((f"np.copyto({self.names[old]}, {source})", ""))
+        self.body += copies
+
+    def _result(self, atom: Atom) -> str:
+        """How the function returns a value: a view of our memory as an array of its own."""
+        text = self._operand(atom)
+        buffer = self.plan.buffer_of.get(atom) if isinstance(atom, Variable) else None
+        is_ours = buffer is not None and buffer.kind != "input"
+        return f"{text}.copy()" if self.fresh_outputs and is_ours else text
 
     # Helpers
 

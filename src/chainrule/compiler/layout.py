@@ -40,7 +40,7 @@ class Pieces:
     ready: dict[str, str]  # numbers and vectors of ones that stand ready: name -> expression
     imported: set[str]  # functions under bare names
     body: list[tuple[str, str]]  # code and comment
-    operand: Callable[[Atom], str]
+    result: Callable[[Atom], str]  # how the function returns a value
 
 
 def bound_variables(graph: Graph) -> tuple[Variable, ...]:
@@ -133,7 +133,7 @@ def _function(pieces: Pieces) -> list[str]:
     body = pieces.body[1:] if pieces.body and not pieces.body[0][0] else pieces.body
     for code, comment in body:
         lines += _with_comment(code, comment)
-    outputs = ", ".join(pieces.operand(atom) for atom in graph.outputs)
+    outputs = ", ".join(pieces.result(atom) for atom in graph.outputs)
     return [*lines, f"    return {outputs}", ""]
 
 

@@ -252,6 +252,8 @@ def _constant_factor(evidence: Evidence) -> str | None:
     factor = float(evidence.examined @ evidence.numerical) / square
     if factor == 0 or not evidence.equals(evidence.examined, factor * evidence.numerical).all():
         return None
+    if abs(factor - 1) < 5e-4:  # a small error that only looks like a factor here
+        return None
     if not _factor_holds_elsewhere(evidence, factor):
         return None
     if abs(factor + 1) < 1e-4:

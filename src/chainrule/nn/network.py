@@ -90,12 +90,12 @@ class Network:
         self.seed = seed
         self._rng = np.random.default_rng(seed)
         self._layers: list[Layer] = []
+        self._step: Any = None
         self._built: list[_BuiltLayer] = []
         self._input_shape: Shape = ()
         self._parameters: Parameters | None = None
         self._state: dict[str, np.ndarray] = {}
         self._measured: dict[str, Any] = {}  # loss, metrics and penalty of the last fit
-        self._step: Any = None
         for layer in layers:
             self.add(layer)
         if input_shape is not None:
@@ -116,6 +116,7 @@ class Network:
         """
         layer = as_layer(layer)
         name_layer(layer, self._layers)
+        self._step = None  # that of the last fit, and of the network as it was
         if self._parameters is not None:
             built, arrays, state = _build([layer], self.output_shape, self._rng, self.dtype)
             self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)

@@ -56,6 +56,7 @@ def convolve(
     kernel to the next, `dilation` that between the elements of an image that it multiplies, each
     (vertical, horizontal). With `groups`, the channels and kernels are dealt into so many parts
     that do not mix. `threads` share the images; they pay where BLAS itself has one thread only.
+    A NaN or infinity of an image may reach all results in the lines that see it.
     Raises ValueError where the channels do not fit, or a kernel does not fit into the image.
 
     >>> convolve(np.arange(9.0).reshape(1, 3, 3, 1), np.ones((2, 2, 1, 1)))[0, ..., 0]
@@ -382,8 +383,5 @@ def _share(work: Callable[[int, int], Any], n_images: int, threads: int) -> list
 
     parts = [(n_images * k // threads, n_images * (k + 1) // threads) for k in range(threads)]
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = []
-        for part in parts[1:]:
-            run: Any = copy_context().run
-            others.append(pool.submit(run, work, *part))
+        others = [pool.submit(copy_context().run, work, a, b) for a, b in parts[1:]]
         return [work(*parts[0]), *(other.result() for other in others)]

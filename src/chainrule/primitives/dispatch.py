@@ -175,7 +175,7 @@ def _implementation(function: Callable[..., Any]) -> Callable[..., Any]:
     implementation = NUMPY_FUNCTIONS.get(function)
     if implementation is not None:
         return implementation
-    name = function.__name__
+    name = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
     supported = sorted({numpy_function.__name__ for numpy_function in NUMPY_FUNCTIONS})
     nearest = nearest_name(name, supported)
     hint = f"; the nearest supported function is np.{nearest}" if nearest else ""

@@ -120,7 +120,7 @@ def _window_parts(
     if not 1 <= size <= shape[axis]:
         raise ValueError(f"windows of {size} do not fit into axis {axis} of shape {shape}")
     before = (slice(None),) * axis
-    reach = (shape[axis] - size) // stride * stride + 1
+    reach = shape[axis] - size + 1
     return [(*before, slice(start, start + reach, stride)) for start in range(size)]
 
 
