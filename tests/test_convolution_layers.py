@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.compiled_step import CompiledStep
+from chainrule.experiments import e08_convolution
 from chainrule.gradcheck import check_grads
 from chainrule.nn.losses import get_loss
 from chainrule.step import make_step
@@ -459,3 +460,16 @@ def test_other_channels_than_built_for_are_refused(layer, shape):
     _, parameters = run(layer, images(1, *shape))
     with pytest.raises(ValueError, match=r"was built for 3 channels but got x of shape"):
         layer.forward(images(1, *shape[:-1], 5), parameters, nn.Context())
+
+
+# The fault of a published layer
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), e08_convolution.DEPTHS)
+def test_the_published_bias_gradient_is_found_wrong_where_the_depths_differ(n_in, n_out):
+    row = e08_convolution.check_published_gradient(n_in, n_out)
+    assert row.holds
+    if n_in == n_out:
+        assert row.measured == "right"
+    else:
+        assert row.measured.startswith(f"the gradient by bias (argument 1) is {n_out / n_in:.6g} t")

@@ -22,7 +22,7 @@ from chainrule.experiments import Row
 from chainrule.experiments.seeds import spread
 from chainrule.primitives import convolve, convolve_kernel_vjp
 
-__all__ = ["QUICK", "TITLE", "run"]
+__all__ = ["QUICK", "TITLE", "check_published_gradient", "run"]
 
 TITLE = "System C: 1000 images of MNIST, a 3×3 convolution, 676-100-10, tanh, from 3 starts"
 QUICK = False
@@ -67,7 +67,7 @@ def run(output: Path | None) -> list[Row]:
         Row("E8", "error in epoch 1", None, spread(first), True),
         Row("E8", quantity, None, spread(last), falls),
         Row("E8", "accuracy on the test images", None, spread(accuracies), learned),
-        *(_check_published_gradient(*depths) for depths in DEPTHS),
+        *(check_published_gradient(*depths) for depths in DEPTHS),
     ]
 
 
@@ -83,7 +83,7 @@ def _network(seed: int) -> nn.Network:
     return network
 
 
-def _check_published_gradient(n_in: int, n_out: int) -> Row:
+def check_published_gradient(n_in: int, n_out: int) -> Row:
     """Whether the checker accepts the published gradient just where the two depths are equal."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 6, 6, n_in))
