@@ -177,7 +177,7 @@ def _implementation(function: Callable[..., Any]) -> Callable[..., Any]:
         return implementation
     name = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
     supported = sorted({numpy_function.__name__ for numpy_function in NUMPY_FUNCTIONS})
-    nearest = nearest_name(name, supported)
+    nearest = nearest_name(function.__name__, supported)
     hint = f"; the nearest supported function is np.{nearest}" if nearest else ""
     raise TypeError(
         f"np.{name} has no derivative rule in chainrule{hint}. "
