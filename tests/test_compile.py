@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import subprocess
 import sys
@@ -14,6 +15,11 @@ import pytest
 
 import chainrule as cr
 from chainrule.cases import all_cases
+from chainrule.compiler.borrow import NotEmittableError
+from chainrule.compiler.graph import Variable
+from chainrule.compiler.naming import Labels
+from chainrule.compiler.program import build_program
+from chainrule.compiler.trace import trace
 from chainrule.primitives.primitive import PRIMITIVES
 
 CASES = all_cases(np.random.default_rng(0))
@@ -189,13 +195,85 @@ def test_what_cannot_be_compiled_says_why():
         _ = cr.compile(loss).source
 
 
-def test_a_rule_of_the_users_own_is_named():
-    @cr.custom_vjp(lambda g, out, x: g * 2 * x)
+def test_a_function_with_a_rule_of_its_own_is_compiled_from_its_lines():
+    @cr.custom_vjp(lambda g, out, x: g * 3 * x)
     def my_square(x):
-        return x * x
+        r"""x**2 where x > 0, else "0"\N."""
+        return x * cr.primitives.relu(x)
 
-    with pytest.raises(TypeError, match="my_square"):
-        cr.compile(lambda x: my_square(x).sum())(np.ones(3))
+    @cr.custom_vjp(lambda g, out, x: np.clip(g, -1, 1))
+    def bounded(x):
+        return x
+
+    def total(x, scale):
+        return (scale * bounded(my_square(np.tanh(x)))).sum()
+
+    x = np.array([-1.0, 0.5, 2.0])
+    for function in (lambda x, scale: bounded(x), cr.grad(total), total):
+        compiled = cr.compile(function)
+        np.testing.assert_allclose(compiled(x, 2.0), function(x, 2.0), rtol=1e-14)
+    assert "def my_square(x, scratch, out):\n" in compiled.source
+    assert "x**2 where x > 0, else '0'" in compiled.source
+
+
+def test_a_function_of_the_users_own_that_cannot_be_traced_is_named():
+    @cr.custom_vjp(lambda g, out, x: g)
+    def first_set(x):
+        y = np.array(x)
+        y[0] = 1.0
+        return y
+
+    message = r"first_set.*custom_vjp.*cannot be compiled.*test_compile\.py, line \d+"
+    with pytest.raises(NotEmittableError, match=message):
+        cr.compile(lambda x: first_set(x).sum())(np.ones(3))
+
+
+def test_the_derivatives_of_a_function_keep_its_parameters():
+    def heat(temperature, pressure):
+        return np.sum(temperature * pressure**2)
+
+    args = np.ones(2), np.ones(2)
+    for transform, name in (
+        (cr.grad, "grad_heat"),
+        (cr.value_and_grad, "value_and_grad_heat"),
+        (cr.jacobian, "jacobian_heat"),
+        (cr.hessian, "hessian_heat"),
+    ):
+        compiled = cr.compile(transform(heat))
+        compiled(*args)
+        assert f"def {name}(temperature, pressure):" in compiled.source
+        assert list(inspect.signature(compiled).parameters) == ["temperature", "pressure"]
+    nameless = cr.compile(cr.grad(lambda w, x: np.sum(w * x)))
+    nameless(*args)
+    assert "def grad_f(w, x):" in nameless.source
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_an_old_state_is_returned_as_it_was(fresh):
+    def step(state, x):
+        w, mean = state
+        return (w.T, w, np.reshape(mean, (2, 1))), (w - x, 0.5 * mean + x[0])
+
+    def variables(**arrays):
+        return [Variable(array.shape, array.dtype, name) for name, array in arrays.items()]
+
+    w, mean, x = np.arange(4.0).reshape(2, 2), np.array([5.0, 6.0]), np.ones((2, 2))
+    graph, _ = trace(step, variables(x=x), variables(w=w, mean=mean))
+    program = build_program(graph, Labels("step"), fresh_outputs=fresh)
+    expected, new_state = step((w.copy(), mean.copy()), x)
+    program.bind(w, mean)
+    for found, wanted in zip(program.function(x), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(w, new_state[0])
+    np.testing.assert_array_equal(mean, new_state[1])
+
+
+def test_labels_are_checked_in_compiled_code_too():
+    rows = cr.compile(lambda labels: 2 * cr.primitives.one_hot(labels, n_classes=3))
+    np.testing.assert_array_equal(rows(np.array([2, 0])), [[0, 0, 2], [2, 0, 0]])
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match="outside 0 to 2"):
+            rows(np.array([0, wrong]))
 
 
 def test_graph_of_a_neuron_before_and_after_differentiation():

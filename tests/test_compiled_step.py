@@ -6,6 +6,7 @@ meant, write them anew with `pytest tests/test_compiled_step.py --write-golden` 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -190,6 +191,107 @@ def test_golden_source_runs_as_a_file_and_is_deterministic(name):
 def body_of(source: str) -> list[str]:
     step = source.split("def train_step")[1].split("if __name__")[0]
     return [line.strip() for line in step.splitlines()[1:] if line.strip()]
+
+
+def source_of(loss, optimizer, n_outputs=3, penalty=(), labels=False, activation=nn.Tanh) -> str:
+    """The body of a small network's step, with a linear last layer."""
+    net = nn.Network([nn.Dense(5), activation(), nn.Dense(n_outputs)], input_shape=4, seed=0)
+    step = CompiledStep(net, nn.losses.get_loss(loss), optimizer, penalty)
+    y = np.zeros(48, int) if labels else np.zeros((48, n_outputs), np.float32)
+    step.compile_for(np.zeros((48, 4), np.float32), y)
+    return step.source
+
+
+@pytest.mark.parametrize("loss", nn.losses.LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda layer: layer.__name__)
+def test_derivatives_by_layers_have_their_names(activation, loss):
+    body = source_of(loss, optim.SGD(0.1), activation=activation).split("def train_step")[1]
+    a1 = "z1" if activation is nn.Identity else "a1"
+    for formula in (
+        f"d_W2 = {a1}.T @ d_z2  (5, 3)",
+        "d_b2 = sum(d_z2, axis=0)  (3,)",
+        f"d_{a1} = d_z2 @ W2.T  (48, 5)",
+        "d_W1 = x.T @ d_z1  (4, 5)",
+        "parameters = parameters - gradient",
+        "d_v is the derivative of the loss by v, times learning_rate\n",
+    ):
+        assert formula in body, formula
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_squared_errors_are_one_dot_product(n_outputs):
+    for loss, divisor in (("squared_error", 96), ("mean_squared_error", 48 * n_outputs)):
+        body = source_of(loss, optim.SGD(0.1), n_outputs).split("def train_step")[1]
+        assert "total = np.vdot(residuals, residuals)" in body
+        assert f"loss = total / {divisor}\n" in body
+        assert "reshape" not in body
+
+
+def test_a_penalty_has_its_strength_once_on_each_side():
+    source = source_of("squared_error", optim.SGD(0.1), penalty=(nn.L2(0.003),))
+    assert "penalty = 0.0015 * (sum(W1**2) + sum(W2**2))" in source
+    assert source.count("learning_rate * 0.003\n") == source.count("0.003") == 1
+    assert "d_W1 = scale * W1 + x.T @ d_z1  (4, 5)" in source
+
+
+UPDATES = {
+    "momentum": (
+        optim.SGD(0.1, 0.9),
+        ["velocity = 0.9 * velocity - gradient", "parameter = parameter + velocity"],
+    ),
+    "adam": (
+        optim.Adam(),
+        [
+            "mean = 0.9 * mean + (1 - 0.9) * gradient",
+            "mean_square = 0.999 * mean_square + (1 - 0.999) * gradient**2",
+            "parameter = parameter - rate * mean / (sqrt(mean_square) + epsilon)",
+            "root = (1.0 - 0.999 ** step) ** 0.5",
+            "rate = learning_rate * root / (1.0 - 0.9 ** step)",
+            "epsilon = 1e-08 * root",
+        ],
+    ),
+    "lion": (  # the parameter first: it reads the old mean
+        optim.Lion(weight_decay=0.1),
+        [
+            "parameter = shrinkage * parameter - learning_rate * "
+            "sign(0.9 * mean + (1 - 0.9) * gradient)",
+            "mean = 0.99 * mean + (1 - 0.99) * gradient",
+            "shrinkage = 1.0 - learning_rate * 0.1",
+        ],
+    ),
+    "clipping": (
+        optim.SGD(0.1, clip_norm=2.0),
+        [
+            "# length = sqrt(sum(raw_gradient**2))",
+            "# shrinkage = 2.0 / maximum(length, 2.0)",
+            "# gradient = raw_gradient * shrinkage  (43,)",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_update_shows_its_formulas_in_the_order_they_hold(name):
+    optimizer, formulas = UPDATES[name]
+    source = source_of("squared_error", optimizer)
+    places = [source.index(formula) for formula in formulas]
+    assert places == sorted(places)
+    unnamed = r"\b(add|subtract|multiply|divide|power|sqrt|square)_\d"
+    assert not re.search(unnamed, source.split("# update")[1])
+
+
+def test_integer_labels_need_no_new_array():
+    source = source_of("cross_entropy", optim.SGD(0.1), labels=True)
+    assert "targets = np.empty((48, 3), np.float32)" in source
+    assert "out=targets)" in source
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("loss", nn.losses.LOSSES)
+def test_numbers_are_as_a_person_writes_them(loss, optimizer):
+    source = source_of(loss, optimizer, penalty=(nn.L2(0.001),))
+    for number in re.findall(r"\d\.\d{9,}", source):
+        raise AssertionError(number)
 
 
 def test_a_plain_network_reads_like_a_textbook():

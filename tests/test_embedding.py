@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import check_compiled, check_dtype, check_gradients, check_shapes, fit_twice
+from layer_checks import fit_twice
 
 import chainrule as cr
-from chainrule import nn
+from chainrule import nn, primitives
+from chainrule.primitives.indexing import Slot
 
 
 @given(shape=st.lists(st.integers(1, 4), min_size=2, max_size=3), seed=st.integers(0, 50))
@@ -29,19 +30,6 @@ def test_each_number_gets_its_vector_and_repeated_ones_the_sum_of_cotangents(sha
         expected_grad[x[place]] += g[place]
     grad = cr.grad(lambda weight: (forward(weight) * g).sum())(weight)
     np.testing.assert_allclose(grad, expected_grad, rtol=1e-12, atol=1e-14)
-
-
-def test_gradients_dtype_and_shapes():
-    check_gradients(nn.Embedding(2, 3), (4,))
-    check_dtype(nn.Embedding(2, 3), (4,))
-    check_shapes(lambda: nn.Embedding(2, 3), (4,))
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_compiled_is_eager(dtype):
-    layers = [nn.Embedding(5, 3), nn.Flatten(), nn.Dense(2)]
-    check_compiled(layers, 4, dtype=dtype)
-    check_compiled([nn.Embedding(2, 3), nn.Flatten()], 1, n_samples=1, dtype=dtype)
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -137,3 +125,52 @@ def test_its_words():
     assert list(net.parameters) == ["embedding_1.weight"]
     assert repr(net.layers[0]) == "Embedding(3, 2)"
     assert net.summary().splitlines()[3].split() == ["embedding_1", "(N,", "4,", "2)", "6"]
+
+
+# The sum over repeated numbers
+
+
+def added_by_a_loop(indices, rows, shape):
+    out = np.zeros(shape)
+    for place in np.ndindex(indices.shape):
+        out[indices[place]] += rows[place]
+    return out
+
+
+@given(
+    n_rows=st.integers(1, 9), shape=st.lists(st.integers(0, 4), max_size=2),
+    row_shape=st.lists(st.integers(0, 3), max_size=2), seed=st.integers(0, 99),
+    index_dtype=st.sampled_from([np.int8, np.uint8, np.int32, np.uint64, np.intp]),
+    dtype=st.sampled_from([np.float32, np.float64]), compiled=st.booleans(),
+)  # fmt: skip
+def test_rows_of_a_gradient_add_up(n_rows, shape, row_shape, seed, index_dtype, dtype, compiled):
+    rng = np.random.default_rng(seed)
+    low = -n_rows if np.issubdtype(index_dtype, np.signedinteger) else 0
+    indices = rng.integers(low, n_rows, shape).astype(index_dtype)
+    weight = rng.normal(size=(n_rows, *row_shape)).astype(dtype)
+    cotangent = rng.normal(size=(*shape, *row_shape)).astype(dtype)
+
+    def weighted_sum(weight, indices, cotangent):
+        return np.sum(weight[indices] * cotangent)
+
+    gradient = cr.grad(weighted_sum)
+    found = (cr.compile(gradient) if compiled else gradient)(weight, indices, cotangent)
+    assert found.dtype == dtype
+    expected = added_by_a_loop(indices, cotangent, weight.shape)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_small_index_dtypes_reach_every_row():
+    """255 * 40 is no uint8, the place of the row among all values is not counted in it."""
+    indices = np.array([255, 3, 255], np.uint8)
+    rows = np.random.default_rng(0).normal(size=(3, 40))
+    found = primitives.scatter_add(rows, indices, key=(Slot(0),), shape=(256, 40))
+    np.testing.assert_allclose(found, added_by_a_loop(indices, rows, (256, 40)), rtol=1e-14)
+    with pytest.raises(IndexError):
+        primitives.scatter_add(rows, indices, key=(Slot(0),), shape=(255, 40))
+
+
+def test_the_written_step_adds_rows_by_a_helper():
+    net = nn.Network([nn.Embedding(5, 3), nn.Flatten()], input_shape=2, seed=0)
+    net.fit(np.array([[0, 1], [1, 1]]), np.zeros((2, 6)), loss="squared_error", verbose=0)
+    assert net.step.source.count("add_rows(") == 2  # its definition and one call

@@ -8,30 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layer_checks import (
     check_compiled,
-    check_dtype,
-    check_gradients,
-    check_shapes,
     drawn_parameters,
     drawn_state,
     fit_twice,
 )
 
 from chainrule import nn
-
-# layer, shape of a sample
-LAYERS = {
-    "batch": (nn.BatchNorm, (4,)),
-    "batch of images": (nn.BatchNorm, (2, 3, 4)),
-    "batch, channels first": (lambda: nn.BatchNorm(axis=1), (4, 2, 3)),
-    "batch, momentum and epsilon": (lambda: nn.BatchNorm(momentum=0.5, epsilon=0.1), (4,)),
-    "layer": (nn.LayerNorm, (4,)),
-    "layer of sequences": (nn.LayerNorm, (3, 4)),
-    "layer over two axes": (lambda: nn.LayerNorm(2), (2, 3, 4)),
-    "group": (lambda: nn.GroupNorm(2), (4,)),
-    "group of images": (lambda: nn.GroupNorm(2), (2, 3, 4)),
-    "group, channels first": (lambda: nn.GroupNorm(2, axis=1), (4, 2, 3)),
-}
-IDS = list(LAYERS)
 
 
 def normal(x, axes, epsilon=1e-5):
@@ -125,29 +107,7 @@ def test_a_batch_of_one_is_treated_as_in_prediction():
     assert updates
 
 
-# What holds for every layer
-
-
-@pytest.mark.parametrize("name", IDS)
-@pytest.mark.parametrize("training", [True, False])
-def test_gradients(name, training):
-    make, shape = LAYERS[name]
-    check_gradients(make(), shape, training=training)
-
-
-@pytest.mark.parametrize("name", IDS)
-def test_dtype_and_shapes(name):
-    make, shape = LAYERS[name]
-    check_dtype(make(), shape)
-    check_shapes(make, shape)
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", IDS)
-def test_compiled_is_eager(name, dtype):
-    make, shape = LAYERS[name]
-    layers = [nn.Dense(shape[-1]), make(), nn.Tanh(), nn.Flatten(), nn.Dense(2)]
-    check_compiled(layers, shape, dtype=dtype)
+# Batches of one, names, source
 
 
 def test_compiled_is_eager_for_batches_of_one_and_other_sizes():
@@ -217,6 +177,25 @@ def test_fit_learns_and_moves_the_running_statistics(compiled):
         np.testing.assert_array_equal(net.state[name], array)
     one = net.predict(x[:1])  # a sample does not see the others
     np.testing.assert_allclose(one, net.predict(x)[:1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_running_statistics_of_a_fit_are_those_of_its_batches_in_turn(compiled):
+    """By a loop over the batches, the last of them shorter, with NumPy's mean and variance."""
+    x = np.random.default_rng(0).normal(3, 2, (22, 5, 3))
+    net = nn.Network([nn.BatchNorm(momentum=0.8), nn.Flatten(), nn.Dense(1)], dtype="float64")
+    net.fit(
+        x, x[:, 0, :1], loss="squared_error", optimizer="sgd", epochs=3, batch_size=8,
+        shuffle=False, verbose=0, compile=compiled,
+    )  # fmt: skip
+    mean, variance = np.zeros(3), np.ones(3)
+    for _ in range(3):
+        for start in (0, 8, 16):
+            batch = x[start : start + 8].reshape(-1, 3)
+            mean = 0.8 * mean + 0.2 * batch.mean(axis=0)
+            variance = 0.8 * variance + 0.2 * batch.var(axis=0, ddof=1)
+    np.testing.assert_allclose(net.state["batch_norm_1.running_mean"], mean, rtol=1e-12)
+    np.testing.assert_allclose(net.state["batch_norm_1.running_variance"], variance, rtol=1e-12)
 
 
 def test_a_minimizer_trains_through_batch_norm():

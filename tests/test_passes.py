@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.compiler import passes
+from chainrule.compiler.expressions import show_value
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.program import build_program
@@ -115,6 +116,57 @@ def test_a_total_of_sums_is_one_sum():
     assert names_of(simpler).count("sum") == 1
     x = np.arange(12.0).reshape(4, 3) / 10
     np.testing.assert_allclose(run(simpler, x), run(graph, x), rtol=1e-14)
+
+
+def test_a_total_sees_through_a_reshape():
+    graph = traced(lambda x: np.mean(0.5 * np.sum(np.square(x), axis=1)), (4, 1))
+    assert names_of(passes.run_passes(graph, passes.PASSES)) == ["vdot", "divide"]
+
+
+@pytest.mark.parametrize("number", [0.001, 1 / 96, 0.3, 2.5, 1e-8, -0.7])
+def test_a_constant_is_the_number_that_was_rounded(number):
+    x = Variable((3,), np.dtype(np.float32), "x")
+    constant = np.full(3, number, np.float32)
+    graph = passes.fold_constants(trace(lambda x: x * constant, [x])[0])
+    assert graph.equations[0].args[1] == number
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(width=32, allow_nan=False))
+def test_a_folded_constant_is_the_same_in_its_dtype(number):
+    constant = np.full(2, number, np.float32)
+    x = Variable((2,), np.dtype(np.float32), "x")
+    graph = passes.fold_constants(trace(lambda x: x * constant, [x])[0])
+    assert np.float32(graph.equations[0].args[1]) == constant[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "n"),
+    [(1 / 64, 64), (1 / 192, 192), (0.25, 4), (0.5, None), (0.1, None), (0.001, None),
+     (0.005, None), (0.3, None), (0.123456, None), (1e-8, None), (64, None)],
+)  # fmt: skip
+def test_numbers_that_read_better_as_a_divisor(number, n):
+    assert passes.divisor_of(number) == n
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0, 2) | st.integers(1, 10**6).map(lambda n: 1 / n))
+def test_a_number_is_written_as_what_it_is(number):
+    for value in (number, -number, 1 - number):
+        assert eval(show_value(value)) == value
+
+
+def test_a_scale_moves_through_a_choice():
+    def leaky(w, x):
+        gradient = cr.grad(lambda w: np.sum(np.square(cr.primitives.leaky_relu(x @ w))) / 4)(w)
+        with scope(section="update"):
+            return w - 0.1 * gradient
+
+    graph = passes.run_passes(traced(leaky, (3, 2), (4, 3)), passes.PASSES)
+    assert [e.primitive.name for e in graph.equations if e.section == "update"] == ["subtract"]
+    rng = np.random.default_rng(0)
+    w, x = rng.standard_normal((3, 2)), rng.standard_normal((4, 3))
+    np.testing.assert_allclose(run(graph, w, x), leaky(w, x), rtol=1e-14)
 
 
 def descent(w, x):

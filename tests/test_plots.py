@@ -29,6 +29,8 @@ def figures():
         "decision_regions": plots.decision_regions(lambda p: RNG.normal(size=(len(p), 3)), x, y),
         "image_grid": plots.image_grid(RNG.random((13, 4, 4)), labels=["1"] * 13, title="images"),
         "hidden_units": plots.hidden_units(RNG.normal(size=(7, 4, 4))),
+        "kernels": plots.kernels(RNG.normal(size=(3, 3, 1, 6)), title="kernels"),
+        "feature_maps": plots.feature_maps(RNG.random((9, 9)), RNG.random((7, 7, 6)), title="maps"),
         "confusion_matrix": plots.confusion_matrix(RNG.integers(0, 9, (3, 3)), ["a", "b", "cat"]),
         "predicted_against_true": plots.predicted_against_true(x[:, 0], x[:, 1]),
     }
@@ -78,6 +80,11 @@ def test_learning_rate_is_drawn_where_it_changes():
     changing = {"loss": [1.0, 0.5], "learning_rate": [0.1, 0.05]}
     labels = [axes.get_ylabel() for axes in plots.learning_curves(changing).axes]
     assert labels == ["loss", "learning rate"]
+
+
+def test_a_learning_rate_that_falls_to_nothing_is_drawn_on_a_plain_axis():
+    figure = plots.learning_curves({"loss": [1.0, 0.5], "learning_rate": [0.1, 1e-9]})
+    assert [axes.get_yscale() for axes in figure.axes] == ["linear", "linear"]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +202,55 @@ def test_hidden_units_share_a_symmetric_scale():
     plots.hidden_units(np.zeros((1, 2, 2)))  # nothing learned: the scale is not empty
     with pytest.raises(ValueError, match=r"\(4, 4\)"):
         plots.hidden_units(np.zeros((4, 4)))
+
+
+def tiles_of(figure, panel=0):
+    """The arrays of the outlined images of a panel, in reading order."""
+    picture = np.asarray(figure.axes[panel].images[0].get_array().filled(np.nan))
+    tiles = []
+    for outline in figure.axes[panel].patches:
+        left, top = (int(corner + 0.5) for corner in outline.get_xy())
+        width, height = int(outline.get_width()), int(outline.get_height())
+        tiles.append(picture[top : top + height, left : left + width])
+    assert np.isfinite(picture).sum() == sum(tile.size for tile in tiles)
+    return tiles
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_kernels_are_those_of_each_filter_and_channel(n_channels):
+    weight = RNG.normal(size=(2, 3, n_channels, 5))
+    figure = plots.kernels(weight)
+    tiles = tiles_of(figure)
+    assert len(tiles) == 5 * n_channels
+    for i, tile in enumerate(tiles):
+        finer = tile.shape[0] // 2
+        assert tile.shape == (2 * finer, 3 * finer)
+        kernel = weight[:, :, i % n_channels, i // n_channels]
+        np.testing.assert_array_equal(tile, np.kron(kernel, np.ones((finer, finer))))
+    low, high = figure.axes[0].images[0].get_clim()
+    assert low == -high
+    if n_channels > 1:  # a row per filter, a column per channel
+        assert len({outline.get_x() for outline in figure.axes[0].patches}) == n_channels
+    with pytest.raises(ValueError, match=r"\(3, 3, 6\)"):
+        plots.kernels(np.zeros((3, 3, 6)))
+
+
+def test_feature_maps_show_the_image_and_every_map():
+    image, maps = RNG.random((8, 8)), RNG.random((6, 6, 5))
+    figure = plots.feature_maps(image, maps, quantity="output")
+    np.testing.assert_array_equal(tiles_of(figure, 0), image[None])
+    np.testing.assert_array_equal(tiles_of(figure, 1), maps.transpose(2, 0, 1))
+    assert figure.axes[2].get_ylabel() == "output"
+    assert figure.axes[1].images[0].get_clim() == (0.0, maps.max())
+    with pytest.raises(ValueError, match=r"\(6, 6\)"):
+        plots.feature_maps(image, maps[..., 0])
+
+
+def test_feature_maps_of_either_sign_have_a_symmetric_scale():
+    figure = plots.feature_maps(np.eye(4), np.array([[[1.0], [-3.0]]]))
+    assert figure.axes[1].images[0].get_clim() == (-3.0, 3.0)
+    silent = plots.feature_maps(np.eye(4), np.zeros((4, 4, 2)))  # the scale is not empty
+    assert silent.axes[1].images[0].get_clim() == (0.0, 1.0)
 
 
 def test_confusion_matrix_writes_its_counts():

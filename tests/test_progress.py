@@ -67,6 +67,24 @@ def test_ctrl_c_is_told(capsys):
     assert capsys.readouterr().err.splitlines()[-1].startswith("interrupted after 1 of 3 epochs")
 
 
+@pytest.mark.parametrize("note", ["", "enough"])
+def test_a_run_that_ends_early_tells_its_last_epoch(capsys, note):
+    class Stop:
+        def on_epoch_end(self, run):
+            if run.epoch == 7:  # which is no milestone of 500
+                run.stop("early_stopping")
+                if note:
+                    run.note(note)
+
+    small_fit(epochs=500, callbacks=[Stop()])
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == (3 if note else 2)
+    assert lines[0].startswith("epoch   1/500  loss ")
+    assert lines[1].startswith("epoch   7/500  loss ")
+    assert lines[2:] == ([note] if note else [])
+    assert ("left" in lines[1]) == bool(note)  # with a note the line comes before the end is known
+
+
 def test_rate_and_time_left(clock):
     stream = io.StringIO()
     shown = PlainProgress(stream)

@@ -9,10 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from layer_checks import (
-    check_compiled,
-    check_dtype,
-    check_gradients,
-    check_shapes,
     drawn_parameters,
     fit_twice,
 )
@@ -99,28 +95,7 @@ def test_the_activation_of_a_simple_rnn():
     np.testing.assert_allclose(layer.forward(x, p, nn.Context()), h, rtol=1e-12)
 
 
-# What holds for every layer
-
-
-@pytest.mark.parametrize("sequences", [True, False])
-@pytest.mark.parametrize("name", LAYERS)
-def test_gradients_dtype_and_shapes(name, sequences):
-    def make():
-        return LAYERS[name](2, return_sequences=sequences)
-
-    check_gradients(make(), (5, 3))
-    check_dtype(make(), (3, 2))
-    check_shapes(make, (4, 3))
-    check_shapes(make, (1, 3))
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", LAYERS)
-def test_compiled_is_eager(name, dtype):
-    make = LAYERS[name]
-    layers = [nn.Dense(3), make(4, return_sequences=True), make(2), nn.Dense(2)]
-    check_compiled(layers, (5, 2), dtype=dtype)
-    check_compiled([make(2)], (1, 3), n_samples=1, dtype=dtype)
+# Stacked, and started
 
 
 def test_starts():

@@ -803,3 +803,40 @@ def test_history_describes_itself():
     assert len(history.seconds) == history.epochs == 2
     with pytest.raises(KeyError, match="'val_loss' is not in this history; it holds loss"):
         history["val_loss"]
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "newton_cg"])
+def test_a_minimizer_runs_as_source_and_eagerly_to_the_same_point(name):
+    pytest.importorskip("scipy")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 4)), rng.integers(0, 3, 30)
+    weight = rng.random(30)
+    ends = []
+    for compiled in (True, False):
+        net = nn.Network(
+            [nn.Dense(5), nn.Tanh(), nn.Dropout(0.2), nn.Dense(3)], dtype="float64", seed=1
+        )
+        history = net.fit(
+            x, y, loss="cross_entropy", optimizer=name, epochs=8, sample_weight=weight,
+            penalty=nn.L2(0.1), seed=0, verbose=0, compile=compiled,
+        )  # fmt: skip
+        ends.append((history["loss"], net.parameters.flat))
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-9)
+    np.testing.assert_allclose(ends[0][1], ends[1][1], rtol=1e-5, atol=1e-7)
+
+
+def test_a_minimizer_whose_loss_cannot_be_compiled_runs_eagerly_and_says_so():
+    pytest.importorskip("scipy")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 4)), rng.standard_normal((30, 1))
+
+    def loss(outputs, targets):
+        errors = (outputs - targets) ** 2
+        if errors.sum() > 0:  # asks a traced array for its value
+            return errors.sum(axis=1)
+        return errors.sum(axis=1)
+
+    net = nn.Network([nn.Dense(1)], dtype="float64", seed=1)
+    with pytest.warns(RuntimeWarning, match=r"cannot be compiled: .*test_training.py"):
+        history = net.fit(x, y, loss=loss, optimizer="lbfgs", epochs=5, verbose=0)
+    assert history["loss"][-1] < history["loss"][0]

@@ -308,7 +308,15 @@ def value_and_grad(
         result = (value, aux[0]) if has_aux else value
         return result, grads[0] if isinstance(argnums, int) else grads
 
-    return value_and_grad_f
+    return _named_after(f, "value_and_grad", value_and_grad_f)
+
+
+def _named_after(f: Function, prefix: str, function: Function) -> Function:
+    """The function under f's name with a prefix, and with f's parameters for inspect.signature."""
+    name = getattr(f, "__name__", "")
+    function.__name__ = f"{prefix}_{name if name.isidentifier() else 'f'}"
+    function.__wrapped__ = f  # type: ignore[attr-defined]
+    return function
 
 
 def _is_number(value: Any) -> bool:
@@ -338,7 +346,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     def grad_f(*args: Any, **kwargs: Any) -> Any:
         return with_value(*args, **kwargs)[1]
 
-    return grad_f
+    return _named_after(f, "grad", grad_f)
 
 
 def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
@@ -409,7 +417,7 @@ def jacobian(f: Function, argnum: int = 0) -> Function:
             return np.zeros((*out.shape, *x_shape), out.dtype)
         return np.reshape(np.stack(rows), (*out.shape, *x_shape))
 
-    return jacobian_f
+    return _named_after(f, "jacobian", jacobian_f)
 
 
 def hessian(f: Function, argnum: int = 0) -> Function:
@@ -422,4 +430,4 @@ def hessian(f: Function, argnum: int = 0) -> Function:
     array([[4., 2.],
            [2., 0.]])
     """
-    return jacobian(grad(f, argnum), argnum)
+    return _named_after(f, "hessian", jacobian(grad(f, argnum), argnum))

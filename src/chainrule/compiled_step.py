@@ -20,6 +20,7 @@ from chainrule.nn.network import Network
 from chainrule.optim import Optimizer
 from chainrule.primitives.dispatch import Array
 from chainrule.step import Arrays, Penalty, make_step
+from chainrule.threads import share_convolutions
 from chainrule.version import __version__
 
 __all__ = ["CompiledStep", "network_labels"]
@@ -132,7 +133,7 @@ class CompiledStep:
         used = [v for v in (step_number, generator) if counts[v]]
         graph = replace(graph, inputs=(*inputs, rate, *used))
         labels = network_labels(self._network, self._title(len(x)), self._docs)
-        program = build_program(graph, labels, fresh_outputs=False)
+        program = build_program(share_convolutions(graph), labels, fresh_outputs=False)
         assert program.bind is not None  # there are parameters
         program.bind(*tree.flatten(state))
         self._programs[len(x)] = program

@@ -61,16 +61,23 @@ class PlainProgress:
 
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
         """An epoch is finished, with these numbers."""
+        self._plan.end_epoch(epoch, row)
         slow = perf_counter() - self._last_line >= _LINE_SECONDS
         if slow or self._plan.is_milestone(epoch):
-            self._write(self._plan.line(epoch, row))
+            self._write_epoch()
 
     def note(self, text: str) -> None:
-        """One line of its own."""
+        """One line of its own, after that of its epoch."""
+        self._write_epoch()
         self._write(text)
 
     def close(self) -> None:
-        """The run is over."""
+        """The run is over, perhaps before its time."""
+        self._write_epoch(is_last=True)
+
+    def _write_epoch(self, is_last: bool = False) -> None:
+        if line := self._plan.take_line(is_last):
+            self._write(line)
 
     def _write(self, line: str) -> None:
         self._stream.write(line + "\n")
@@ -122,17 +129,27 @@ class BarProgress:
 
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
         """An epoch is finished, with these numbers."""
+        self._plan.end_epoch(epoch, row)
         if self._plan.is_milestone(epoch):
-            self.note(self._plan.line(epoch, row))
+            self._write_epoch()
         self._draw(epoch, epoch, row)
 
     def note(self, text: str) -> None:
-        """One line of its own, above the bar."""
-        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """One line of its own above the bar, after that of its epoch."""
+        self._write_epoch()
+        self._write(text)
 
     def close(self) -> None:
         """The run is over: the bar goes, the lines stay."""
+        self._write_epoch(is_last=True)
         self._bar.stop()
+
+    def _write_epoch(self, is_last: bool = False) -> None:
+        if line := self._plan.take_line(is_last):
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self, epoch: int, done: float, row: Mapping[str, float]) -> None:
         now = perf_counter()
@@ -152,6 +169,18 @@ class _Plan:
         self.epochs = epochs
         self.n_samples = n_samples
         self.start = perf_counter()
+        self._unwritten: tuple[int, Mapping[str, float]] | None = None
+
+    def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Keep what an epoch's line would say, until it is taken or the next epoch ends."""
+        self._unwritten = epoch, row
+
+    def take_line(self, is_last: bool = False) -> str:
+        """The line of the epoch that ended last, "" where it has been taken before."""
+        if self._unwritten is None:
+            return ""
+        (epoch, row), self._unwritten = self._unwritten, None
+        return f"{self.label(epoch)}  {_numbers(row)}  {self.describe(epoch, is_last)}"
 
     def is_milestone(self, epoch: int) -> bool:
         before, now = (number * _LINES // self.epochs for number in (epoch - 1, epoch))
@@ -160,16 +189,13 @@ class _Plan:
     def label(self, epoch: int) -> str:
         return f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"
 
-    def line(self, epoch: int, row: Mapping[str, float]) -> str:
-        return f"{self.label(epoch)}  {_numbers(row)}  {self.describe(epoch)}"
-
-    def describe(self, done: float) -> str:
+    def describe(self, done: float, is_last: bool = False) -> str:
         """Rate and time left after so many epochs; for the last one the time it all took."""
         seconds = perf_counter() - self.start
         if not done or not seconds:
             return ""
         rate = f"{_rounded(done * self.n_samples / seconds)} samples/s"
-        if done >= self.epochs:
+        if is_last or done >= self.epochs:
             return f"{rate}, {_duration(seconds)}"
         return f"{rate}, {_duration(seconds / done * (self.epochs - done))} left"
 

@@ -36,13 +36,15 @@ class RuleCall:
 
 class Scope(NamedTuple):
     """The layer that runs ("" outside one), the section of the training step (forward, backward,
-    update), the vjp rule that is being applied, and the switch of `detect_nonfinite`.
+    update), the vjp rule that is being applied, the switch of `detect_nonfinite`, and whether a
+    function is being traced, to be compiled.
     """
 
     layer: str = ""
     section: str = "forward"
     rule: RuleCall | None = None
     detect_nonfinite: bool = False
+    tracing: bool = False
 
 
 class NonFiniteError(FloatingPointError):

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from chainrule import scope
 from chainrule.autodiff import hvp, value_and_grad
 from chainrule.callbacks import Run
+from chainrule.compiler.compiled import compile as compile_function
 from chainrule.inputs import Samples
 from chainrule.interrupts import deferred_interrupts
 from chainrule.metrics import Metric
@@ -27,7 +28,7 @@ from chainrule.nn.network import Network
 from chainrule.optim import Minimizer, Optimizer
 from chainrule.step import Arrays, Penalty, make_evaluate, make_loss, mean_loss
 
-__all__ = ["Descent", "Session", "Task", "iterate"]
+__all__ = ["Descent", "Objective", "Session", "Task", "iterate"]
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -328,14 +329,13 @@ class Descent:
         return ""
 
 
-def iterate(session: Session, minimizer: Minimizer, layer_rng: np.random.Generator) -> None:
+def iterate(session: Session, minimizer: Minimizer, objective: Objective) -> None:
     """Let a full-batch minimizer run, an epoch being one of its iterations.
 
     The network gets the best point so far after each iteration. Where the minimizer ends between
     two iterations at a better point, that is the last epoch.
     """
     run, network, training = session.run, session.task.network, session.training
-    objective = _Objective(session.task, training, int(layer_rng.integers(2**63)))
     began = perf_counter()
 
     def record(iteration: int, flat: Array, value: float) -> None:
@@ -379,49 +379,61 @@ def iterate(session: Session, minimizer: Minimizer, layer_rng: np.random.Generat
 
 
 @final
-class _Objective:
+class Objective:
     """The loss over all samples as a minimizer sees it: a function of one float64 vector.
 
     Layers that draw random numbers draw the same ones each time, so that it is one function. It is
     computed in the network's dtype.
     """
 
-    def __init__(self, task: Task, samples: Samples, seed: int) -> None:
+    def __init__(self, task: Task, samples: Samples, layer_rng: np.random.Generator) -> None:
         self.layout = task.network.parameters
         self.state: Arrays = task.network.state
+        self._seed = int(layer_rng.integers(2**63))
+        self._samples = (samples.x, samples.y, samples.weight)
         self._flat: Array | None = None  # where it was computed last, and the outputs there
         self._outputs: Array | None = None
         loss_of = make_loss(task.network, task.loss, task.penalties)
         first_state = _copies(task.network.state)
 
-        def objective(parameters: Arrays) -> Any:
-            rng = np.random.default_rng(seed)
-            return loss_of(parameters, first_state, samples.x, samples.y, samples.weight, rng)
+        def loss(flat: Array, x: Array, y: Array, weight: Array | None, rng: Any) -> Any:
+            return loss_of(self.layout.unflatten(flat), first_state, x, y, weight, rng)
 
-        self._objective = objective
-        self._with_gradients = value_and_grad(objective, has_aux=True)
+        self._loss: Callable[..., Any] = loss
+        self._loss_and_gradient: Callable[..., Any] = value_and_grad(loss, has_aux=True)
+
+    def compile(self) -> None:
+        """Write the loss and its gradient out as NumPy source, and run that from now on.
+
+        Raises what `chainrule.compile` raises where that cannot be done, and leaves all as it was.
+        """
+        compiled = compile_function(self._loss_and_gradient)
+        with _ignore_overflow():
+            compiled(*self._arguments(self.layout.flat))
+        self._loss_and_gradient = compiled
 
     def value_and_gradient(self, flat: Array) -> tuple[float, Array]:
         """The loss at a point (n_parameters,) and its gradient there."""
-        (value, (outputs, state)), gradients = self._with_gradients(self._parameters(flat))
+        (value, (outputs, state)), gradient = self._loss_and_gradient(*self._arguments(flat))
         self._flat, self._outputs, self.state = flat.copy(), outputs, state
-        return float(value), self.layout.flatten(gradients)
+        return float(value), gradient
 
     def hessian_product(self, flat: Array, vector: Array) -> Array:
         """The Hessian of the loss at a point times a vector, both (n_parameters,)."""
-        arguments, vectors = self._parameters(flat), self._parameters(vector)
-        product = hvp(lambda p: self._objective(p)[0], arguments, vectors)
-        return np.asarray(self.layout.flatten(product))
+        point, *others = self._arguments(flat)
+        direction = vector.astype(self.layout.dtype)
+        return np.asarray(hvp(lambda p: self._loss(p, *others)[0], point, direction))
 
     def outputs_at(self, flat: Array) -> tuple[Array, Arrays]:
         """The outputs at a point and the state after it; at no cost where it was computed last."""
         if self._flat is None or self._outputs is None or not np.array_equal(flat, self._flat):
             self._flat = flat.copy()
-            _, (self._outputs, self.state) = self._objective(self._parameters(flat))
+            _, (self._outputs, self.state) = self._loss(*self._arguments(flat))
         return self._outputs, self.state
 
-    def _parameters(self, flat: Array) -> dict[str, Array]:
-        return self.layout.unflatten(flat.astype(self.layout.dtype))
+    def _arguments(self, flat: Array) -> tuple[Any, ...]:
+        rng = np.random.default_rng(self._seed)
+        return flat.astype(self.layout.dtype), *self._samples, rng
 
 
 def _ignore_overflow() -> AbstractContextManager[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from chainrule.autodiff import value_and_grad
 from chainrule.nn.layer import Context
 from chainrule.optim import Optimizer, clip
-from chainrule.primitives.dispatch import Array
+from chainrule.primitives.dispatch import Array, named
 from chainrule.scope import RuleCall, layer_scope, scope
 
 __all__ = ["Arrays", "Penalty", "make_evaluate", "make_loss", "make_step", "mean_loss"]
@@ -40,7 +40,9 @@ def make_loss(
         context = Context(training=True, rng=rng, state=state)
         outputs = network.forward(parameters, x, context)
         with layer_scope("loss"):
-            value = mean_loss(loss(outputs, y), len(x), weight)
+            value = mean_loss(named("losses", loss(outputs, y)), len(x), weight)
+            if penalties:
+                value = named("data_loss", value)
             for penalty in penalties:
                 value = value + penalty(parameters)
         return value, (outputs, {**state, **context.updates})

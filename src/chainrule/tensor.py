@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.primitives.dispatch import AbstractArray, Array
+from chainrule.primitives.dispatch import AbstractArray, Array, named
 from chainrule.primitives.primitive import Primitive
 from chainrule.scope import NonFiniteError, current_scope
 
@@ -160,6 +160,9 @@ class Tensor(AbstractArray):
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._value.dtype  # type: ignore[no-any-return]
+
+    def note_name(self, name: str) -> None:
+        named(name, self._value)
 
     def apply(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
         """Compute with the values one level below, and record it if a gradient can flow back."""

@@ -1,40 +1,101 @@
-"""How many threads the matrix products of a step should use.
+"""How many threads the products and the convolutions of a step should use.
 
 A second thread pays for large products only: on two cores a (64, 196) @ (196, 100) takes up to five
 times as long with two threads as with one, a (128, 784) @ (784, 512) about two thirds of the time.
+In a convolution copying takes as long as multiplying, so there the threads are ours, and share the
+images: each copies and multiplies its own, with a BLAS of one thread.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from math import prod
 from typing import Any
 
-from chainrule.compiler.graph import Graph, Variable
+from chainrule.compiler.graph import Equation, Graph, Variable
 
-__all__ = ["largest_product", "limit_threads"]
+__all__ = ["largest_product", "limit_threads", "share_convolutions"]
 
 _WORTH_TWO_THREADS = 2e7
 """Multiplications in one product from which on the threads' coming and going is paid for."""
 
+_WORTH_SHARING = 5e6
+"""Multiplications in one convolution from which on handing images to another thread pays."""
+
+_CONVOLUTIONS = {"convolve", "convolve_add", "convolve_transpose", "convolve_kernel_vjp"}
+
 
 def largest_product(graph: Graph) -> int:
     """The number of multiplications in the largest matrix product of a step."""
-    sizes = [0]
-    for equation in graph.equations:
-        left = equation.args[0] if equation.args else None
-        if equation.primitive.name == "matmul" and isinstance(left, Variable) and left.shape:
-            sizes.append(equation.out.size * left.shape[-1])
-    return max(sizes)
+    return max((_in_product(equation) for equation in graph.equations), default=0)
+
+
+def share_convolutions(graph: Graph) -> Graph:
+    """The graph with the images of large convolutions shared by threads, as many as BLAS may use.
+
+    Where matrix products are the greater part of the work and large, they keep BLAS's threads to
+    themselves, and the graph is as it was.
+    """
+    products = sum(map(_in_product, graph.equations))
+    if largest_product(graph) >= _WORTH_TWO_THREADS and products > sum(
+        map(_in_convolution, graph.equations)
+    ):
+        return graph
+    is_large = [_in_convolution(equation) >= _WORTH_SHARING for equation in graph.equations]
+    threads = _blas_threads() if any(is_large) else 1
+    equations = tuple(
+        replace(equation, params={**equation.params, "threads": threads}) if large else equation
+        for equation, large in zip(graph.equations, is_large, strict=True)
+    )
+    return replace(graph, equations=equations) if threads > 1 else graph
 
 
 def limit_threads(graph: Graph) -> AbstractContextManager[Any]:
     """Keep NumPy's matrix products to one thread where a second would slow the step down.
 
-    Elsewhere the user's own setting stands. Restored on leaving.
+    That is where products are small, and where convolutions have threads of their own. Elsewhere
+    the user's own setting stands. Restored on leaving.
     """
-    if largest_product(graph) >= _WORTH_TWO_THREADS:
+    shares = any(e.params.get("threads", 1) > 1 for e in graph.equations)
+    if not shares and largest_product(graph) >= _WORTH_TWO_THREADS:
         return nullcontext()
     from threadpoolctl import threadpool_limits
 
     limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
     return limits
+
+
+def _in_product(equation: Equation) -> int:
+    """The number of multiplications of a matrix product; 0 for what is none."""
+    left = equation.args[0] if equation.args else None
+    if equation.primitive.name == "matmul" and isinstance(left, Variable) and left.shape:
+        return equation.out.size * left.shape[-1]
+    return 0
+
+
+def _in_convolution(equation: Equation) -> int:
+    """The number of multiplications of a convolution or a cotangent of one; 0 for what is none.
+
+    Each element of the convolution's result is a sum over one filter of the kernel.
+    """
+    name = equation.primitive.name
+    if name not in _CONVOLUTIONS:
+        return 0
+    first, second = equation.args[:2]
+    if not isinstance(first, Variable) or not isinstance(second, Variable):
+        return 0
+    if name == "convolve_transpose":
+        result, kernel = first, second
+    elif name == "convolve_kernel_vjp":
+        result, kernel = second, equation.out
+    else:
+        result, kernel = equation.out, second
+    return result.size * prod(kernel.shape[:3])
+
+
+def _blas_threads() -> int:
+    """How many threads NumPy's BLAS may use: the user's setting, or one per core."""
+    from threadpoolctl import threadpool_info
+
+    return max((b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"), default=1)

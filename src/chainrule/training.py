@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,11 +32,13 @@ from chainrule.nn.losses import check_output_layer, get_loss
 from chainrule.nn.network import Network
 from chainrule.optim import Minimizer, Optimizer, get_optimizer
 from chainrule.progress import make_progress
-from chainrule.session import Descent, Session, Task, iterate
+from chainrule.session import Descent, Objective, Session, Task, iterate
 from chainrule.step import Penalty, make_step
 from chainrule.threads import limit_threads
 
 __all__ = ["evaluate", "fit"]
+
+T = TypeVar("T")
 
 Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, Metric] | None
 Penalties = Penalty | Iterable[Penalty] | None
@@ -151,14 +153,17 @@ def fit(
     try:
         session.begin()
         if isinstance(optimizer, Minimizer):
-            iterate(session, replace(optimizer, max_iterations=epochs), layer_rng)
+            objective = Objective(task, session.training, layer_rng)
+            if compile and not detect_nonfinite:
+                _unless_it_cannot(objective.compile)
+            iterate(session, replace(optimizer, max_iterations=epochs), objective)
         else:
             train_step: Callable[..., Any] = make_step(
                 network, task.loss, optimizer, task.penalties
             )
             threads: AbstractContextManager[Any] = nullcontext()
             if compile and not detect_nonfinite:
-                compiled = _compile(session, optimizer, batch_size)
+                compiled = _unless_it_cannot(lambda: _compile(session, optimizer, batch_size))
                 if compiled is not None:
                     train_step, network.step = compiled, compiled
                     threads = limit_threads(compiled.graph)
@@ -205,13 +210,19 @@ def evaluate(
     return task.evaluate(samples, batch_size)
 
 
-def _compile(session: Session, optimizer: Optimizer, batch_size: int | None) -> CompiledStep | None:
-    """The training step as source; None, with a warning, where it cannot be written out."""
-    task, training = session.task, session.training
-    batch = training.take(slice(0, batch_size))
+def _compile(session: Session, optimizer: Optimizer, batch_size: int | None) -> CompiledStep:
+    """The training step as source, for the first batch."""
+    task = session.task
+    batch = session.training.take(slice(0, batch_size))
+    step = CompiledStep(task.network, task.loss, optimizer, task.penalties)
+    step.compile_for(batch.x, batch.y, batch.weight)
+    return step
+
+
+def _unless_it_cannot(compiled: Callable[[], T]) -> T | None:
+    """What `compiled()` returns; None, with a warning, where the step cannot be written out."""
     try:
-        step = CompiledStep(task.network, task.loss, optimizer, task.penalties)
-        step.compile_for(batch.x, batch.y, batch.weight)
+        return compiled()
     except (TypeError, GraphError) as error:
         warnings.warn(
             f"the training step runs as it is, which is slower, for it cannot be compiled: {error}",
@@ -219,7 +230,6 @@ def _compile(session: Session, optimizer: Optimizer, batch_size: int | None) -> 
             stacklevel=4,
         )
         return None
-    return step
 
 
 def _inputs_of(network: Network, x: Any, name: str, seed: Any) -> Any:

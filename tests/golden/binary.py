@@ -42,7 +42,7 @@ def erf(x):
 def gelu(x, scratch, scratch_2, out):
     """`x * Phi(x)` with the normal distribution function Phi, exact (Hendrycks and Gimpel 2016)."""
     multiply(half, x, scratch)
-    multiply(x, number_0_7071067811865476, scratch_2)
+    multiply(x, number_0_70710, scratch_2)
     erf_1 = erf(scratch_2)
     add(one, erf_1, scratch_2)
     multiply(scratch, scratch_2, out)
@@ -61,35 +61,40 @@ def binary_cross_entropy(logits, targets, scratch, scratch_2, scratch_3, out):
 
 
 def binary_cross_entropy_vjp_logits(logits, targets, scratch, out):
-    """0.125 * (sigmoid(logits) - targets)"""
+    """(sigmoid(logits) - targets) / 8"""
     multiply(half, logits, scratch)
     tanh(scratch, scratch)
     multiply(half, scratch, scratch)
     add(scratch, half, scratch)
     subtract(scratch, targets, scratch)
-    multiply(number_0_125, scratch, out)
+    multiply(one_over_8, scratch, out)
 
 
 def gelu_vjp(g, x, scratch, scratch_2, out):
-    """The vjp rule of gelu."""
-    multiply(x, number_0_7071067811865476, scratch)
-    erf_2 = erf(scratch)
-    add(one, erf_2, scratch)
+    """g * (0.5 * (1 + erf(x * 0.7071067811865476)) + x * (exp(-0.5 * x**2) *
+    0.3989422804014327))"""
+    multiply(x, number_0_70710, scratch)
+    erf_1 = erf(scratch)
+    add(one, erf_1, scratch)
     multiply(half, scratch, scratch)
     square(x, scratch_2)
-    multiply(number__0_5, scratch_2, scratch_2)
+    multiply(minus_half, scratch_2, scratch_2)
     exp(scratch_2, scratch_2)
-    multiply(scratch_2, number_0_3989422804014327, scratch_2)
+    multiply(scratch_2, number_0_39894, scratch_2)
     multiply(x, scratch_2, scratch_2)
     add(scratch, scratch_2, scratch)
     multiply(g, scratch, out)
 
 
 def rmsprop(parameter, gradient, mean_square, learning_rate, scratch):
-    """Divides the gradient by a running average of its recent magnitude."""
+    """Divides the gradient by a running average of its recent magnitude.
+
+    mean_square = 0.9 * mean_square + (1 - 0.9) * gradient**2
+    parameter = parameter - learning_rate * gradient / (sqrt(mean_square) + 1e-08)
+    """
     multiply(number_0_9, mean_square, mean_square)
     square(gradient, scratch)
-    multiply(number_0_09999999999999998, scratch, scratch)
+    multiply(one_minus_0_9, scratch, scratch)
     add(mean_square, scratch, mean_square)
     multiply(learning_rate, gradient, gradient)
     sqrt(mean_square, scratch)
@@ -108,19 +113,19 @@ z2 = np.empty((8, 1), np.float32)
 scratch_3 = np.empty((8, 1), np.float32)
 scratch_4 = np.empty((8, 1), np.float32)
 scratch_5 = np.empty((8, 1), np.float32)
-add_2 = np.empty((8, 1), np.float32)
+losses = np.empty((8, 1), np.float32)
 d_z2 = np.empty((8, 1), np.float32)
 d_z1 = np.empty((8, 4), np.float32)
 scratch_6 = np.empty(29, np.float32)
 half = np.array(0.5, np.float32)
-number_0_09999999999999998 = np.array(0.09999999999999998, np.float32)
-number_0_125 = np.array(0.125, np.float32)
-number_0_3989422804014327 = np.array(0.3989422804014327, np.float32)
-number_0_7071067811865476 = np.array(0.7071067811865476, np.float32)
+minus_half = np.array(-0.5, np.float32)
+number_0_39894 = np.array(0.3989422804014327, np.float32)
+number_0_70710 = np.array(0.7071067811865476, np.float32)
 number_0_9 = np.array(0.9, np.float32)
 number_1e_08 = np.array(1e-08, np.float32)
-number__0_5 = np.array(-0.5, np.float32)
 one = np.array(1, np.float32)
+one_minus_0_9 = np.array(1 - 0.9, np.float32)
+one_over_8 = np.array(1 / 8, np.float32)
 ones_8 = np.ones(8, np.float32)
 zero = np.array(0, np.float32)
 d_W1 = gradient[0:20].reshape(5, 4)
@@ -149,23 +154,24 @@ def train_step(x, y, learning_rate):
     gelu(z1, scratch_1, scratch_2, out=a1)          # gelu_1: a1 = gelu(z1)  (8, 4)
     dot(a1, W2, z2)                                 # dense_2: z2 = a1 @ W2 + b2  (8, 1)
     add(z2, b2, z2)
-    # loss: add_2 = binary_cross_entropy(z2, y)  (8, 1)
-    binary_cross_entropy(z2, y, scratch_3, scratch_4, scratch_5, out=add_2)
-    sum_1 = np.add.reduce(add_2.reshape(8), axis=None)  # loss: loss = sum(reshape(add_2, (8))) / 8
-    loss = sum_1 / 8
+    # loss: losses = binary_cross_entropy(z2, y)  (8, 1)
+    binary_cross_entropy(z2, y, scratch_3, scratch_4, scratch_5, out=losses)
+    total = np.add.reduce(losses, axis=None)        # loss: loss = sum(losses) / 8
+    loss = total / 8
 
     # backward: d_v is the derivative of the loss by v
-    # d_z2 = 0.125 * (sigmoid(z2) - y)  (8, 1)
+    # d_z2 = (sigmoid(z2) - y) / 8  (8, 1)
     binary_cross_entropy_vjp_logits(z2, y, scratch_3, out=d_z2)
     dot(ones_8, d_z2, d_b2)                         # d_b2 = sum(d_z2, axis=0)  (1,)
     dot(d_z2, W2.T, d_z1)                           # d_a1 = d_z2 @ W2.T  (8, 4)
     dot(a1.T, d_z2, d_W2)                           # d_W2 = a1.T @ d_z2  (4, 1)
-    gelu_vjp(d_z1, z1, scratch_2, scratch_1, out=d_z1)  # d_z1  (8, 4)
+    gelu_vjp(d_z1, z1, scratch_2, scratch_1, out=d_z1)  # d_z1 = gelu_vjp(d_a1, z1)  (8, 4)
     dot(ones_8, d_z1, d_b1)                         # d_b1 = sum(d_z1, axis=0)  (4,)
     dot(x.T, d_z1, d_W1)                            # d_W1 = x.T @ d_z1  (5, 4)
 
     # update
-    rmsprop(parameters, gradient, mean_square, learning_rate, scratch_6)  # subtract_3  (29,)
+    # new mean_square, parameters  (29,)
+    rmsprop(parameters, gradient, mean_square, learning_rate, scratch_6)
     return loss, z2
 
 

@@ -20,7 +20,7 @@ def softmax_cross_entropy(logits, targets, scratch, scratch_2, scratch_3, out):
 
 
 def softmax_cross_entropy_vjp_logits(logits, targets, scratch, scratch_2, scratch_3, out):
-    """0.0078125 * (softmax(logits) * sum(targets, axis=-1) - targets)"""
+    """(softmax(logits) * sum(targets, axis=-1) - targets) / 128"""
     np.add.reduce(targets, axis=-1, keepdims=True, out=scratch)
     np.maximum.reduce(logits, axis=-1, keepdims=True, out=scratch_2)
     np.subtract(logits, scratch_2, out=scratch_3)
@@ -29,7 +29,7 @@ def softmax_cross_entropy_vjp_logits(logits, targets, scratch, scratch_2, scratc
     np.divide(scratch_3, scratch_2, out=scratch_3)
     np.multiply(scratch_3, scratch, out=scratch_3)
     np.subtract(scratch_3, targets, out=scratch_3)
-    np.multiply(0.0078125, scratch_3, out=out)
+    np.multiply(1 / 128, scratch_3, out=out)
 
 
 def relu_vjp(g, value, scratch, out):
@@ -38,18 +38,23 @@ def relu_vjp(g, value, scratch, out):
     np.multiply(g, scratch, out=out)
 
 
-def adam(parameter, gradient, mean, mean_square, divide_2, multiply_9, scratch, scratch_2):
-    """Steps along the mean of the gradients over the root of their mean square, both recent."""
+def adam(parameter, gradient, mean, mean_square, rate, epsilon, scratch, scratch_2):
+    """Steps along the mean of the gradients over the root of their mean square, both recent.
+
+    mean = 0.9 * mean + (1 - 0.9) * gradient
+    mean_square = 0.999 * mean_square + (1 - 0.999) * gradient**2
+    parameter = parameter - rate * mean / (sqrt(mean_square) + epsilon)
+    """
     np.multiply(0.9, mean, out=mean)
-    np.multiply(0.09999999999999998, gradient, out=scratch)
+    np.multiply(1 - 0.9, gradient, out=scratch)
     np.add(mean, scratch, out=mean)
     np.multiply(0.999, mean_square, out=mean_square)
     np.square(gradient, out=gradient)
-    np.multiply(0.0010000000000000009, gradient, out=gradient)
+    np.multiply(1 - 0.999, gradient, out=gradient)
     np.add(mean_square, gradient, out=mean_square)
-    np.multiply(divide_2, mean, out=scratch)
+    np.multiply(rate, mean, out=scratch)
     np.sqrt(mean_square, out=scratch_2)
-    np.add(scratch_2, multiply_9, out=scratch_2)
+    np.add(scratch_2, epsilon, out=scratch_2)
     np.divide(scratch, scratch_2, out=scratch)
     np.subtract(parameter, scratch, out=parameter)
 
@@ -62,7 +67,7 @@ z3 = np.empty((128, 10), np.float32)
 scratch_1 = np.empty((128, 1), np.float32)
 scratch_2 = np.empty((128, 10), np.float32)
 scratch_3 = np.empty((128, 10), np.float32)
-sum_2 = np.empty(128, np.float32)
+losses = np.empty(128, np.float32)
 scratch_4 = np.empty((128, 1), np.float32)
 d_z3 = np.empty((128, 10), np.float32)
 d_z2 = np.empty((128, 512), np.float32)
@@ -105,13 +110,13 @@ def train_step(x, y, learning_rate, step):
     np.maximum(a2, 0, out=a2)                       # relu_2: a2 = relu(z2)  (128, 512)
     np.dot(a2, W3, out=z3)                          # dense_3: z3 = a2 @ W3 + b3  (128, 10)
     np.add(z3, b3, out=z3)
-    # loss: sum_2 = softmax_cross_entropy(z3, y)  (128,)
-    softmax_cross_entropy(z3, y, scratch_1, scratch_2, scratch_3, out=sum_2)
-    sum_3 = np.add.reduce(sum_2, axis=None)         # loss: loss = sum(sum_2) / 128
-    loss = sum_3 / 128
+    # loss: losses = softmax_cross_entropy(z3, y)  (128,)
+    softmax_cross_entropy(z3, y, scratch_1, scratch_2, scratch_3, out=losses)
+    total = np.add.reduce(losses, axis=None)        # loss: loss = sum(losses) / 128
+    loss = total / 128
 
     # backward: d_v is the derivative of the loss by v
-    # d_z3 = 0.0078125 * (softmax(z3) * sum(y, axis=-1) - y)  (128, 10)
+    # d_z3 = (softmax(z3) * sum(y, axis=-1) - y) / 128  (128, 10)
     softmax_cross_entropy_vjp_logits(z3, y, scratch_1, scratch_4, scratch_2, out=d_z3)
     np.dot(ones_128, d_z3, out=d_b3)                # d_b3 = sum(d_z3, axis=0)  (10,)
     np.dot(d_z3, W3.T, out=d_z2)                    # d_a2 = d_z3 @ W3.T  (128, 512)
@@ -125,16 +130,15 @@ def train_step(x, y, learning_rate, step):
     np.dot(x.T, d_z1, out=d_W1)                     # d_W1 = x.T @ d_z1  (784, 512)
 
     # update
-    power_2 = (1.0 - 0.999 ** step) ** 0.5
-    multiply_7 = learning_rate * power_2
-    divide_2 = multiply_7 / (1.0 - 0.9 ** step)
-    multiply_9 = 1e-08 * power_2
+    root = (1.0 - 0.999 ** step) ** 0.5
+    rate = learning_rate * root / (1.0 - 0.9 ** step)
+    epsilon = 1e-08 * root
     for start in range(0, 669706, 32768):           # in tiles that fit the cache
         tile = slice(start, start + 32768)
         part = slice(669706 - start)
         adam(
-            parameters[tile], gradient[tile], mean[tile], mean_square[tile], divide_2,
-            multiply_9, scratch_6[part], scratch_7[part]
+            parameters[tile], gradient[tile], mean[tile], mean_square[tile], rate, epsilon,
+            scratch_6[part], scratch_7[part]
         )
     return loss, z3
 

@@ -28,6 +28,7 @@ gradient = np.empty(25260, np.float32)
 a1 = np.empty((64, 100), np.float32)
 a2 = np.empty((64, 50), np.float32)
 a3 = np.empty((64, 10), np.float32)
+residuals = np.empty((64, 10), np.float32)
 d_z3 = np.empty((64, 10), np.float32)
 scratch_1 = np.empty((64, 10), np.float32)
 d_z2 = np.empty((64, 50), np.float32)
@@ -70,15 +71,14 @@ def train_step(x, y, learning_rate):
     dot(a2, W3, a3)                                 # dense_3: z3 = a2 @ W3 + b3  (64, 10)
     add(a3, b3, a3)
     sigmoid(a3, out=a3)                             # sigmoid_3: a3 = sigmoid(z3)  (64, 10)
-    subtract(a3, y, d_z3)                           # loss: subtract_1 = a3 - y  (64, 10)
-    vdot_1 = np.vdot(d_z3, d_z3)                    # loss: loss = 0.0078125 * sum(subtract_1**2)
-    loss = 0.0078125 * vdot_1
+    subtract(a3, y, residuals)                      # loss: residuals = a3 - y  (64, 10)
+    total = np.vdot(residuals, residuals)           # loss: loss = sum(residuals**2) / 128
+    loss = total / 128
 
-    # backward: d_v is the derivative of the loss by v
-    scale = learning_rate * 0.015625
-    multiply(scale, d_z3, d_z3)                     # d_subtract_1 = scale * subtract_1  (64, 10)
-    # d_z3 = d_subtract_1 * (a3 * (1 - a3))  (64, 10)
-    sigmoid_vjp(d_z3, a3, scratch_1, out=d_z3)
+    # backward: d_v is the derivative of the loss by v, times learning_rate
+    scale = learning_rate / 64
+    multiply(scale, residuals, d_z3)                # d_a3 = scale * residuals  (64, 10)
+    sigmoid_vjp(d_z3, a3, scratch_1, out=d_z3)      # d_z3 = d_a3 * (a3 * (1 - a3))  (64, 10)
     dot(ones_64, d_z3, d_b3)                        # d_b3 = sum(d_z3, axis=0)  (10,)
     dot(d_z3, W3.T, d_z2)                           # d_a2 = d_z3 @ W3.T  (64, 50)
     dot(a2.T, d_z3, d_W3)                           # d_W3 = a2.T @ d_z3  (50, 10)
@@ -91,7 +91,7 @@ def train_step(x, y, learning_rate):
     dot(x.T, d_z1, d_W1)                            # d_W1 = x.T @ d_z1  (196, 100)
 
     # update
-    subtract(parameters, gradient, parameters)      # subtract_5 = parameters - gradient  (25260,)
+    subtract(parameters, gradient, parameters)      # parameters = parameters - gradient  (25260,)
     return loss, a3
 
 

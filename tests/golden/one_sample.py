@@ -28,7 +28,8 @@ gradient = np.empty(2778, np.float32)
 a1 = np.empty((1, 32), np.float32)
 a2 = np.empty((1, 16), np.float32)
 a3 = np.empty((1, 10), np.float32)
-d_subtract_1 = np.empty((1, 10), np.float32)
+residuals = np.empty((1, 10), np.float32)
+d_a3 = np.empty((1, 10), np.float32)
 scratch_1 = np.empty((1, 10), np.float32)
 d_a2 = np.empty((1, 16), np.float32)
 scratch_2 = np.empty((1, 16), np.float32)
@@ -69,15 +70,13 @@ def train_step(x, y, learning_rate):
     dot(a2, W3, a3)                                 # dense_3: z3 = a2 @ W3 + b3  (1, 10)
     add(a3, b3, a3)
     sigmoid(a3, out=a3)                             # sigmoid_3: a3 = sigmoid(z3)  (1, 10)
-    subtract(a3, y, d_subtract_1)                   # loss: subtract_1 = a3 - y  (1, 10)
-    vdot_1 = np.vdot(d_subtract_1, d_subtract_1)    # loss: loss = 0.5 * sum(subtract_1**2)
-    loss = 0.5 * vdot_1
+    subtract(a3, y, residuals)                      # loss: residuals = a3 - y  (1, 10)
+    total = np.vdot(residuals, residuals)           # loss: loss = 0.5 * sum(residuals**2)
+    loss = 0.5 * total
 
-    # backward: d_v is the derivative of the loss by v
-    # d_subtract_1 = learning_rate * subtract_1  (1, 10)
-    multiply(learning_rate, d_subtract_1, d_subtract_1)
-    # d_z3 = d_subtract_1 * (a3 * (1 - a3))  (1, 10)
-    sigmoid_vjp(d_subtract_1, a3, scratch_1, out=d_z3)
+    # backward: d_v is the derivative of the loss by v, times learning_rate
+    multiply(learning_rate, residuals, d_a3)        # d_a3 = learning_rate * residuals  (1, 10)
+    sigmoid_vjp(d_a3, a3, scratch_1, out=d_z3)      # d_z3 = d_a3 * (a3 * (1 - a3))  (1, 10)
     dot(d_z3, W3.T, d_a2)                           # d_a2 = d_z3 @ W3.T  (1, 16)
     dot(a2.T, d_z3, d_W3)                           # d_W3 = a2.T @ d_z3  (16, 10)
     sigmoid_vjp(d_a2, a2, scratch_2, out=d_z2)      # d_z2 = d_a2 * (a2 * (1 - a2))  (1, 16)
@@ -87,7 +86,7 @@ def train_step(x, y, learning_rate):
     dot(x.T, d_z1, d_W1)                            # d_W1 = x.T @ d_z1  (64, 32)
 
     # update
-    subtract(parameters, gradient, parameters)      # subtract_5 = parameters - gradient  (2778,)
+    subtract(parameters, gradient, parameters)      # parameters = parameters - gradient  (2778,)
     return loss, a3
 
 

@@ -16,7 +16,11 @@ def tanh_vjp(g, value, scratch, out):
 
 
 def sgd(parameter, gradient, velocity):
-    """Gradient descent, plain, with momentum, or with Nesterov's accelerated gradient."""
+    """Gradient descent, plain, with momentum, or with Nesterov's accelerated gradient.
+
+    velocity = 0.9 * velocity - gradient
+    parameter = parameter + velocity
+    """
     multiply(number_0_9, velocity, velocity)
     subtract(velocity, gradient, velocity)
     add(parameter, velocity, parameter)
@@ -26,8 +30,8 @@ def sgd(parameter, gradient, velocity):
 gradient = np.empty(13, np.float32)
 a1 = np.empty((4, 3), np.float32)
 a2 = np.empty((4, 1), np.float32)
+residuals = np.empty((4, 1), np.float32)
 d_z2 = np.empty((4, 1), np.float32)
-square_1 = np.empty((4, 1), np.float32)
 scratch_1 = np.empty((4, 1), np.float32)
 d_z1 = np.empty((4, 3), np.float32)
 scratch_2 = np.empty((4, 3), np.float32)
@@ -61,16 +65,14 @@ def train_step(x, y, learning_rate):
     dot(a1, W2, a2)                                 # dense_2: z2 = a1 @ W2 + b2  (4, 1)
     add(a2, b2, a2)
     tanh(a2, a2)                                    # tanh_2: a2 = tanh(z2)  (4, 1)
-    subtract(a2, y, d_z2)                           # loss: subtract_1 = a2 - y  (4, 1)
-    # loss: loss = sum(reshape(subtract_1**2, (4))) / 4
-    square(d_z2, square_1)
-    sum_1 = np.add.reduce(square_1.reshape(4), axis=None)
-    loss = sum_1 / 4
+    subtract(a2, y, residuals)                      # loss: residuals = a2 - y  (4, 1)
+    total = np.vdot(residuals, residuals)           # loss: loss = sum(residuals**2) / 4
+    loss = total / 4
 
-    # backward: d_v is the derivative of the loss by v
+    # backward: d_v is the derivative of the loss by v, times learning_rate
     scale = learning_rate * 0.5
-    multiply(scale, d_z2, d_z2)                     # d_subtract_1 = scale * subtract_1  (4, 1)
-    tanh_vjp(d_z2, a2, scratch_1, out=d_z2)         # d_z2 = d_subtract_1 * (1 - a2**2)  (4, 1)
+    multiply(scale, residuals, d_z2)                # d_a2 = scale * residuals  (4, 1)
+    tanh_vjp(d_z2, a2, scratch_1, out=d_z2)         # d_z2 = d_a2 * (1 - a2**2)  (4, 1)
     dot(ones_4, d_z2, d_b2)                         # d_b2 = sum(d_z2, axis=0)  (1,)
     dot(d_z2, W2.T, d_z1)                           # d_a1 = d_z2 @ W2.T  (4, 3)
     dot(a1.T, d_z2, d_W2)                           # d_W2 = a1.T @ d_z2  (3, 1)
@@ -79,8 +81,7 @@ def train_step(x, y, learning_rate):
     dot(x.T, d_z1, d_W1)                            # d_W1 = x.T @ d_z1  (2, 3)
 
     # update
-    # add_1 = parameters + 0.9 * velocity - gradient  (13,)
-    sgd(parameters, gradient, velocity)
+    sgd(parameters, gradient, velocity)             # new velocity, parameters  (13,)
     return loss, a2
 
 

@@ -95,6 +95,9 @@ def _add_train(app: "typer.Typer") -> None:
     @app.command()
     def train(
         name: Annotated[str, typer.Argument(help="A data set: see `chainrule data`.")],
+        model: Annotated[
+            str, typer.Option(help="dense; for images also lenet, convnet.")
+        ] = "dense",
         layers: Annotated[
             str | None, typer.Option(help='Units of the hidden layers, as 32,16; "" for none.')
         ] = None,
@@ -106,6 +109,9 @@ def _add_train(app: "typer.Typer") -> None:
         ] = "auto",
         optimizer: Annotated[str | None, typer.Option(help="adam, sgd, rmsprop, lbfgs, …")] = None,
         learning_rate: Annotated[float | None, typer.Option(help="The optimizer's step.")] = None,
+        schedule: Annotated[
+            str | None, typer.Option(help="The learning rate is constant, or falls by a cosine.")
+        ] = None,
         epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
         batch_size: Annotated[int | None, typer.Option(min=1, help="Samples per step.")] = None,
         seed: Annotated[int, typer.Option(min=0, help="Fixes split, start and order.")] = 0,
@@ -128,11 +134,13 @@ def _add_train(app: "typer.Typer") -> None:
         """
         options = Options(
             name,
+            model,
             layers,
             activation,
             loss,
             optimizer,
             learning_rate,
+            schedule,
             epochs,
             batch_size,
             seed,
@@ -150,6 +158,7 @@ def _add_source(app: "typer.Typer") -> None:
     @app.command()
     def source(
         name: Annotated[str, typer.Argument(help="A data set, or the folder of a finished run.")],
+        model: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "dense",
         layers: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
         activation: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
         loss: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "auto",
@@ -157,9 +166,7 @@ def _add_source(app: "typer.Typer") -> None:
         batch_size: Annotated[int | None, typer.Option(min=1, help="Samples per step.")] = None,
     ) -> None:
         """Print the training step of a network as NumPy source: a file that runs on its own."""
-        options = Options(
-            name, layers, activation, loss, optimizer, batch_size=batch_size, as_json=False
-        )
+        options = Options(name, model, layers, activation, loss, optimizer, batch_size=batch_size)
         _end(run_source, options)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["Recipe", "recipe_for"]
+__all__ = ["SCHEDULES", "Recipe", "recipe_for"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hidden layers and training of a network; the loss follows from the kind of data."""
+    """Hidden layers and training of a network; the loss follows from the kind of data.
+
+    `layers` is for dense networks; `schedule` is one of `SCHEDULES`.
+    """
 
     layers: tuple[int, ...] = (32,)
     activation: str = "relu"
@@ -17,6 +20,11 @@ class Recipe:
     learning_rate: float = 0.003
     epochs: int = 100
     batch_size: int = 32
+    schedule: str = "constant"
+
+
+SCHEDULES = ("constant", "cosine")
+"""How the learning rate goes: it stays, or falls to 0 along half a cosine wave."""
 
 
 _RECIPES = {
@@ -35,6 +43,17 @@ _RECIPES = {
 }
 
 
-def recipe_for(name: str) -> Recipe:
-    """The recipe of a data set; a middling one where there is none."""
-    return _RECIPES.get(name, Recipe())
+# Convolutional networks, for the tens of thousands of images of MNIST and its like.
+_CONVOLUTIONAL = {
+    "lenet": Recipe(learning_rate=0.002, epochs=4, schedule="cosine"),
+    "convnet": Recipe(epochs=6, batch_size=64, schedule="cosine"),
+}
+_SETS_OF_MANY_IMAGES = ("mnist", "fashion_mnist")
+
+
+def recipe_for(name: str, model: str = "dense") -> Recipe:
+    """The recipe of a data set for one of `nn.models`; a middling one where there is none."""
+    if model == "dense":
+        return _RECIPES.get(name, Recipe())
+    recipe = _CONVOLUTIONAL[model]
+    return recipe if name in _SETS_OF_MANY_IMAGES else replace(recipe, epochs=20, batch_size=32)

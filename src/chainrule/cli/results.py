@@ -45,7 +45,9 @@ class Result:
 
     @property
     def architecture(self) -> str:
-        """Such as "64-32-10, relu"."""
+        """Such as "64-32-10, relu", or "lenet, relu"."""
+        if self.plan.layers is None:
+            return f"{self.plan.model}, {self.plan.activation}"
         sizes = (self.task.x.shape[1], *self.plan.layers, self.task.n_outputs)
         text = "-".join(map(str, sizes))
         return f"{text}, {self.plan.activation}" if self.plan.layers else text
@@ -156,7 +158,10 @@ def _pictures(result: Result) -> Iterator[tuple[str, Figure]]:
         )
     if dataset.image_shape is not None:
         yield "images.png", _right_and_wrong_images(result, title=f"{name}: {share}")
-        yield "hidden_units.png", _hidden_units(result)
+        if task.as_images:
+            yield from _convolution(result)
+        else:
+            yield "hidden_units.png", _hidden_units(result)
 
 
 def _samples(result: Result) -> str:
@@ -194,6 +199,29 @@ def _hidden_units(result: Result) -> Figure:
     )
 
 
+def _convolution(result: Result) -> Iterator[tuple[str, Figure]]:
+    """The kernels of the first convolution, and what they make of the first test image."""
+    task, network, name = result.task, result.network, result.task.dataset.name
+    first = next(i for i, layer in enumerate(network.layers) if isinstance(layer, nn.Conv2D))
+    activations = tuple(nn.ACTIVATIONS.values())
+    after = next(layer for layer in network.layers[first:] if isinstance(layer, activations))
+    weight = network.parameters[f"{network.layers[first].name}.weight"]
+    yield (
+        "kernels.png",
+        plots.kernels(weight, title=f"{name}: the {weight.shape[-1]} kernels of the first layer"),
+    )
+    image = task.inputs(task.x_test[:1])
+    yield (
+        "feature_maps.png",
+        plots.feature_maps(
+            image[0, :, :, 0],
+            network.layer_outputs(image)[after.name][0],
+            title=f"{name}: the first test image, and the first layer's feature maps of it, "
+            f"after {result.plan.activation}",
+        ),
+    )
+
+
 # The printed report
 
 
@@ -201,6 +229,7 @@ def print_report(console: Console, result: Result) -> None:
     """What was trained, how good it is, and for classes the tables of the test part."""
     task, plan, history = result.task, result.plan, result.history
     rate = "" if plan.learning_rate is None else f" at {plan.learning_rate:g}"
+    rate += f" ({plan.schedule})" if plan.schedule == "cosine" else ""
     lines = [
         ("data", task.dataset.description),
         ("parts", _parts(result)),

@@ -24,14 +24,14 @@ def source(options: Options) -> int:
         return 0
     dataset = data.load(choose(options.name, data.NAMES, "data set or folder of a run"))
     plan = make_plan(options, dataset)
-    optimizer = make_optimizer(plan)
+    task = prepare(dataset, plan)
+    optimizer = make_optimizer(plan, len(task.x))
     if isinstance(optimizer, Minimizer):
         raise CommandError(
             f"{plan.optimizer} minimises the loss of all samples at once and has no step to print: "
             "take an optimizer such as sgd or adam",
             status=2,
         )
-    task = prepare(dataset, plan.loss, plan.seed)
     network = make_network(task, plan)
     batch = slice(0, plan.batch_size)
     network.fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule import nn, optim
+from chainrule.cli.console import CommandError
 from chainrule.data import Dataset, Standardizer, one_hot, split
 from chainrule.reports import (
     ClassificationReport,
@@ -27,19 +29,22 @@ _FEWEST_TO_SPLIT = (
     20  # below that many samples a test part would say nothing, and all are trained on
 )
 
-# Activations with a kink or a flat side at 0 start from He's initializer, the others from Glorot's.
-_RECTIFIERS = ("elu", "gelu", "leaky_relu", "relu", "silu")
-
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network is made and trained; `learning_rate` is None for the optimizer's own."""
+    """How a network is made and trained.
 
-    layers: tuple[int, ...]
+    `layers` is None for a model that has its own, `learning_rate` for the optimizer's own, and
+    `schedule` for a minimizer, which has none.
+    """
+
+    model: str
+    layers: tuple[int, ...] | None
     activation: str
     loss: str
     optimizer: str
     learning_rate: float | None
+    schedule: str | None
     epochs: int
     batch_size: int
     seed: int
@@ -52,6 +57,7 @@ class Task:
 
     `features` is None for images, whose pixels are scaled already; `values` scales the targets of
     a regression. Without a test part (`has_test` false) the test samples are the training samples.
+    With `as_images` the network takes images with one channel, (N, height, width, 1), else rows.
     """
 
     dataset: Dataset
@@ -63,6 +69,7 @@ class Task:
     features: Standardizer | None
     values: Standardizer | None
     loss: str
+    as_images: bool
 
     @property
     def n_outputs(self) -> int:
@@ -73,6 +80,8 @@ class Task:
 
     def inputs(self, x: Array) -> Array:
         """Samples as the network takes them."""
+        if self.as_images:
+            return self.dataset.images(x)[..., None]
         return x if self.features is None else self.features.transform(x)
 
     def targets(self, y: Array) -> Array:
@@ -102,8 +111,8 @@ class Task:
         return classification_report(y, predicted, self.dataset.class_names)
 
 
-def prepare(dataset: Dataset, loss: str, seed: int) -> Task:
-    """Split a data set, and measure on its training part how to scale it.
+def prepare(dataset: Dataset, plan: Plan) -> Task:
+    """Split a data set for the network of a plan, and measure on its training part how to scale it.
 
     The test part is the data set's own, or a quarter drawn at random with the shares of the
     classes kept.
@@ -114,7 +123,9 @@ def prepare(dataset: Dataset, loss: str, seed: int) -> Task:
     if x_test is None or y_test is None:
         x_test, y_test = x, y
         if has_test:
-            x, x_test, y, y_test = split(x, y, _TEST_SHARE, seed=seed, stratify=not is_regression)
+            x, x_test, y, y_test = split(
+                x, y, _TEST_SHARE, seed=plan.seed, stratify=not is_regression
+            )
     return Task(
         dataset,
         x,
@@ -124,23 +135,42 @@ def prepare(dataset: Dataset, loss: str, seed: int) -> Task:
         has_test,
         features=None if dataset.image_shape else Standardizer.fit(x),
         values=Standardizer.fit(y.reshape(-1, 1)) if is_regression else None,
-        loss=loss,
+        loss=plan.loss,
+        as_images=plan.model != "dense",
     )
 
 
 def make_network(task: Task, plan: Plan) -> nn.Network:
-    """A stack of dense layers, with the activation after each but the last."""
-    weight = "he_uniform" if plan.activation in _RECTIFIERS else "glorot_uniform"
-    stack: list[nn.Layer] = []
-    for units in plan.layers:
-        stack += [nn.Dense(units, weight=weight), nn.get_activation(plan.activation)]
-    stack.append(nn.Dense(task.n_outputs))
-    return nn.Network(stack, input_shape=task.x.shape[1], dtype=plan.dtype, seed=plan.seed)
+    """The network of a plan; raises CommandError for images that are too small for the model."""
+    if plan.layers is not None:
+        layers = nn.models.dense(task.n_outputs, plan.layers, plan.activation)
+    else:
+        layers = nn.models.MODELS[plan.model](task.n_outputs, plan.activation)
+    input_shape = task.inputs(task.x[:1]).shape[1:]
+    try:
+        return nn.Network(layers, input_shape=input_shape, dtype=plan.dtype, seed=plan.seed)
+    except ValueError as error:
+        if not task.as_images:
+            raise
+        height, width, _ = input_shape
+        where, _, _ = str(error).partition(":")  # what follows is advice for those who write layers
+        raise CommandError(
+            f"{plan.model} cannot take images of {height}x{width}, as {task.dataset.name} has them "
+            f"({where}): take larger ones, or --model dense",
+            status=2,
+        ) from error
 
 
-def make_optimizer(plan: Plan) -> optim.Optimizer | optim.Minimizer:
-    """The optimizer of the plan; SciPy's minimizers make one iteration an epoch."""
+def make_optimizer(plan: Plan, n_samples: int) -> optim.Optimizer | optim.Minimizer:
+    """The optimizer of the plan, its schedule laid out for so many training samples.
+
+    SciPy's minimizers make one iteration an epoch.
+    """
     optimizer = optim.get_optimizer(plan.optimizer)
-    if isinstance(optimizer, optim.Minimizer) or plan.learning_rate is None:
+    if isinstance(optimizer, optim.Minimizer):
         return optimizer
-    return dataclasses.replace(optimizer, learning_rate=plan.learning_rate)
+    rate = optimizer.learning_rate_at(1) if plan.learning_rate is None else plan.learning_rate
+    if plan.schedule == "constant":
+        return dataclasses.replace(optimizer, learning_rate=rate)
+    steps = plan.epochs * math.ceil(n_samples / plan.batch_size)
+    return dataclasses.replace(optimizer, learning_rate=optim.CosineDecay(rate, steps=steps))

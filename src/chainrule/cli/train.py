@@ -10,7 +10,7 @@ from typing import Any
 
 from chainrule import data, nn, optim
 from chainrule.cli.console import CommandError, choose, message, stdout, write_json
-from chainrule.cli.recipes import recipe_for
+from chainrule.cli.recipes import SCHEDULES, recipe_for
 from chainrule.cli.results import Result, print_report, summarise, write_results
 from chainrule.cli.task import Plan, Task, make_network, make_optimizer, prepare
 from chainrule.data import Dataset
@@ -26,11 +26,13 @@ class Options:
     """What was asked for on the command line; None where the data set's recipe decides."""
 
     name: str
+    model: str = "dense"
     layers: str | None = None
     activation: str | None = None
     loss: str = "auto"
     optimizer: str | None = None
     learning_rate: float | None = None
+    schedule: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     seed: int = 0
@@ -48,7 +50,7 @@ def train(options: Options) -> int:
     """
     dataset = data.load(choose(options.name, data.NAMES, "data set"))
     plan = make_plan(options, dataset)
-    result = _run(prepare(dataset, plan.loss, plan.seed), plan, options)
+    result = _run(prepare(dataset, plan), plan, options)
     folder = options.output or Path("output", dataset.name)
     summary = summarise(result)
     files = write_results(result, summary, folder)
@@ -66,25 +68,31 @@ def train(options: Options) -> int:
 
 def make_plan(options: Options, dataset: Dataset) -> Plan:
     """Every choice made, by the user or by the recipe; raises CommandError for a wrong one."""
-    recipe = recipe_for(dataset.name)
+    model = _choose_model(options, dataset)
+    recipe = recipe_for(dataset.name, model)
     name = (options.optimizer or recipe.optimizer).lower().replace("-", "").replace("_", "")
     optimizer = choose(name, optim.OPTIMIZERS, "optimizer")
     is_minimizer = isinstance(optim.get_optimizer(optimizer), optim.Minimizer)
-    if is_minimizer and options.learning_rate is not None:
-        raise CommandError(
-            f"{optimizer} finds its own step lengths: leave --learning-rate out", status=2
-        )
+    if is_minimizer:
+        for option in ("learning_rate", "schedule"):
+            if getattr(options, option) is not None:
+                text = f"--{option.replace('_', '-')}"
+                raise CommandError(f"{optimizer} finds its own step lengths: leave {text} out", 2)
     if options.learning_rate is not None and not options.learning_rate > 0:
         raise CommandError(
             f"--learning-rate is {options.learning_rate}: give a number above 0", status=2
         )
     own_rate = recipe.learning_rate if optimizer == recipe.optimizer else None
     return Plan(
-        layers=recipe.layers if options.layers is None else _parse_layers(options.layers),
+        model=model,
+        layers=_choose_layers(options, model, recipe.layers),
         activation=choose(options.activation or recipe.activation, nn.ACTIVATIONS, "activation"),
         loss=_choose_loss(options.loss, dataset),
         optimizer=optimizer,
         learning_rate=options.learning_rate or own_rate,
+        schedule=None
+        if is_minimizer
+        else choose(options.schedule or recipe.schedule, SCHEDULES, "schedule"),
         epochs=options.epochs or recipe.epochs,
         batch_size=options.batch_size or recipe.batch_size,
         seed=options.seed,
@@ -92,8 +100,32 @@ def make_plan(options: Options, dataset: Dataset) -> Plan:
     )
 
 
-def _parse_layers(text: str) -> tuple[int, ...]:
-    """The units in "32,16"; none in ""."""
+def _choose_model(options: Options, dataset: Dataset) -> str:
+    model = choose(options.model.lower(), nn.models.MODELS, "model")
+    if model != "dense" and dataset.image_shape is None:
+        raise CommandError(
+            f"{model} takes images, but {dataset.name} has none, its {dataset.x.shape[1]} features "
+            "are measurements: take --model dense, or a data set of images such as digits or mnist",
+            status=2,
+        )
+    return model
+
+
+def _choose_layers(
+    options: Options, model: str, of_recipe: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The units of the hidden layers, in "32,16", none in ""; None for a model with its own."""
+    text = options.layers
+    if model != "dense":
+        if text is not None:
+            raise CommandError(
+                f"--layers is for --model dense, but {model} has layers of its own: "
+                "leave one of the two out",
+                status=2,
+            )
+        return None
+    if text is None:
+        return of_recipe
     try:
         layers = tuple(int(part) for part in text.replace("-", ",").split(",") if part.strip())
     except ValueError:
@@ -138,7 +170,7 @@ def _run(task: Task, plan: Plan, options: Options) -> Result:
             task.inputs(task.x),
             task.targets(task.y),
             loss=plan.loss,
-            optimizer=make_optimizer(plan),
+            optimizer=make_optimizer(plan, len(task.x)),
             epochs=plan.epochs,
             batch_size=plan.batch_size,
             validation_data=_validation_data(task),

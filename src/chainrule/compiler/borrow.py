@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,11 @@ class Borrowed:
         function = inspect.unwrap(evaluate)
         if not isinstance(function, types.FunctionType):
             raise NotEmittableError(f"the NumPy form of {primitive.name} has no source")
+        return self.function(function)
+
+    def function(self, function: Callable[..., Any]) -> str:
+        """The name to call a function of the library by, one that is written in NumPy."""
+        assert isinstance(function, types.FunctionType)
         self._take(function)
         return function.__name__
 
@@ -58,11 +65,16 @@ class Borrowed:
         value: Any = function.__globals__[name]
         if isinstance(value, Primitive):
             value = value.evaluate
+        value = inspect.unwrap(value) if callable(value) else value
         if isinstance(value, types.FunctionType) and value.__module__.startswith("chainrule."):
             self._take(value)
-        elif isinstance(value, types.FunctionType | type) and value.__module__.startswith("numpy"):
+        elif isinstance(value, types.ModuleType) and name in sys.stdlib_module_names:
             self._known.add(name)
-            self.sources.append(f"from {value.__module__} import {value.__name__} as {name}")
+            self.sources.append(f"import {name}")
+        elif isinstance(value, types.FunctionType | type) and _is_importable(value):
+            self._known.add(name)
+            as_name = "" if value.__name__ == name else f" as {name}"
+            self.sources.append(f"from {value.__module__} import {value.__name__}{as_name}")
         elif isinstance(value, int | float | tuple | str | bool):
             self._known.add(name)
             self.sources.append(f"{name} = {value!r}")
@@ -77,13 +89,20 @@ class Borrowed:
             raise NotEmittableError(f"{function.__name__} uses {name}, a {type(value).__name__}")
 
 
+def _is_importable(value: Any) -> bool:
+    """Whether a function or class comes with NumPy or with Python."""
+    return value.__module__.partition(".")[0] in {"numpy", *sys.stdlib_module_names}
+
+
 def _plain_source(function: types.FunctionType) -> str:
-    """The source of a function without decorators and types, with one line of docstring."""
+    """The source of a function without types and decorators (other than @cache), with one line of
+    docstring.
+    """
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     definition = tree.body[0]
     if not isinstance(definition, ast.FunctionDef):
         raise NotEmittableError(f"{function.__name__} is not defined by a def statement")
-    definition.decorator_list = []
+    definition.decorator_list = [d for d in definition.decorator_list if ast.unparse(d) == "cache"]
     for node in ast.walk(definition):
         if isinstance(node, ast.FunctionDef):
             node.returns = None

@@ -24,9 +24,9 @@ class CompiledFunction:
     """What `compile` returns: call it like the function; read `source` and `graph`.
 
     There is one version per form, shapes and dtypes of the arguments, made at the first call with
-    them; `source` and `graph` are those of the version made last. Python numbers are passed on
-    call by call; strings, None and booleans belong to the form. Given tensors (inside `grad`, say)
-    or traced arrays it is the original function.
+    them; `source` and `graph` are those of the version made last. Python numbers and random
+    generators are passed on call by call; strings, None and booleans belong to the form. Given
+    tensors (inside `grad`, say) or traced arrays it is the original function.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -36,6 +36,7 @@ class CompiledFunction:
         self._lock = threading.Lock()  # versions own their buffers: one call at a time
         self.__name__ = getattr(function, "__name__", "function")
         self.__doc__ = function.__doc__
+        self.__wrapped__ = function  # whose parameters inspect.signature shows
 
     def __call__(self, *args: Any) -> Any:
         leaves = tree.flatten(args)
@@ -88,7 +89,9 @@ class CompiledFunction:
         graph, outputs = trace(function, dynamic)
         name = self.__name__ if self.__name__.isidentifier() else "function"
         title = f"{name}, written by chainrule for NumPy 2. Regenerate: chainrule.compile({name})."
-        program = build_program(graph, Labels(name, title, "returns what the function returns"))
+        examples = {v.name: "rng" for v, leaf in zip(variables, given, strict=True) if _draws(leaf)}
+        labels = Labels(name, title, "returns what the function returns", examples=examples)
+        program = build_program(graph, labels)
         self._latest = program
         return program, outputs
 
@@ -115,11 +118,15 @@ def _is_static(leaf: Any) -> bool:
     return leaf is None or isinstance(leaf, str | bool)
 
 
+def _draws(leaf: Any) -> bool:
+    return isinstance(leaf, np.random.Generator)
+
+
 def _kind(leaf: Any) -> Any:
     """What of a leaf its version depends on."""
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.shape, leaf.dtype
-    return leaf if _is_static(leaf) else float
+    return leaf if _is_static(leaf) else np.random.Generator if _draws(leaf) else float
 
 
 def _form(tree_: Any) -> Any:
@@ -132,12 +139,12 @@ def _form(tree_: Any) -> Any:
 
 
 def _variable(leaf: Any, name: str) -> Variable:
-    if isinstance(leaf, int | float):
+    if isinstance(leaf, int | float) or _draws(leaf):
         return Variable((), None, name)
     if not isinstance(leaf, np.ndarray | np.generic):
         raise TypeError(
             f"{name} is a {type(leaf).__name__}: a compiled function takes arrays and numbers, "
-            "or nested dicts, lists and tuples of them"
+            "random generators too, or nested dicts, lists and tuples of them"
         )
     return Variable(leaf.shape, leaf.dtype, name)
 

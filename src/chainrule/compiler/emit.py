@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 
 from chainrule.compiler.borrow import Borrowed
+from chainrule.compiler.comments import meaning_of_derivatives, update_formulas
 from chainrule.compiler.expressions import assign, expression, formula, show_value, write_into
 from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.grouping import Step, group_equations
 from chainrule.compiler.layout import LINE_LENGTH, TILE, Pieces, bound_variables, print_file
 from chainrule.compiler.memory import Buffer, plan_memory
-from chainrule.compiler.naming import Labels, name_variables
-from chainrule.primitives.primitive import PRIMITIVES
+from chainrule.compiler.naming import Labels, name_variables, number_name
 
 __all__ = ["Emitted", "emit"]
 
-_NUMBER_NAMES = {0.5: "half", 1: "one", 2: "two", 0: "zero", -1: "minus_one"}
 _SMALL = 32_768
 """Where no array is larger, what a call of NumPy costs beside the computing is worth saving: the
 numbers stand ready as arrays, since to convert one takes 0.3 µs, and functions have bare names."""
@@ -58,6 +57,14 @@ class _Helper:
     call: dict[str, str] = field(default_factory=dict)  # parameter -> what the step passes
     lines: list[str] = field(default_factory=list)
 
+    def name(self, variable: Variable, wish: str) -> None:
+        """Call a value made inside the helper by a name of its own there."""
+        taken = {*self.names.values(), *self.call}
+        name, number = f"{wish}_1", 1
+        while name in taken:
+            name, number = f"{wish}_{number + 1}", number + 1
+        self.names[variable] = name
+
 
 class _Emitter:
     """One printing of one graph."""
@@ -87,6 +94,11 @@ class _Emitter:
         self.is_small = max(sizes, default=0) <= _SMALL
         self.tiled: set[Buffer] = set()
         self.returned: set[Variable] = set()  # views that a helper makes and returns
+        # in a formula, the new value of a state goes by the name of the state
+        self.shown = {
+            new: self.names[old] for old, new in graph.updates.items() if isinstance(new, Variable)
+        }
+        self.kept: dict[Atom, str] = {}  # results copied before the state they stand in changes
         self.body: list[tuple[str, str]] = []
 
     def emit(self) -> Emitted:
@@ -96,10 +108,10 @@ class _Emitter:
                 continue
             if step.equations[-1].section != section:
                 section = step.equations[-1].section
-                meaning = (
-                    ": d_v is the derivative of the loss by v" if section == "backward" else ""
-                )
-                self.body += [("", ""), (f"# {section}{meaning}", "")]
+                heading = f"# {section}"
+                if section == "backward":
+                    heading += f": {meaning_of_derivatives(self.graph, self.names)}"
+                self.body += [("", ""), (heading, "")]
             if step.group is None:
                 self._statements(step)
             else:
@@ -126,11 +138,16 @@ class _Emitter:
 
     def _name_buffers(self) -> dict[Buffer, str]:
         """Each buffer's name: that of the last value it holds which has a name of its own."""
+        lines = [step.equations for step in self.steps if not step.group]
+        inner = {e.out for line in lines for e in line[:-1]}
+        inner -= {
+            v for line in lines if line[-1].out in self.plan.views for v in line[-1].variables
+        }
         names: dict[Buffer, str] = {}
         scratch = 0
         for buffer, held in self.plan.holds.items():
             own = [v for v in held if v not in self.plan.views]
-            if buffer.kind == "scratch":
+            if buffer.kind == "scratch" or (buffer.kind == "work" and inner.issuperset(own)):
                 scratch += 1
                 names[buffer] = f"scratch_{scratch}"
             elif buffer.kind == "work":
@@ -150,7 +167,10 @@ class _Emitter:
         return self.names[atom]
 
     def _mathematical(self, atom: Atom) -> str:
-        return self.names[atom] if isinstance(atom, Variable) else show_value(atom)
+        return self._title(atom) if isinstance(atom, Variable) else show_value(atom)
+
+    def _title(self, variable: Variable) -> str:
+        return self.shown.get(variable, self.names[variable])
 
     def _ones(self, equation: Equation) -> str:
         """A vector of ones as long as the axis that is summed (see expressions.write_into)."""
@@ -166,7 +186,7 @@ class _Emitter:
     ) -> list[str]:
         """The statements for an equation with a buffer, in the terse form if that pays."""
         if not self.is_small:
-            return write_into(equation, name, operand, ones)
+            return write_into(equation, name, operand, ones, self.borrowed)
         arrays = [v for v in equation.variables if v.dtype is not None]
         dtype = arrays[0].dtype if arrays else None
 
@@ -174,12 +194,15 @@ class _Emitter:
             if isinstance(atom, Variable) or dtype is None or dtype.kind != "f":
                 return operand(atom)
             text = show_value(atom)
-            number = _NUMBER_NAMES.get(atom, "number_" + re.sub(r"\W", "_", text))
-            self.numbers[number] = f"np.array({text}, np.{dtype.name})"
+            value = f"np.array({text}, np.{dtype.name})"
+            number = number_name(atom, text[:7])
+            if self.numbers.get(number, value) != value:
+                number = number_name(atom, text)
+            self.numbers[number] = value
             return number
 
         is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
-        lines = write_into(equation, name, ready if is_ufunc else operand, ones)
+        lines = write_into(equation, name, ready if is_ufunc else operand, ones, self.borrowed)
         return [self._terse(line) for line in lines]
 
     def _terse(self, line: str) -> str:
@@ -216,15 +239,23 @@ class _Emitter:
                 lines = self._write(equation, name, self._operand, self._ones)
                 self.body += [(line, "") for line in lines]
         code, comment = self.body[first][0], self._comment(step)
-        self.body[first] = (code, "" if comment.startswith(code) else comment)
+        self.body[first] = (code, "" if comment.endswith(code) else comment)
 
     def _comment(self, step: Step) -> str:
         """`layer: value = formula  (shape)`, without the formula where it would be too long."""
         out, equation = step.out, step.equations[-1]
         layer = f"{equation.layer}: " if equation.layer and equation.section == "forward" else ""
         shape = f"  {out.shape}" if out.shape else ""
+        if step.group is not None and equation.section == "update":  # the helper has the formulas
+            changed = [self.shown[e.out] for e in step.equations if e.out in self.shown]
+            return f"new {', '.join(changed)}{shape}"
         text = self._formula(step)
-        return f"{layer}{self.names[out]}" + (f" = {text}" if len(text) <= 60 else "") + shape
+        if len(text) > 72 and step.group is not None:
+            given = (a for _, a in step.group.arguments if isinstance(a, Variable))
+            read = {v for e in step.equations for v in e.variables}
+            words = [self._mathematical(a) for a in given if a in read]
+            text = f"{step.group.name}({', '.join(words)})"
+        return f"{layer}{self._title(out)}" + (f" = {text}" if len(text) <= 72 else "") + shape
 
     def _formula(self, step: Step) -> str:
         """What a step computes, written in the values that have lines of their own."""
@@ -250,9 +281,18 @@ class _Emitter:
     def _write_updates(self) -> None:
         """Copy into the state what could not be computed in its place, all of it at once.
 
-        An old state that is to be the new value of another is set aside before either changes.
+        An old state that is to be the new value of another, or a result of the function, is set
+        aside before either changes.
         """
         copies = []
+        for old, new in self.graph.updates.items():
+            for atom in self.graph.outputs:
+                if not isinstance(atom, Variable) or atom is new or atom in self.kept:
+                    continue
+                if self.plan.buffer_of.get(atom) is self.plan.buffer_of[old]:
+                    self.kept[atom] = f"old_{self.names[atom]}"
+                    copy = f"{self.kept[atom]} = {self._operand(atom)}.copy()"
+                    self.body.append((copy, "returned as it was before the update"))
         for old, new in self.graph.updates.items():
             placed = self.plan.buffer_of.get(new) if isinstance(new, Variable) else None
             if placed is self.plan.buffer_of[old] and new not in self.plan.views:
@@ -266,6 +306,8 @@ class _Emitter:
 
     def _result(self, atom: Atom) -> str:
         """How the function returns a value: a view of our memory as an array of its own."""
+        if atom in self.kept:
+            return self.kept[atom]
         text = self._operand(atom)
         buffer = self.plan.buffer_of.get(atom) if isinstance(atom, Variable) else None
         is_ours = buffer is not None and buffer.kind != "input"
@@ -284,8 +326,6 @@ class _Emitter:
                 return helper.names[atom]
             if atom in self.plan.views:
                 return expression(self.plan.views[atom], operand, self.borrowed)
-            if atom in self.plan.unbuffered:
-                return self.names[atom]
             return helper.buffers[self.plan.buffer_of[atom]]
 
         for equation in step.equations:
@@ -293,7 +333,8 @@ class _Emitter:
             if out in self.plan.views:
                 continue
             if out in self.plan.unbuffered:
-                helper.lines += assign(equation, self.names[out], operand, self.borrowed)
+                helper.name(out, equation.primitive.name)
+                helper.lines += assign(equation, helper.names[out], operand, self.borrowed)
             else:
                 name = self._local_buffer(helper, out, step)
                 helper.lines += self._write(
@@ -313,7 +354,7 @@ class _Emitter:
         for variable in sorted(
             read, key=lambda v: list(own_names).index(v) if v in own_names else 99
         ):
-            wish = own_names.get(variable, self.names[variable])
+            wish = own_names.get(variable, variable.name or self.names[variable])
             name = "value" if wish == "out" else wish
             while name in helper.call:
                 name += "_"
@@ -350,6 +391,8 @@ class _Emitter:
 
     def _call(self, step: Step, helper: _Helper) -> None:
         assert step.group is not None
+        if "out" in helper.call:  # the last, whatever was met first
+            helper.call["out"] = helper.call.pop("out")
         text = f"({', '.join(helper.call)}):\n"
         text += f'    """{self._helper_doc(step, helper)}"""\n'
         text += "\n".join(f"    {line}" for line in helper.lines)
@@ -384,19 +427,27 @@ class _Emitter:
         """What a helper computes: the primitive's own words, or the formula of the rule."""
         group = step.group
         assert group is not None
-        if group.name in self.labels.docs:
-            return self.labels.docs[group.name]
-        if group.name in PRIMITIVES:
-            doc = PRIMITIVES[group.name].evaluate.__doc__ or ""
-            return doc.strip().split("\n")[0]
+        if self._updates_state(step):
+            doc = self.labels.docs.get(group.name, f"The update of {group.name}.")
+            formulas = update_formulas(step.equations, self.graph.updates, helper.names)
+            return "\n    ".join([f"{doc}\n", *formulas, ""]) if formulas else doc
+        whole = self.original.get(step.out)
+        if whole is not None and whole.primitive.is_fused and whole.primitive.name == group.name:
+            doc = whole.primitive.evaluate.__doc__ or f"{group.name}, a function of the user's."
+            line = doc.strip().split("\n")[0]
+            return line.replace("\\", "\\\\").replace('"', "'")  # a user may have written it
 
         def show(atom: Atom) -> str:
             if isinstance(atom, Variable) and atom in helper.names:
                 return helper.names[atom]
             return self._mathematical(atom)
 
-        text = formula(step.out, self._inner(step), show)
-        return text if len(text) <= 90 else f"The vjp rule of {group.name.split('_vjp')[0]}."
+        passed = {v for v, name in helper.names.items() if name in helper.call}
+        inner = {v: e for v, e in self._inner(step).items() if v not in passed}
+        text = formula(step.out, inner, show)
+        if len(text) > 180:
+            return f"The vjp rule of {group.name.split('_vjp')[0]}."
+        return "\n    ".join(textwrap.wrap(text, 90, break_long_words=False))
 
     # Long vectors, a tile at a time
 

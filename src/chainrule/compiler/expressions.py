@@ -10,7 +10,8 @@ import numpy as np
 
 from chainrule.compiler.borrow import Borrowed
 from chainrule.compiler.graph import Atom, Equation, Variable
-from chainrule.primitives.indexing import Slot
+from chainrule.compiler.passes import divisor_of
+from chainrule.primitives.indexing import Slot, add_rows, picks_rows
 
 __all__ = ["assign", "expression", "formula", "show_value", "write_into"]
 
@@ -44,8 +45,11 @@ def _formula(atom: Atom, inner: dict[Variable, Equation], render: Render) -> tup
     equation = inner.get(atom) if isinstance(atom, Variable) else None
     if equation is None:
         text = render(atom)
-        return text, 3 if text.startswith("-") else 5
+        return text, _binding(text)
     name = equation.primitive.name
+    if name == "multiply" and (divisor := divisor_of(equation.args[0])) is not None:
+        text, binding = _formula(equation.args[1], inner, render)
+        return f"{text if binding >= 2 else f'({text})'} / {divisor}", 2
     if name in _INFIX and len(equation.args) == 2:
         sign, binding = _INFIX[name]
         left, left_binding = _formula(equation.args[0], inner, render)
@@ -71,12 +75,23 @@ def _formula(atom: Atom, inner: dict[Variable, Equation], render: Render) -> tup
     if name == "vdot" and equation.args[0] is equation.args[1]:
         text, binding = texts[0]
         return f"sum({text if binding > 4 else f'({text})'}**2)", 5
+    if name == "index":
+        text, binding = texts[0]
+        key = _key(equation, [text for text, _ in texts])
+        return f"{text if binding == 5 else f'({text})'}[{key}]", 5
     if name == "sum":
         return f"sum({texts[0][0]}{_axis_words(equation)})", 5
     if name == "reshape":
         shape = ", ".join(map(str, equation.out.shape))
         return f"reshape({texts[0][0]}, ({shape}))", 5
     return f"{name}({', '.join(text for text, _ in texts)})", 5
+
+
+def _binding(text: str) -> int:
+    """How tightly a name or a number binds, as `show_value` writes it."""
+    if text.startswith("1 / "):
+        return 2
+    return 1 if text.startswith("1 - ") else 3 if text.startswith("-") else 5
 
 
 def _axis_words(equation: Equation) -> str:
@@ -118,8 +133,7 @@ def expression(equation: Equation, render: Render, borrowed: Borrowed) -> str:
         return f"{args[0]}.random({params['shape']}, {_dtype(params['dtype'])})"
     if name == "matmul":
         return f"{args[0]} @ {args[1]}"
-    words = [f"{key}={show_value(value)}" for key, value in params.items()]
-    return f"{borrowed.call(equation.primitive)}({', '.join([*args, *words])})"
+    return f"{borrowed.call(equation.primitive)}({', '.join([*args, *_words(equation)])})"
 
 
 def assign(equation: Equation, name: str, render: Render, borrowed: Borrowed) -> list[str]:
@@ -127,13 +141,24 @@ def assign(equation: Equation, name: str, render: Render, borrowed: Borrowed) ->
     if equation.primitive.name == "scatter_add":
         out = equation.out
         assert out.dtype is not None
-        _, add = write_into(equation, name, render, str)
+        _, add = write_into(equation, name, render, str, borrowed)
         return [f"{name} = np.zeros({out.shape}, {_dtype(out.dtype)})", add]
     return [f"{name} = {expression(equation, render, borrowed)}"]
 
 
+_LONG = 10  # characters of a number that a reader does not take in at a glance
+
+
 def show_value(value: Any) -> str:
-    """A number or a static parameter as Python source."""
+    """A number or a static parameter as Python source, as a person would write it: 1 / 192 for
+    0.005208333333333333, 1 - 0.9 for 0.09999999999999998.
+    """
+    if (n := divisor_of(value)) is not None:
+        return f"1 / {n}"
+    if type(value) is float and len(repr(value)) >= _LONG and 0 < value < 1:
+        rest = round(1 - value, _LONG)
+        if 1 - rest == value:
+            return f"1 - {rest!r}"
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         return _dtype(value)
     if isinstance(value, np.generic):
@@ -146,7 +171,11 @@ def show_value(value: Any) -> str:
 
 
 def write_into(
-    equation: Equation, out: str, render: Render, ones: Callable[[Equation], str]
+    equation: Equation,
+    out: str,
+    render: Render,
+    ones: Callable[[Equation], str],
+    borrowed: Borrowed,
 ) -> list[str]:
     """The statements that write the equation's result into the buffer named `out`.
 
@@ -174,9 +203,26 @@ def write_into(
         # slices and masks name no place twice, index arrays may
         if all(isinstance(a, Variable) and a.dtype == bool for a in equation.args[1:]):
             return [f"{out}.fill(0)", f"{out}[{_key(equation, args)}] = {args[0]}"]
-        return [f"{out}.fill(0)", f"np.add.at({out}, {_tuple_key(equation, args)}, {args[0]})"]
+        if picks_rows(params["key"]):
+            add = f"{borrowed.function(add_rows)}({out}, {args[1]}, {args[0]})"
+        else:
+            add = f"np.add.at({out}, {_tuple_key(equation, args)}, {args[0]})"
+        return [f"{out}.fill(0)", add]
+    if equation.primitive.takes_out:
+        words = ", ".join([*args, *_words(equation), f"out={out}"])
+        return [f"{borrowed.call(equation.primitive)}({words})"]
     ufunc = equation.primitive.evaluate.__name__
     return [f"np.{ufunc}({', '.join(args)}, out={out})"]
+
+
+def _words(equation: Equation) -> list[str]:
+    """The static parameters that are not as the NumPy form has them by itself."""
+    defaults = equation.primitive.defaults
+    return [
+        f"{key}={show_value(value)}"
+        for key, value in equation.params.items()
+        if key not in defaults or defaults[key] != value
+    ]
 
 
 def _reverses_axes(equation: Equation) -> bool:

@@ -30,13 +30,14 @@ class Variable:
 
     A variable whose dtype is None is a Python number: like a literal it takes the dtype of
     whatever array it meets. `name` is a wish; the emitter makes it unique. Where the variable is
-    the derivative of the loss by another, `cotangent_of` says by which.
+    the derivative of the loss by others, `cotangent_of` says by which: often several, since what
+    flows back through a sum is the derivative by the sum and by each term.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any] | None
     name: str = ""
-    cotangent_of: Variable | None = None
+    cotangent_of: tuple[Variable, ...] = ()
 
     @property
     def size(self) -> int:
@@ -112,9 +113,8 @@ class Graph:
             return atom
 
         def rewrite(equation: Equation) -> Equation:
-            if equation.out.cotangent_of in new:
-                of = read(equation.out.cotangent_of)
-                equation.out.cotangent_of = of if isinstance(of, Variable) else None
+            of = map(read, equation.out.cotangent_of)
+            equation.out.cotangent_of = tuple(v for v in of if isinstance(v, Variable))
             group = equation.group
             if group is not None:
                 arguments = tuple((name, read(atom)) for name, atom in group.arguments)

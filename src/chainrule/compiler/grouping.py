@@ -48,27 +48,32 @@ def group_equations(graph: Graph, named: set[Variable]) -> list[Step]:
             steps.append(Step([equation]))
         elif equation is members[group][-1]:
             steps.append(Step(members[group], group))
-    return _chains(_numbers_late(steps), graph, named)
+    return _chains(_late(steps, graph, named), graph, named)
 
 
 def _chains(steps: list[Step], graph: Graph, named: set[Variable]) -> list[Step]:
-    """Join a step to the next one where that alone reads its result, and the result has no name."""
+    """Join a step to the next one where that alone reads its result, and the result has no name.
+
+    Not too many: the formula of the whole has to be read, that of a number being the easier.
+    """
     counts = graph.use_counts()
     joined: list[Step] = []
-    for step in steps:
-        previous = joined[-1] if joined else None
-        if (
-            previous is not None
-            and previous.group is None
+
+    def leads_to(previous: Step, step: Step) -> bool:
+        return (
+            previous.group is None
             and step.group is None
             and previous.out not in named
             and counts[previous.out] == 1
-            and previous.out in step.equations[0].variables
+            and any(previous.out in equation.variables for equation in step.equations)
             and previous.equations[0].section == step.equations[0].section
-        ):
-            joined[-1] = Step(previous.equations + step.equations)
-        else:
-            joined.append(step)
+            and len(previous.equations) + len(step.equations) <= (5 if step.out.shape else 12)
+        )
+
+    for step in steps:
+        while joined and leads_to(joined[-1], step):
+            step = Step(joined.pop().equations + step.equations)
+        joined.append(step)
     return joined
 
 
@@ -96,23 +101,40 @@ def _is_helper(
 _RESHAPING = {"broadcast_to", "expand_dims", "index", "reshape", "swapaxes", "transpose"}
 
 
-def _numbers_late(steps: list[Step]) -> list[Step]:
-    """The steps with each number computed just before the first step that reads it."""
-    waiting: dict[Variable, Equation] = {}
+def _late(steps: list[Step], graph: Graph, named: set[Variable]) -> list[Step]:
+    """The steps with some of them just before the first step that reads what they make: numbers,
+    and what the reverse pass makes of the state alone, such as the gradient of a penalty.
+    """
+    standing = {*graph.state, *graph.inputs, *graph.constants}
+    waiting: dict[Variable, Step] = {}
     ordered: list[Step] = []
 
-    def need(equation: Equation) -> None:
-        for variable in equation.variables:
-            maker = waiting.pop(variable, None)
-            if maker is not None:
-                need(maker)
-                ordered.append(Step([maker]))
+    def can_wait(step: Step) -> bool:
+        is_backward = step.equations[0].section == "backward"
+        if is_backward and step.out in named:
+            return False
+        if step.out.dtype is None:
+            return True
+        made = {e.out for e in step.equations}
+        read = {v for e in step.equations for v in e.variables if v.dtype is not None} - made
+        draws = any(e.primitive.is_random for e in step.equations)  # these keep their order
+        return is_backward and read <= standing and not draws
+
+    def put(step: Step) -> None:
+        for equation in step.equations:
+            for variable in equation.variables:
+                maker = waiting.pop(variable, None)
+                if maker is not None:
+                    put(maker)
+        ordered.append(step)
 
     for step in steps:
-        if step.group is None and step.equations[0].out.dtype is None:
-            waiting[step.equations[0].out] = step.equations[0]
-            continue
-        for equation in step.equations:
-            need(equation)
-        ordered.append(step)
-    return [*ordered, *(Step([maker]) for maker in waiting.values())]
+        if all(e.primitive.name in _RESHAPING for e in step.equations):
+            standing |= {e.out for e in step.equations if standing.issuperset(e.variables)}
+        if can_wait(step):
+            waiting[step.out] = step
+        else:
+            put(step)
+    while waiting:
+        put(waiting.pop(next(iter(waiting))))
+    return ordered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,11 +56,13 @@ def _is_short(constant: Variable) -> bool:
 def print_file(pieces: Pieces) -> str:
     """The whole text."""
     code = [*_bind(pieces), *_function(pieces), *_main(pieces)]  # first: these borrow functions
-    lines = [f'"""{pieces.labels.title}"""', "", "import numpy as np"]
+    standard = [s for s in pieces.borrowed.sources if re.match(r"(import|from) (?!numpy)\w+", s)]
+    lines = [f'"""{pieces.labels.title}"""', "", *sorted(standard), *([""] if standard else [])]
+    lines.append("import numpy as np")
     if pieces.imported:
         lines += _wrapped("from numpy import ", sorted(pieces.imported))
     lines.append("")
-    short = [source for source in pieces.borrowed.sources if "\n" not in source]
+    short = [s for s in pieces.borrowed.sources if "\n" not in s and s not in standard]
     if short:
         lines += ["", *short, ""]
     for source in pieces.borrowed.sources:

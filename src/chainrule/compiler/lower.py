@@ -7,10 +7,14 @@ printed for NumPy, its form is traced in turn, and its equations become one help
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 
+from chainrule.compiler.borrow import NotEmittableError
 from chainrule.compiler.graph import Atom, Equation, Graph, Group, Variable
+from chainrule.compiler.passes import simplify_algebra
 from chainrule.compiler.trace import trace
+from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
 __all__ = ["expand_fused"]
 
@@ -29,6 +33,19 @@ def expand_fused(graph: Graph) -> Graph:
     return replace(graph, equations=tuple(equations), constants=constants)
 
 
+def _trace_own(form: Callable[..., object], variables: list[Variable], of: Primitive) -> Graph:
+    """The simplified graph of a primitive's form, the fused primitives in it taken apart too."""
+    try:
+        graph, _ = trace(form, variables)
+    except Exception as error:
+        if PRIMITIVES.get(of.name) is of:
+            raise
+        raise NotEmittableError(  # a custom_vjp function may do anything
+            f"{of.name}, which has a rule of its own (custom_vjp), cannot be compiled: {error}"
+        ) from error
+    return simplify_algebra(expand_fused(graph))
+
+
 def _trace_form(equation: Equation, serial: int) -> tuple[Graph, list[Equation]]:
     """The equations of a fused primitive's form, reading and making what the equation does."""
     evaluate, params = equation.primitive.evaluate, equation.params
@@ -43,7 +60,7 @@ def _trace_form(equation: Equation, serial: int) -> tuple[Graph, list[Equation]]
             *(next(given) if isinstance(a, Variable) else a for a in stand_ins), **params
         )
 
-    inner, _ = trace(form, variables)
+    inner = _trace_own(form, variables, equation.primitive)
     new: dict[Variable, Atom] = {
         stand_in: atom
         for stand_in, atom in zip(stand_ins, equation.args, strict=True)
@@ -59,6 +76,16 @@ def _trace_form(equation: Equation, serial: int) -> tuple[Graph, list[Equation]]
         for e in inner.equations
     ]
     result = inner.outputs[0]
+    if all(e.out is not result for e in own):  # handed on as it came
+        same = Variable(equation.out.shape, equation.out.dtype)
+        shape = {"shape": equation.out.shape}
+        reshape = PRIMITIVES["reshape"]
+        own.append(
+            replace(
+                equation, out=same, primitive=reshape, args=(result,), params=shape, group=group
+            )
+        )
+        result = same
     last = next(i for i, e in enumerate(own) if e.out is result)
     own[last] = replace(own[last], out=equation.out)
     return inner, [

@@ -94,7 +94,8 @@ def writes_out(equation: Equation) -> bool:
     """Whether the equation can write its result into memory it is given."""
     if not equation.out.shape or equation.out.dtype is None:
         return False
-    return is_elementwise(equation.primitive) or equation.primitive.name in _TAKES_OUT
+    primitive = equation.primitive
+    return is_elementwise(primitive) or primitive.takes_out or primitive.name in _TAKES_OUT
 
 
 class _Planner:
@@ -178,9 +179,25 @@ class _Planner:
                 start += part.size
             if len(parts) == len(equation.args) and parts:
                 for part, buffer in parts:
+                    term = self._term(made_by[part])
+                    if term is not None and term in made_by and writes_out(made_by[term]):
+                        self._give(term, buffer)
                     self._give(part, buffer)
                 self._give(equation.out, whole)
                 self.plan.placed.add(equation.out)
+
+    def _term(self, equation: Equation) -> Variable | None:
+        """The last term of a sum, where the sum may be added up in its place: dot into d_W, then
+        add to it.
+        """
+        if equation.primitive.name != "add" or equation.group is not None:
+            return None
+        for term in reversed(list(equation.variables)):
+            is_alike = (term.shape, term.dtype) == (equation.out.shape, equation.out.dtype)
+            is_free = term not in self.target and term not in self.escapes
+            if is_alike and is_free and self.readers[term] == [self.equations.index(equation)]:
+                return term if term not in self.plan.views and term not in self.titled else None
+        return None
 
     def _source(self, variable: Variable) -> Variable | None:
         """What a contiguous, whole view (a reshape) was made from."""
@@ -238,12 +255,12 @@ class _Planner:
         """Whether the memory of an argument may go to the result without confusing the reader:
         z1 becomes a1 and d_a1 becomes d_z1, but a1 does not become a part of d_z1.
         """
-        if equation.out in self.titled or argument not in self.titled:
+        if argument not in self.titled:
             return True
         if equation.section == "update":
             return True  # an old mean, say, becomes the new one step by step
         result = self.result_of[self.step_of[equation.out]]
-        is_carried_on = equation.section == "forward" or argument.cotangent_of is not None
+        is_carried_on = equation.section == "forward" or bool(argument.cotangent_of)
         return result in self.titled and result.shape == argument.shape and is_carried_on
 
     def _is_inner(self, variable: Variable) -> bool:

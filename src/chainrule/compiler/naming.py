@@ -7,10 +7,12 @@ import keyword
 import re
 from dataclasses import dataclass, field
 
-from chainrule.compiler.graph import Equation, Graph, Variable
+from chainrule.compiler.graph import Equation, Graph, Group, Variable
 from chainrule.primitives.primitive import PRIMITIVES
 
-__all__ = ["Labels", "name_variables"]
+__all__ = ["Labels", "name_variables", "number_name"]
+
+_NUMBER_NAMES = {0.5: "half", 1: "one", 2: "two", 0: "zero"}
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,15 @@ def name_variables(graph: Graph, labels: Labels) -> tuple[dict[Variable, str], s
     """
     names: dict[Variable, str] = {}
     used = {"np", "bind", labels.function, *keyword.kwlist, *dir(builtins), *PRIMITIVES}
+    numbers: dict[str, int] = {}  # the number to try next for a wish
 
     def give(variable: Variable, wish: str, number: int | None = None) -> None:
-        name, next_number = wish if number is None else f"{wish}_{number}", (number or 1) + 1
+        name = wish if number is None else f"{wish}_{number}"
+        next_number = max((number or 1) + 1, numbers.get(wish, 0))
         while name in used:
             name, next_number = f"{wish}_{next_number}", next_number + 1
         used.add(name)
-        names[variable] = name
+        names[variable], numbers[wish] = name, next_number
 
     for variable in (*graph.state, *graph.inputs, *graph.constants):
         give(variable, _identifier(variable.name) or "value")
@@ -60,20 +64,36 @@ def name_variables(graph: Graph, labels: Labels) -> tuple[dict[Variable, str], s
             for name, atom in equation.group.arguments:
                 if isinstance(atom, Variable) and atom not in names:
                     give(atom, name)
+    known = set(names)  # what the caller named, before what the traced code did
     titled = set(names)
+    last_of_group = {e.group: e for e in graph.equations if e.group is not None}
     for equation in graph.equations:
-        if equation.out not in names and equation.out.cotangent_of is None:
-            if equation.out.name:
-                titled.add(equation.out)
-                give(equation.out, _identifier(equation.out.name))
-            else:
-                give(equation.out, equation.primitive.name, 1)
+        out = equation.out
+        if out not in names and out.name:
+            titled.add(out)
+            give(out, _identifier(out.name))
+        elif out not in names and not out.cotangent_of:
+            give(out, *_plain_name(equation, last_of_group))
     for equation in graph.equations:
         if equation.out not in names:
-            if equation.out.cotangent_of in titled:
+            of, prefix = _differentiated_by(equation.out, names, known)
+            if of is None:
+                give(equation.out, equation.primitive.name, 1)
+                continue
+            if of in titled:
                 titled.add(equation.out)
-            give(equation.out, _derivative(equation, names))
+            give(equation.out, prefix + names[of])
     return names, titled
+
+
+def _plain_name(equation: Equation, last_of_group: dict[Group, Equation]) -> tuple[str, int | None]:
+    """What a value without a name is called, and the number to count from."""
+    group = equation.group
+    if group is not None and group.name in PRIMITIVES and equation is last_of_group[group]:
+        return group.name, 1  # the result of a fused primitive
+    if equation.primitive.name in {"sum", "vdot"} and not equation.out.shape:
+        return "total", None
+    return equation.primitive.name, 1
 
 
 def _parts(graph: Graph, parts: dict[tuple[int, int], str]) -> list[tuple[Variable, str]]:
@@ -99,17 +119,34 @@ def _last_of_layers(graph: Graph) -> dict[str, Equation]:
     return {e.layer: e for e in graph.equations if e.layer and e.section == "forward"}
 
 
-def _derivative(equation: Equation, names: dict[Variable, str]) -> str:
-    """d_v for the derivative by v, d_d_v for a derivative of that."""
-    of, prefix = equation.out.cotangent_of, "d_"
-    passed = {equation.out}  # the derivative of r**2 / 2 by r is r itself
-    while of is not None and of not in names:
-        if of in passed:
-            return equation.primitive.name + "_1"
-        passed.add(of)
-        of, prefix = of.cotangent_of, prefix + "d_"
-    return prefix + names[of] if of is not None else equation.primitive.name + "_1"
+def _differentiated_by(
+    variable: Variable, names: dict[Variable, str], known: set[Variable]
+) -> tuple[Variable | None, str]:
+    """The value that this is the derivative by, and d_, or d_d_ for a derivative of that.
+
+    Of several it is one of those `known` to the caller, such as the output of a layer.
+    """
+    prefix = ""
+    passed: set[Variable] = set()
+    while variable not in names:
+        passed.add(variable)  # the derivative of r**2 / 2 by r is r itself
+        choice = [v for v in variable.cotangent_of if v not in passed]
+        if not choice:
+            return None, ""
+        variable = next((v for v in choice if v in known), choice[0])
+        prefix += "d_"
+    return variable, prefix
 
 
 def _identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
+
+
+def number_name(number: float, text: str) -> str:
+    """A name for a number that stands ready: half, number_0_9, one_over_64, one_minus_0_9."""
+    sign = "minus_" if text.startswith("-") else ""
+    if abs(number) in _NUMBER_NAMES:
+        return sign + _NUMBER_NAMES[abs(number)]
+    words = text.replace("1 / ", "one_over_").replace("1 - ", "one_minus_")
+    words = re.sub(r"\W", "_", words.removeprefix("-"))
+    return sign + (words if words.startswith("one_") else f"number_{words}")

@@ -20,6 +20,7 @@ from chainrule.primitives.primitive import PRIMITIVES, Primitive
 __all__ = [
     "PASSES",
     "Pass",
+    "divisor_of",
     "drop_broadcasts",
     "fold_constants",
     "is_elementwise",
@@ -78,11 +79,17 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
         if key in seen and not equation.primitive.is_random:
             first = seen[key]
             new[equation.out] = first
-            first.cotangent_of = first.cotangent_of or equation.out.cotangent_of
+            _stand_in(first, equation.out)
         else:
             seen[key] = equation.out
             kept.append(equation)
     return graph.substitute(new, kept)
+
+
+def _stand_in(variable: Variable, gone: Variable) -> None:
+    """Let a variable that takes another's place answer to its name too."""
+    variable.name = variable.name or gone.name
+    variable.cotangent_of += gone.cotangent_of
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -102,8 +109,25 @@ def fold_constants(graph: Graph) -> Graph:
 def _uniform(array: np.ndarray[Any, Any]) -> tuple[Atom] | None:
     """The one value of a constant array, in a tuple; None where there are several, or NaN."""
     if array.size and array.dtype.kind in "fiub" and (array == array.flat[0]).all():
-        return (array.flat[0].item(),)
+        return (_plain_number(array.flat[0]),)
     return None
+
+
+def _plain_number(value: Any) -> Atom:
+    """The number that was rounded to this value: 0.001, where float32 has 0.0010000000474974513.
+
+    It gives the same wherever it meets an array of that dtype, and is nearer to what was meant
+    where it meets another number first. Tried are four digits, then 1 / n, then all digits.
+    """
+    if value.dtype.kind != "f" or value.dtype.itemsize >= 8 or not np.isfinite(value):
+        as_it_is: Atom = value.item()
+        return as_it_is
+    exact: float = value.item()
+    shares = [1 / round(1 / exact)] if 1e-6 < exact < 0.5 else []
+    decimals = [float(f"{exact:.{digits}g}") for digits in range(1, 10)]
+    with np.errstate(over="ignore"):
+        candidates = (*decimals[:4], *shares, *decimals[4:])
+        return next(number for number in candidates if value.dtype.type(number) == value)
 
 
 def _gives(equation: Equation, args: tuple[Atom, ...], primitive: Primitive | None = None) -> bool:
@@ -145,7 +169,7 @@ def simplify_algebra(graph: Graph) -> Graph:
         same = _identity(equation)
         if same is not None:
             new[equation.out] = same
-            same.cotangent_of = same.cotangent_of or equation.out.cotangent_of
+            _stand_in(same, equation.out)
         else:
             made_by[equation.out] = equation
             kept.append(equation)
@@ -223,13 +247,30 @@ def merge_scales(graph: Graph) -> Graph:
             number, x = split
             if x in scaled and counts[x] == 1:
                 number, x = number * scaled[x][0], scaled[x][1]
-                args: tuple[Atom, ...] = (number, x)
-                multiply = PRIMITIVES["multiply"]
-                if _gives(equation, args, multiply):
-                    equation = replace(equation, primitive=multiply, args=args, params={})
+                primitive, args = _scaled(number, x)
+                if _gives(equation, args, primitive):
+                    equation = replace(equation, primitive=primitive, args=args, params={})
             scaled[equation.out] = (number, x)
         equations.append(equation)
     return remove_dead_code(graph.replace_equations(equations))
+
+
+def divisor_of(number: Any) -> int | None:
+    """The n of a number that reads better as 1 / n: 1 / 64, 1 / 96, but 0.5, 0.1 and 0.001."""
+    if type(number) is not float or not 1e-7 < number < 0.5:
+        return None
+    n = round(1 / number)
+    digits = repr(number).split("e")[0].replace(".", "").strip("0")
+    is_power_of_two = n & (n - 1) == 0
+    return n if 1 / n == number and (is_power_of_two or len(digits) > 3) else None
+
+
+def _scaled(number: Atom, x: Variable) -> tuple[Primitive, tuple[Atom, ...]]:
+    """The product of x and a number, or x / n where the number is 1 / n and x is no array."""
+    n = divisor_of(number)
+    if n is not None and not x.shape:
+        return PRIMITIVES["divide"], (x, n)
+    return PRIMITIVES["multiply"], (number, x)
 
 
 def _split_scale(equation: Equation) -> tuple[float, Variable] | None:
@@ -259,7 +300,9 @@ def merge_sums(graph: Graph) -> Graph:
                 split = _split_scale(inner)
                 if split is not None:
                     number, x = number * split[0], split[1]
-                elif inner.primitive.name == "sum" and isinstance(inner.args[0], Variable):
+                elif inner.primitive.name in {"sum", "reshape"} and isinstance(
+                    inner.args[0], Variable
+                ):
                     x = inner.args[0]
                 else:
                     break
@@ -273,8 +316,8 @@ def merge_sums(graph: Graph) -> Graph:
                 params = {"axis": None, "keepdims": False}
                 equations.append(replace(equation, out=total, args=(x,), params=params))
             if equations and equations[-1].out is total:
-                multiply = PRIMITIVES["multiply"]
-                equation = replace(equation, primitive=multiply, args=(number, total), params={})
+                primitive, args = _scaled(number, total)
+                equation = replace(equation, primitive=primitive, args=args, params={})
         equations.append(equation)
     return remove_dead_code(graph.replace_equations(equations))
 
@@ -370,12 +413,9 @@ def _carriers(maker: Equation, carrying: set[Variable]) -> list[Variable] | None
     if name in _LINEAR_IN_ALL:
         return carriers if len(carriers) == len(args) else None
     if name == "where":
-        others = [a for a in args[1:] if a not in carriers]
-        linear = args[0] not in carriers and all(_is_number(a, 0) for a in others)
-    elif name == "divide":
-        linear = carriers == [args[0]]
-    else:
-        linear = name in {"multiply", "matmul"}
+        chosen = all(a in carriers or _is_number(a, 0) for a in args[1:])
+        return carriers if chosen and args[0] not in carriers else None
+    linear = carriers == [args[0]] if name == "divide" else name in {"multiply", "matmul"}
     return carriers if linear and len(carriers) == 1 else None
 
 
@@ -388,20 +428,29 @@ def _scale_starts(
     """
     numbers = [e for e in graph.equations if e.out.dtype is None]
     equations: list[Equation] = list(numbers)
+    scales: dict[Atom, Variable] = {}
     for equation in graph.equations:
         if equation.out.dtype is None or equation is scaling:
             continue
         if equation.out in starts:
             place = next(i for i, a in enumerate(equation.args) if not isinstance(a, Variable))
-            scale = Variable((), None, "scale")
-            product = (factor, equation.args[place])
-            equations.append(
-                Equation(scale, PRIMITIVES["multiply"], product, {}, section="backward")
-            )
-            args = (*equation.args[:place], scale, *equation.args[place + 1 :])
+            number = equation.args[place]
+            if number not in scales:
+                scales[number] = Variable((), None, "scale")
+                product = _scaled_number(factor, number)
+                equations.append(Equation(scales[number], *product, {}, section="backward"))
+            args = (*equation.args[:place], scales[number], *equation.args[place + 1 :])
             equation = replace(equation, args=args)
         equations.append(equation)
     return remove_dead_code(graph.substitute({scaling.out: x}, equations))
+
+
+def _scaled_number(factor: Atom, number: Atom) -> tuple[Primitive, tuple[Atom, ...]]:
+    """The product of two numbers, the second as a divisor where it is 1 / n."""
+    n = divisor_of(number)
+    if n is not None:
+        return PRIMITIVES["divide"], (factor, n)
+    return PRIMITIVES["multiply"], (factor, number)
 
 
 PASSES: tuple[Pass, ...] = (

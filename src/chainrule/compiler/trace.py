@@ -19,7 +19,7 @@ from chainrule import tree
 from chainrule.compiler.graph import Atom, Equation, Graph, Group, Variable
 from chainrule.primitives.dispatch import AbstractArray
 from chainrule.primitives.primitive import Primitive
-from chainrule.scope import RuleCall, current_scope
+from chainrule.scope import RuleCall, current_scope, scope
 from chainrule.tensor import Tensor, new_level
 
 __all__ = ["TracedArray", "TracedValueError", "infer", "trace", "user_line"]
@@ -76,18 +76,21 @@ class TracedArray(AbstractArray):
                 "use np.where(mask, x, 0), or np.flatnonzero(mask) outside the function",
             )
         shape, dtype = infer(primitive, atoms, params)
-        scope = current_scope()
+        here = current_scope()
         out = Variable(shape, dtype)
         self._recording.equations.append(
             Equation(
-                out, primitive, atoms, params, scope.layer, scope.section, self._group(scope.rule)
+                out, primitive, atoms, params, here.layer, here.section, self._group(here.rule)
             )
         )
         return TracedArray(out, self._recording, self.level)
 
     def note_cotangent_of(self, value: Any) -> None:
-        if isinstance(value, TracedArray) and self.variable.cotangent_of is None:
-            self.variable.cotangent_of = value.variable
+        if isinstance(value, TracedArray):
+            self.variable.cotangent_of += (value.variable,)
+
+    def note_name(self, name: str) -> None:
+        self.variable.name = self.variable.name or name
 
     def _group(self, rule: RuleCall | None) -> Group | None:
         """The group of the vjp rule that is running, made at its first equation."""
@@ -240,10 +243,11 @@ def trace(function: Any, args: Any, state: Any = None) -> tuple[Graph, Any]:
         return TracedArray(leaf, recording, level)
 
     traced_args = tree.map_tree(start, args)
-    if state is None:
-        outputs, new_state = function(*traced_args), None
-    else:
-        outputs, new_state = function(tree.map_tree(start, state), *traced_args)
+    with scope(tracing=True):
+        if state is None:
+            outputs, new_state = function(*traced_args), None
+        else:
+            outputs, new_state = function(tree.map_tree(start, state), *traced_args)
 
     def atom(leaf: Any) -> Atom:
         if isinstance(leaf, TracedArray):

@@ -1,9 +1,9 @@
-"""Networks: layers, losses, initializers and penalties.
+"""Networks: layers, losses, initializers and penalties, and networks of known designs.
 
 All are compositions of primitives and NumPy functions; no derivative stands here.
 """
 
-from chainrule.nn import initializers, losses
+from chainrule.nn import initializers, losses, models
 from chainrule.nn.activation import (
     ACTIVATIONS,
     ELU,
@@ -90,4 +90,5 @@ __all__ = [
     "init_state_inner",
     "initializers",
     "losses",
+    "models",
 ]

@@ -10,8 +10,7 @@ import numpy as np
 
 from chainrule import primitives
 from chainrule.nn.dense import Dense
-from chainrule.nn.embedding import positive_count
-from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.nn.layer import Context, Layer, Shape, call_of, positive_count
 from chainrule.nn.stack import forward_inner, init_inner
 from chainrule.primitives.dispatch import Array
 
@@ -96,10 +95,9 @@ class MultiHeadAttention(Layer):
         n_samples, n_places, n_features = x.shape
         size = self._size_of_head(n_features)
         *projections, output = self._layers(n_features)
-        rows = np.reshape(x, (n_samples * n_places, n_features))
 
         def of_heads(layer: Dense) -> Array:
-            columns = forward_inner(layer, rows, parameters, context)
+            columns = forward_inner(layer, x, parameters, context)
             split = np.reshape(columns, (n_samples, n_places, self.heads, size))
             return np.swapaxes(split, 1, 2)
 
@@ -108,9 +106,14 @@ class MultiHeadAttention(Layer):
         if self.causal:
             scores = np.where(np.tri(n_places, dtype=bool), scores, _NEVER)
         mean = np.swapaxes(primitives.softmax(scores) @ value, 1, 2)
-        joined = np.reshape(mean, (n_samples * n_places, self.heads * size))
-        return np.reshape(forward_inner(output, joined, parameters, context), x.shape)
+        joined = np.reshape(mean, (n_samples, n_places, self.heads * size))
+        return forward_inner(output, joined, parameters, context)
 
     def __repr__(self) -> str:
-        size = f", head_size={self.head_size}" if self.head_size is not None else ""
-        return f"MultiHeadAttention({self.heads}{size}{', causal=True' if self.causal else ''})"
+        return call_of(
+            self,
+            self.heads,
+            head_size=(self.head_size, None),
+            causal=(self.causal, False),
+            use_bias=(self.use_bias, True),
+        )

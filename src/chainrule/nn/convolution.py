@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
 from chainrule import primitives
-from chainrule.nn.initializers import Initializer, draw
+from chainrule.nn.initializers import Start, draw
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.windows import (
-    Window,
     as_window,
     channels_back,
     channels_last,
+    join_shape,
     sizes,
     split_shape,
+    window_call,
 )
 from chainrule.primitives.dispatch import Array
 
@@ -62,8 +62,8 @@ class Conv2D(Layer):
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         use_bias: bool = True,
-        weight: str | Initializer | npt.ArrayLike = "glorot_uniform",
-        bias: str | Initializer | npt.ArrayLike = "zeros",
+        weight: Start = "glorot_uniform",
+        bias: Start = "zeros",
         channels_first: bool = False,
         name: str = "",
     ) -> None:
@@ -76,36 +76,16 @@ class Conv2D(Layer):
         self.channels_first = channels_first
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        image, n_channels = split_shape(self.label, input_shape, 2, self.channels_first)
-        _check_groups(self.label, n_channels, self.groups)
-        places = self.window.n_places(image, self.label)
-        return (self.filters, *places) if self.channels_first else (*places, self.filters)
+        return _output_shape(self, input_shape)
 
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        _, n_channels = split_shape(self.label, input_shape, 2, self.channels_first)
-        shape = (*self.window.size, n_channels // self.groups, self.filters)
-        return _draw_parameters(self, rng, shape)
+        return _init(self, input_shape, rng)
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        image, n_channels = split_shape(self.label, x.shape[1:], 2, self.channels_first)
-        weight = parameters["weight"]
-        _check_channels(self.label, n_channels, weight.shape[2] * self.groups, x.shape)
-        self.window.n_places(image, self.label)
-        x = channels_last(x, self.channels_first)
-        how: dict[str, Any] = {
-            "stride": self.window.stride,
-            "padding": self.window.border(image),
-            "dilation": self.window.dilation,
-            "groups": self.groups,
-        }
-        if self.use_bias:
-            z = primitives.convolve_add(x, weight, parameters["bias"], **how)
-        else:
-            z = primitives.convolve(x, weight, **how)
-        return channels_back(z, self.channels_first)
+        return _convolve(self, x, parameters)
 
     def __repr__(self) -> str:
-        return _describe(self, self.filters, self.window, self.groups)
+        return _call(self, groups=(self.groups, 1))
 
 
 @final
@@ -134,8 +114,8 @@ class Conv1D(Layer):
         dilation: int = 1,
         groups: int = 1,
         use_bias: bool = True,
-        weight: str | Initializer | npt.ArrayLike = "glorot_uniform",
-        bias: str | Initializer | npt.ArrayLike = "zeros",
+        weight: Start = "glorot_uniform",
+        bias: Start = "zeros",
         channels_first: bool = False,
         name: str = "",
     ) -> None:
@@ -148,40 +128,16 @@ class Conv1D(Layer):
         self.channels_first = channels_first
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        signal, n_channels = split_shape(self.label, input_shape, 1, self.channels_first)
-        _check_groups(self.label, n_channels, self.groups)
-        places = self.window.n_places(signal, self.label)
-        return (self.filters, *places) if self.channels_first else (*places, self.filters)
+        return _output_shape(self, input_shape)
 
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        _, n_channels = split_shape(self.label, input_shape, 1, self.channels_first)
-        shape = (*self.window.size, n_channels // self.groups, self.filters)
-        return _draw_parameters(self, rng, shape)
+        return _init(self, input_shape, rng)
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        signal, n_channels = split_shape(self.label, x.shape[1:], 1, self.channels_first)
-        weight = parameters["weight"]
-        _check_channels(self.label, n_channels, weight.shape[1] * self.groups, x.shape)
-        (n_places,) = self.window.n_places(signal, self.label)
-        # A signal is an image that is one line high.
-        lines = channels_last(x, self.channels_first)
-        lines = np.reshape(lines, (x.shape[0], 1, *signal, n_channels))
-        kernel = np.reshape(weight, (1, *weight.shape))
-        how: dict[str, Any] = {
-            "stride": (1, *self.window.stride),
-            "padding": ((0, 0), *self.window.border(signal)),
-            "dilation": (1, *self.window.dilation),
-            "groups": self.groups,
-        }
-        if self.use_bias:
-            z = primitives.convolve_add(lines, kernel, parameters["bias"], **how)
-        else:
-            z = primitives.convolve(lines, kernel, **how)
-        z = np.reshape(z, (x.shape[0], n_places, self.filters))
-        return channels_back(z, self.channels_first)
+        return _convolve(self, x, parameters)
 
     def __repr__(self) -> str:
-        return _describe(self, self.filters, self.window, self.groups)
+        return _call(self, groups=(self.groups, 1))
 
 
 @final
@@ -214,19 +170,24 @@ class Conv2DTranspose(Layer):
         output_padding: int | Sequence[int] = 0,
         dilation: int | Sequence[int] = 1,
         use_bias: bool = True,
-        weight: str | Initializer | npt.ArrayLike = "glorot_uniform",
-        bias: str | Initializer | npt.ArrayLike = "zeros",
+        weight: Start = "glorot_uniform",
+        bias: Start = "zeros",
         channels_first: bool = False,
         name: str = "",
     ) -> None:
         super().__init__(name=name)
-        self.filters, _ = _counts(self.label, filters, 1)
+        self.filters, self.groups = _counts(self.label, filters, 1)
         self.window = as_window(self.label, 2, size, stride, padding, dilation)
         self.output_padding = sizes(self.label, "output_padding", output_padding, 2, least=0)
         if any(n >= step for n, step in zip(self.output_padding, self.window.stride, strict=True)):
             raise ValueError(
                 f"{self.label} takes an output_padding less than the stride, but got "
                 f"{self.output_padding} with stride {self.window.stride}"
+            )
+        if self.window.padding == "same" and any(self.output_padding):
+            raise ValueError(
+                f"{self.label} got output_padding={self.output_padding} with padding='same', which "
+                "makes the largest size there is, the stride times that of the input: leave it out"
             )
         self.use_bias = use_bias
         self.weight = weight
@@ -235,8 +196,7 @@ class Conv2DTranspose(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         image, _ = split_shape(self.label, input_shape, 2, self.channels_first)
-        larger = self._larger(image)
-        return (self.filters, *larger) if self.channels_first else (*larger, self.filters)
+        return join_shape(self._larger(image), self.filters, self.channels_first)
 
     def _larger(self, image: Shape) -> Shape:
         """The size of the results for images of this size."""
@@ -258,14 +218,11 @@ class Conv2DTranspose(Layer):
         return larger
 
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        _, n_channels = split_shape(self.label, input_shape, 2, self.channels_first)
-        return _draw_parameters(self, rng, (*self.window.size, n_channels, self.filters))
+        return _init(self, input_shape, rng)
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        image, n_channels = split_shape(self.label, x.shape[1:], 2, self.channels_first)
         weight = parameters["weight"]
-        _check_channels(self.label, n_channels, weight.shape[2], x.shape)
-        larger = self._larger(image)
+        larger = self._larger(_check_channels(self, x, weight))
         z = primitives.convolve_transpose(
             channels_last(x, self.channels_first),
             np.swapaxes(weight, 2, 3),
@@ -278,7 +235,8 @@ class Conv2DTranspose(Layer):
         return channels_back(z, self.channels_first)
 
     def __repr__(self) -> str:
-        return _describe(self, self.filters, self.window, 1)
+        more = self.output_padding
+        return _call(self, output_padding=(more if any(more) else 0, 0))
 
 
 def _counts(label: str, filters: Any, groups: Any) -> tuple[int, int]:
@@ -298,42 +256,75 @@ def _counts(label: str, filters: Any, groups: Any) -> tuple[int, int]:
     return filters, groups
 
 
-def _check_groups(label: str, n_channels: int, groups: int) -> None:
-    if n_channels % groups:
+# What Conv1D and Conv2D do, for as many axes as the window has
+
+
+def _output_shape(layer: Conv1D | Conv2D, input_shape: Shape) -> Shape:
+    image, n_channels = _split(layer, input_shape)
+    if n_channels % layer.groups:
         raise ValueError(
-            f"{label} cannot deal {n_channels} channels into {groups} groups: the groups must be "
-            "of one size"
+            f"{layer.label} cannot deal {n_channels} channels into {layer.groups} groups: the "
+            "groups must be of one size"
         )
+    places = layer.window.n_places(image, layer.label)
+    return join_shape(places, layer.filters, layer.channels_first)
 
 
-def _check_channels(label: str, n_channels: int, wanted: int, shape: Shape) -> None:
-    if n_channels != wanted:
-        raise ValueError(f"{label} was built for {wanted} channels but got x of shape {shape}")
+def _convolve(layer: Conv1D | Conv2D, x: Array, parameters: Mapping[str, Array]) -> Array:
+    window, weight = layer.window, parameters["weight"]
+    image = _check_channels(layer, x, weight)
+    window.n_places(image, layer.label)
+    x = channels_last(x, layer.channels_first)
+    # A signal is an image that is one line high.
+    one_line = len(image) == 1
+    if one_line:
+        x = np.reshape(x, (x.shape[0], 1, *x.shape[1:]))
+        weight = np.reshape(weight, (1, *weight.shape))
+    how: dict[str, Any] = {
+        "stride": (1,) * one_line + window.stride,
+        "padding": ((0, 0),) * one_line + window.border(image),
+        "dilation": (1,) * one_line + window.dilation,
+        "groups": layer.groups,
+    }
+    if layer.use_bias:
+        z = primitives.convolve_add(x, weight, parameters["bias"], **how)
+    else:
+        z = primitives.convolve(x, weight, **how)
+    if one_line:
+        z = np.reshape(z, (z.shape[0], *z.shape[2:]))
+    return channels_back(z, layer.channels_first)
 
 
-def _draw_parameters(
-    layer: Conv1D | Conv2D | Conv2DTranspose, rng: np.random.Generator, shape: Shape
+# What all three do
+
+
+def _split(layer: Conv1D | Conv2D | Conv2DTranspose, shape: Shape) -> tuple[Shape, int]:
+    return split_shape(layer.label, shape, len(layer.window.size), layer.channels_first)
+
+
+def _init(
+    layer: Conv1D | Conv2D | Conv2DTranspose, input_shape: Shape, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """The initial parameters: a weight of this shape, and a bias per filter."""
+    """A weight for each element of the window, channel of a group and filter; a bias a filter."""
+    _, n_channels = _split(layer, input_shape)
+    shape = (*layer.window.size, n_channels // layer.groups, layer.filters)
     parameters = {"weight": draw(layer.weight, rng, shape, f"{layer.label}.weight")}
     if layer.use_bias:
         parameters["bias"] = draw(layer.bias, rng, (layer.filters,), f"{layer.label}.bias")
     return parameters
 
 
-def _describe(layer: Layer, filters: int, window: Window, groups: int) -> str:
-    """The call that makes the layer, with the options that are not the usual ones."""
+def _check_channels(layer: Conv1D | Conv2D | Conv2DTranspose, x: Array, weight: Array) -> Shape:
+    """The shape of the images without their channels, whose number must be that of the weight."""
+    image, n_channels = _split(layer, x.shape[1:])
+    wanted = weight.shape[-2] * layer.groups
+    if n_channels != wanted:
+        raise ValueError(
+            f"{layer.label} was built for {wanted} channels but got x of shape {x.shape}"
+        )
+    return image
 
-    def short(each: Shape) -> Any:
-        return each[0] if len(set(each)) == 1 else each
 
-    words = [str(filters), str(short(window.size))]
-    if max(window.stride) > 1:
-        words.append(f"stride={short(window.stride)}")
-    if window.padding != "valid":
-        words.append(f"padding={window.padding!r}")
-    if max(window.dilation) > 1:
-        words.append(f"dilation={short(window.dilation)}")
-    if groups > 1:
-        words.append(f"groups={groups}")
-    return f"{type(layer).__name__}({', '.join(words)})"
+def _call(layer: Conv1D | Conv2D | Conv2DTranspose, **own: tuple[Any, Any]) -> str:
+    options = {"use_bias": (layer.use_bias, True), "channels_first": (layer.channels_first, False)}
+    return window_call(layer, layer.window, layer.filters, **own, **options)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
-from chainrule.nn.initializers import Initializer, draw
-from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.nn.initializers import Start, draw
+from chainrule.nn.layer import Context, Layer, Shape, call_of
 from chainrule.primitives.dispatch import Array
 
 __all__ = ["Dense"]
@@ -38,8 +38,8 @@ class Dense(Layer):
         units: int,
         *,
         use_bias: bool = True,
-        weight: str | Initializer | npt.ArrayLike = "glorot_uniform",
-        bias: str | Initializer | npt.ArrayLike = "zeros",
+        weight: Start = "glorot_uniform",
+        bias: Start = "zeros",
         name: str = "",
     ) -> None:
         super().__init__(name=name)
@@ -75,8 +75,11 @@ class Dense(Layer):
                 f"{self.label} was built for {weight.shape[0]} features but got {x.shape}: "
                 f"the last axis must have {weight.shape[0]}"
             )
-        z = x @ weight
-        return z + parameters["bias"] if self.use_bias else z
+        # One product of two matrices is faster than one for each sample.
+        rows = np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])) if x.ndim > 2 else x
+        z = rows @ weight
+        z = z + parameters["bias"] if self.use_bias else z
+        return np.reshape(z, (*x.shape[:-1], self.units)) if x.ndim > 2 else z
 
     def __repr__(self) -> str:
-        return f"Dense({self.units})" if self.use_bias else f"Dense({self.units}, use_bias=False)"
+        return call_of(self, self.units, use_bias=(self.use_bias, True))

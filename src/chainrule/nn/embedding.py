@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.nn.initializers import Initializer, draw
-from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.nn.initializers import Start, draw
+from chainrule.nn.layer import Context, Layer, Shape, positive_count
 from chainrule.primitives.dispatch import Array
 
-__all__ = ["Embedding", "as_whole_numbers", "positive_count"]
+__all__ = ["Embedding", "as_whole_numbers"]
 
 
 @final
@@ -40,7 +39,7 @@ class Embedding(Layer):
         vocabulary_size: int,
         units: int,
         *,
-        weight: str | Initializer | npt.ArrayLike = "normal",
+        weight: Start = "normal",
         name: str = "",
     ) -> None:
         super().__init__(name=name)
@@ -95,14 +94,3 @@ def as_whole_numbers(array: np.ndarray, name: str) -> npt.NDArray[np.intp]:
             "takes whole numbers, such as those of words: number them from 0"
         )
     return np.ascontiguousarray(array, np.intp)
-
-
-def positive_count(value: Any, layer: str, what: str) -> int:
-    """The option as an int of at least 1; raises TypeError or ValueError naming it."""
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{layer} takes a whole number as {what}, but got {value!r}") from None
-    if count < 1:
-        raise ValueError(f"{layer} needs {what} of at least 1 but got {what}={value}")
-    return count

@@ -22,6 +22,7 @@ from chainrule.nn.layer import Shape, look_up
 __all__ = [
     "INITIALIZERS",
     "Initializer",
+    "Start",
     "constant",
     "draw",
     "get_initializer",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 Initializer: TypeAlias = Callable[[np.random.Generator, Shape], np.ndarray]
+Start: TypeAlias = str | Initializer | npt.ArrayLike
+"""How a parameter starts: the name of an initializer, one, or the array itself."""
 
 
 def glorot_uniform(rng: np.random.Generator, shape: Shape) -> np.ndarray:
@@ -177,7 +180,7 @@ INITIALIZERS: dict[str, Initializer] = {
 """The initializers that can be asked for by name; `uniform` and `normal` with their defaults."""
 
 
-def get_initializer(initializer: str | Initializer | npt.ArrayLike) -> Initializer:
+def get_initializer(initializer: Start) -> Initializer:
     """The initializer of that name; a function or an array stands for itself.
 
     Raises ValueError for an unknown name, naming the nearest.
@@ -195,7 +198,7 @@ def get_initializer(initializer: str | Initializer | npt.ArrayLike) -> Initializ
 
 
 def draw(
-    initializer: str | Initializer | npt.ArrayLike,
+    initializer: Start,
     rng: np.random.Generator,
     shape: Shape,
     name: str,

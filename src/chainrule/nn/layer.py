@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import numpy as np
 from chainrule.names import nearest_name
 from chainrule.primitives.dispatch import Array
 
-__all__ = ["Context", "Layer", "Shape", "look_up"]
+__all__ = ["Context", "Layer", "Shape", "call_of", "look_up", "positive_count"]
 
 Shape = tuple[int, ...]
 T = TypeVar("T")
@@ -98,6 +99,19 @@ class Layer(ABC):
         return f"{type(self).__name__}()"
 
 
+def call_of(layer: Layer, *first: Any, **options: tuple[Any, Any]) -> str:
+    """The call that makes a layer: what it takes first, and each option (value, default) that
+    differs from its default.
+
+    >>> from chainrule import nn
+    >>> call_of(nn.Tanh(), 3, use_bias=(False, True), stride=(1, 1))
+    'Tanh(3, use_bias=False)'
+    """
+    words = [repr(each) for each in first]
+    words += [f"{name}={value!r}" for name, (value, default) in options.items() if value != default]
+    return f"{type(layer).__name__}({', '.join(words)})"
+
+
 def look_up(table: Mapping[str, T], name: Any, what: str) -> T:
     """The entry of that name; raises ValueError with the nearest name and all there are."""
     if isinstance(name, str) and name in table:
@@ -105,3 +119,14 @@ def look_up(table: Mapping[str, T], name: Any, what: str) -> T:
     nearest = nearest_name(str(name), table)
     hint = f"did you mean {nearest!r}? " if nearest else ""
     raise ValueError(f"there is no {what} {name!r}: {hint}The names are {', '.join(sorted(table))}")
+
+
+def positive_count(value: Any, layer: str, what: str) -> int:
+    """The option as an int of at least 1; raises TypeError or ValueError naming it."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{layer} takes a whole number as {what}, but got {value!r}") from None
+    if count < 1:
+        raise ValueError(f"{layer} needs {what} of at least 1 but got {what}={value}")
+    return count

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from chainrule import primitives
 from chainrule.nn.activation import Sigmoid, Softmax
 from chainrule.nn.layer import Layer, Shape, look_up
-from chainrule.primitives.dispatch import AbstractArray, Array
+from chainrule.primitives.dispatch import AbstractArray, Array, named
 
 __all__ = [
     "LOSSES",
@@ -48,7 +48,7 @@ def squared_error(outputs: Array, targets: Array) -> Array:
     >>> squared_error(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]]))
     array([2.5])
     """
-    residuals = outputs - _like(outputs, targets, "squared_error")
+    residuals = _residuals(outputs, targets, "squared_error")
     return 0.5 * _sum_per_sample(np.square(residuals))
 
 
@@ -60,7 +60,7 @@ def mean_squared_error(outputs: Array, targets: Array) -> Array:
     >>> mean_squared_error(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]]))
     array([2.5])
     """
-    residuals = outputs - _like(outputs, targets, "mean_squared_error")
+    residuals = _residuals(outputs, targets, "mean_squared_error")
     return _mean_per_sample(np.square(residuals))
 
 
@@ -72,7 +72,7 @@ def mean_absolute_error(outputs: Array, targets: Array) -> Array:
     >>> mean_absolute_error(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]]))
     array([1.5])
     """
-    residuals = outputs - _like(outputs, targets, "mean_absolute_error")
+    residuals = _residuals(outputs, targets, "mean_absolute_error")
     return _mean_per_sample(np.abs(residuals))
 
 
@@ -86,10 +86,10 @@ def huber(outputs: Array, targets: Array, delta: float = 1.0) -> Array:
     >>> huber(np.array([[0.5, 3.0]]), np.array([[0.0, 0.0]]))
     array([2.625])
     """
-    size = np.abs(outputs - _like(outputs, targets, "huber"))
-    capped = np.minimum(size, delta)
+    size = named("size", np.abs(_residuals(outputs, targets, "huber")))
+    capped = named("capped", np.minimum(size, delta))
     # Both cases in one: capped is |r|, which gives ½ r², or delta.
-    return _sum_per_sample(capped * (size - 0.5 * capped))
+    return _sum_per_sample(capped * named("rest", size - 0.5 * capped))
 
 
 def cross_entropy(outputs: Array, targets: Array) -> Array:
@@ -116,7 +116,7 @@ def binary_cross_entropy(outputs: Array, targets: Array) -> Array:
     array([1.38629436])
     """
     targets = _like(outputs, targets, "binary_cross_entropy")
-    return _sum_per_sample(primitives.binary_cross_entropy(outputs, targets))
+    return _sum_per_sample(named("losses", primitives.binary_cross_entropy(outputs, targets)))
 
 
 def hinge(outputs: Array, targets: Array) -> Array:
@@ -129,8 +129,8 @@ def hinge(outputs: Array, targets: Array) -> Array:
     array([0.5, 1.5])
     """
     targets = _like(outputs, targets, "hinge")
-    signs = primitives.astype(targets > 0, dtype=outputs.dtype) * 2.0 - 1.0
-    return _sum_per_sample(np.maximum(1.0 - signs * outputs, 0.0))
+    signs = named("signs", primitives.astype(targets > 0, dtype=outputs.dtype) * 2.0 - 1.0)
+    return _sum_per_sample(np.maximum(named("lacking", 1.0 - signs * outputs), 0.0))
 
 
 def kl_divergence(outputs: Array, targets: Array) -> Array:
@@ -145,8 +145,9 @@ def kl_divergence(outputs: Array, targets: Array) -> Array:
     """
     p = _like(outputs, targets, "kl_divergence")
     _check_logits(outputs.shape, "kl_divergence")
-    log_p = np.log(np.where(p > 0, p, 1.0))
-    return _sum_per_sample(p * (log_p - primitives.log_softmax(outputs, axis=-1)))
+    log_p = named("log_p", np.log(np.where(p > 0, p, 1.0)))
+    log_q = named("log_q", primitives.log_softmax(outputs, axis=-1))
+    return _sum_per_sample(p * (log_p - log_q))
 
 
 LOSSES: dict[str, Loss] = {
@@ -177,6 +178,10 @@ def get_loss(loss: str | Loss) -> Loss:
 # Shapes
 
 
+def _residuals(outputs: Array, targets: Array, loss: str) -> Array:
+    return named("residuals", outputs - _like(outputs, targets, loss))
+
+
 def _like(outputs: Array, targets: Array, loss: str) -> Array:
     """The targets in the shape and dtype of the outputs, or an error that names both shapes."""
     if not isinstance(targets, AbstractArray):
@@ -203,7 +208,7 @@ def _class_rows(outputs: Array, targets: Array, loss: str) -> Array:
             f"{loss} takes integer labels (N,) or rows of probabilities (N, {n_classes}), but got "
             f"{targets.dtype} of shape {targets.shape}: convert labels with .astype(int)"
         )
-    return primitives.one_hot(targets, n_classes=n_classes, dtype=outputs.dtype)
+    return named("targets", primitives.one_hot(targets, n_classes=n_classes, dtype=outputs.dtype))
 
 
 def _cast(targets: Array, dtype: np.dtype[Any]) -> Array:

@@ -45,7 +45,7 @@ class _BuiltLayer:
         own = {short: parameters[full] for short, full in self.parameters}
         if not self.state:
             return self.layer.forward(x, own, context)
-        state = {short: context.state[full] for short, full in self.state}
+        state = {s: context.state[full] for s, full in self.state if full in context.state}
         inner = Context(context.training, context.rng, state)
         x = self.layer.forward(x, own, inner)
         for short, full in self.state:
@@ -215,6 +215,8 @@ class Network:
         """The outputs for inputs x (N, *input_shape): an array for arrays, a tensor for a tensor.
 
         Runs as in prediction, not as in training, and builds the network if it is not built.
+        Within a function that is differentiated or compiled, its parameters are constants: one of
+        the parameters calls `forward`.
         """
         if not isinstance(x, AbstractArray):
             return self._outputs(self._as_inputs(x))

@@ -13,11 +13,12 @@ from typing import Any, final
 
 import numpy as np
 
-from chainrule.nn.embedding import positive_count
-from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.nn.layer import Context, Layer, Shape, call_of, positive_count
 from chainrule.primitives.dispatch import Array
 
 __all__ = ["BatchNorm", "GroupNorm", "LayerNorm"]
+
+_EPSILON = 1e-5
 
 
 @final
@@ -45,7 +46,7 @@ class BatchNorm(Layer):
     """
 
     def __init__(
-        self, *, momentum: float = 0.9, epsilon: float = 1e-5, axis: int = -1, name: str = ""
+        self, *, momentum: float = 0.9, epsilon: float = _EPSILON, axis: int = -1, name: str = ""
     ) -> None:
         super().__init__(name=name)
         if not 0 <= momentum < 1:
@@ -73,6 +74,11 @@ class BatchNorm(Layer):
         _check_size(x.shape[self.axis :][:1], parameters["gamma"], self.label)
         rows, shape = _as_rows(x, self.axis)
         n_values = rows.shape[0]
+        if "running_mean" not in context.state:
+            raise ValueError(
+                f"{self.label} has running statistics, but the context has no state: give "
+                "nn.Context(training, state=net.state)"
+            )
         mean, variance = context.state["running_mean"], context.state["running_variance"]
         if context.training and n_values > 1:
             batch_mean = np.mean(rows, axis=0)
@@ -93,7 +99,8 @@ class BatchNorm(Layer):
         context.updates[name] = share * context.state[name] + (1 - share) * of_batch
 
     def __repr__(self) -> str:
-        return f"BatchNorm({_given(axis=(self.axis, -1), momentum=(self.momentum, 0.9))})"
+        epsilon, momentum = (self.epsilon, _EPSILON), (self.momentum, 0.9)
+        return call_of(self, axis=(self.axis, -1), momentum=momentum, epsilon=epsilon)
 
 
 @final
@@ -111,7 +118,7 @@ class LayerNorm(Layer):
            [-1.,  1.]], dtype=float32)
     """
 
-    def __init__(self, n_axes: int = 1, *, epsilon: float = 1e-5, name: str = "") -> None:
+    def __init__(self, n_axes: int = 1, *, epsilon: float = _EPSILON, name: str = "") -> None:
         super().__init__(name=name)
         _check_epsilon("LayerNorm", epsilon)
         self.n_axes = positive_count(n_axes, "LayerNorm", "n_axes")
@@ -138,7 +145,8 @@ class LayerNorm(Layer):
         return np.reshape(normal * np.reshape(gamma, (-1,)) + np.reshape(beta, (-1,)), x.shape)
 
     def __repr__(self) -> str:
-        return f"LayerNorm({self.n_axes if self.n_axes != 1 else ''})"
+        first = () if self.n_axes == 1 else (self.n_axes,)
+        return call_of(self, *first, epsilon=(self.epsilon, _EPSILON))
 
 
 @final
@@ -157,7 +165,7 @@ class GroupNorm(Layer):
     """
 
     def __init__(
-        self, groups: int, *, epsilon: float = 1e-5, axis: int = -1, name: str = ""
+        self, groups: int, *, epsilon: float = _EPSILON, axis: int = -1, name: str = ""
     ) -> None:
         super().__init__(name=name)
         _check_epsilon("GroupNorm", epsilon)
@@ -186,7 +194,8 @@ class GroupNorm(Layer):
         return _from_rows(out, shape, self.axis)
 
     def __repr__(self) -> str:
-        return f"GroupNorm({self.groups}{_given(axis=(self.axis, -1), start=', ')})"
+        epsilon = (self.epsilon, _EPSILON)
+        return call_of(self, self.groups, axis=(self.axis, -1), epsilon=epsilon)
 
 
 def _less(x: Array, mean: Array) -> Array:
@@ -258,9 +267,3 @@ def _check_size(shape: Shape, gamma: Array, label: str) -> None:
 def _check_epsilon(layer: str, epsilon: Any) -> None:
     if not epsilon > 0:
         raise ValueError(f"{layer} got epsilon={epsilon}: give a small positive number, as 1e-5")
-
-
-def _given(start: str = "", **options: tuple[Any, Any]) -> str:
-    """The options that differ from their defaults, as they are written in a call."""
-    words = [f"{name}={value!r}" for name, (value, default) in options.items() if value != default]
-    return start + ", ".join(words) if words else ""

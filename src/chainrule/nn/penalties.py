@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from chainrule.primitives.dispatch import Array
+from chainrule.primitives.dispatch import Array, named
 
 __all__ = ["L1", "L2"]
 
@@ -35,7 +35,7 @@ class L1:
         _check_strength("L1", self.strength)
 
     def __call__(self, parameters: Mapping[str, Array]) -> Array:
-        return self.strength * _total(np.abs, parameters, self.biases)
+        return named("penalty", self.strength * _total(np.abs, parameters, self.biases))
 
 
 @final
@@ -59,7 +59,7 @@ class L2:
         _check_strength("L2", self.strength)
 
     def __call__(self, parameters: Mapping[str, Array]) -> Array:
-        return 0.5 * self.strength * _total(np.square, parameters, self.biases)
+        return named("penalty", 0.5 * self.strength * _total(np.square, parameters, self.biases))
 
 
 _SPARED = (".bias", ".recurrent_bias", ".gamma", ".beta")

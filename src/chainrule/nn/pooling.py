@@ -13,16 +13,18 @@ from typing import Any, final
 import numpy as np
 
 from chainrule import primitives
-from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.nn.layer import Context, Layer, Shape, call_of
 from chainrule.nn.windows import (
-    Border,
     Window,
     as_window,
     channels_back,
     channels_last,
+    join_shape,
     split_shape,
+    window_call,
 )
 from chainrule.primitives.dispatch import Array
+from chainrule.primitives.primitive import Primitive
 
 __all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool1D", "MaxPool2D"]
 
@@ -62,13 +64,13 @@ class MaxPool2D(Layer):
         self.channels_first = channels_first
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return _pooled_shape(self.label, self.window, input_shape, self.channels_first)
+        return _pooled_shape(self, input_shape)
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        return _max_pool(self.label, self.window, x, self.channels_first)
+        return _max_pool(self, x)
 
     def __repr__(self) -> str:
-        return _describe(self, self.window)
+        return _call(self)
 
 
 @final
@@ -98,13 +100,13 @@ class MaxPool1D(Layer):
         self.channels_first = channels_first
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return _pooled_shape(self.label, self.window, input_shape, self.channels_first)
+        return _pooled_shape(self, input_shape)
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        return _max_pool(self.label, self.window, x, self.channels_first)
+        return _max_pool(self, x)
 
     def __repr__(self) -> str:
-        return _describe(self, self.window)
+        return _call(self)
 
 
 @final
@@ -137,23 +139,19 @@ class AvgPool2D(Layer):
         self.channels_first = channels_first
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return _pooled_shape(self.label, self.window, input_shape, self.channels_first)
+        return _pooled_shape(self, input_shape)
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+        total = _pool(self, x, 0.0, primitives.window_sum)
         image, _ = split_shape(self.label, x.shape[1:], 2, self.channels_first)
-        self.window.n_places(image, self.label)
-        border = self.window.border(image)
-        x = _with_border(channels_last(x, self.channels_first), border, 0.0)
-        for axis, size, stride in zip((1, 2), self.window.size, self.window.stride, strict=True):
-            x = primitives.window_sum(x, axis=axis, size=size, stride=stride)
-        counts = _n_values(self.window, image, border)
-        mean = x / (
+        counts = _n_values(self.window, image)
+        mean = total / (
             float(counts.flat[0]) if np.ptp(counts) == 0 else counts.astype(x.dtype)[..., None]
         )
         return channels_back(mean, self.channels_first)
 
     def __repr__(self) -> str:
-        return _describe(self, self.window)
+        return _call(self)
 
 
 @final
@@ -179,6 +177,9 @@ class GlobalAvgPool2D(Layer):
         split_shape(self.label, x.shape[1:], 2, self.channels_first)
         return np.mean(x, axis=(2, 3) if self.channels_first else (1, 2))
 
+    def __repr__(self) -> str:
+        return call_of(self, channels_first=(self.channels_first, False))
+
 
 def _pooling_window(
     label: str, n_axes: int, size: Any, stride: Any, padding: Any, ceil: bool
@@ -194,49 +195,53 @@ def _pooling_window(
     return window
 
 
-def _pooled_shape(label: str, window: Window, shape: Shape, channels_first: bool) -> Shape:
-    image, n_channels = split_shape(label, shape, len(window.size), channels_first)
-    places = window.n_places(image, label)
-    return (n_channels, *places) if channels_first else (*places, n_channels)
+# What the layers do, for as many axes as the window has
 
 
-def _max_pool(label: str, window: Window, x: Array, channels_first: bool) -> Array:
-    """The largest of each window: of columns, then of the results along the lines."""
-    image, _ = split_shape(label, x.shape[1:], len(window.size), channels_first)
-    window.n_places(image, label)
-    x = _with_border(channels_last(x, channels_first), window.border(image), -np.inf)
+def _pooled_shape(layer: MaxPool1D | MaxPool2D | AvgPool2D, shape: Shape) -> Shape:
+    n_axes = len(layer.window.size)
+    image, n_channels = split_shape(layer.label, shape, n_axes, layer.channels_first)
+    places = layer.window.n_places(image, layer.label)
+    return join_shape(places, n_channels, layer.channels_first)
+
+
+def _pool(
+    layer: MaxPool1D | MaxPool2D | AvgPool2D, x: Array, outside: float, along: Primitive
+) -> Array:
+    """The windows of columns taken together by the primitive `along`, then along the lines.
+
+    The border around the images is `outside`. The channels of the result come last.
+    """
+    window = layer.window
+    image, _ = split_shape(layer.label, x.shape[1:], len(window.size), layer.channels_first)
+    window.n_places(image, layer.label)
+    x = channels_last(x, layer.channels_first)
+    border = window.border(image)
+    if any(map(any, border)):
+        x = np.pad(x, ((0, 0), *border, (0, 0)), constant_values=outside)
     for axis, (size, stride) in enumerate(zip(window.size, window.stride, strict=True), start=1):
-        x = primitives.window_max(x, axis=axis, size=size, stride=stride)
-    return channels_back(x, channels_first)
+        x = along(x, axis=axis, size=size, stride=stride)
+    return x
 
 
-def _with_border(x: Array, border: Border, value: float) -> Array:
-    """The images with a border of this value, where there is one."""
-    if not any(map(any, border)):
-        return x
-    return np.pad(x, ((0, 0), *border, (0, 0)), constant_values=value)
+def _max_pool(layer: MaxPool1D | MaxPool2D, x: Array) -> Array:
+    return channels_back(_pool(layer, x, -np.inf, primitives.window_max), layer.channels_first)
 
 
-def _n_values(window: Window, image: Shape, border: Border) -> np.ndarray:
+def _n_values(window: Window, image: Shape) -> np.ndarray:
     """How many values of the image stand in each window, (OH, OW)."""
     along = [
         primitives.window_sum(np.pad(np.ones(n), sides), axis=0, size=size, stride=stride)
-        for n, sides, size, stride in zip(image, border, window.size, window.stride, strict=True)
+        for n, sides, size, stride in zip(
+            image, window.border(image), window.size, window.stride, strict=True
+        )
     ]
     return reduce(np.multiply.outer, along)
 
 
-def _describe(layer: Layer, window: Window) -> str:
-    """The call that makes the layer, with the options that are not the usual ones."""
-
-    def short(each: Shape) -> Any:
-        return each[0] if len(set(each)) == 1 else each
-
-    words = [str(short(window.size))]
-    if window.stride != window.size:
-        words.append(f"stride={short(window.stride)}")
-    if window.padding != "valid":
-        words.append(f"padding={window.padding!r}")
-    if window.ceil:
-        words.append("ceil=True")
-    return f"{type(layer).__name__}({', '.join(words)})"
+def _call(layer: MaxPool1D | MaxPool2D | AvgPool2D) -> str:
+    channels_first = (layer.channels_first, False)
+    usual_stride = layer.window.size
+    return window_call(
+        layer, layer.window, usual_stride=usual_stride, channels_first=channels_first
+    )

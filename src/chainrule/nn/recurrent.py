@@ -7,22 +7,18 @@ are written out step by step: a compiled training step grows with the length of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
 from chainrule import primitives
-from chainrule.nn.activation import ArrayFunction, get_activation
-from chainrule.nn.embedding import positive_count
-from chainrule.nn.initializers import Initializer, draw
-from chainrule.nn.layer import Context, Layer, Shape
+from chainrule.nn.activation import Activation, ArrayFunction, get_activation
+from chainrule.nn.initializers import Start, draw
+from chainrule.nn.layer import Context, Layer, Shape, call_of, positive_count
 from chainrule.primitives.dispatch import Array
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
-
-Start = str | Initializer | npt.ArrayLike
 
 
 @final
@@ -61,23 +57,25 @@ class SimpleRNN(Layer):
         return "simple_rnn"
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return _output_shape(self.units, self.return_sequences, input_shape, self.label)
+        return _output_shape(self, input_shape)
 
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        starts = (self.weight, self.recurrent_weight, self.bias)
-        return _init(starts, input_shape[-1], self.units, 1, rng, self.label)
+        return _init(self, input_shape, rng, n_parts=1)
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        inputs = _steps(_project(x, parameters, self.label))
-        h = self.activation.forward(inputs[0], {}, context)
-        states = [h]
-        for z in inputs[1:]:
-            h = self.activation.forward(z + h @ parameters["recurrent_weight"], {}, context)
-            states.append(h)
-        return np.stack(states, axis=1) if self.return_sequences else h
+        def cell(z: Array, h: Array | None) -> tuple[Array, Array]:
+            h = self.activation.forward(_with_memory(z, h, parameters), {}, context)
+            return h, h
+
+        return _run(self, cell, x, parameters)
 
     def __repr__(self) -> str:
-        return _representation("SimpleRNN", self.units, self.return_sequences)
+        own = self.activation
+        activation = own.function if isinstance(own, Activation) else own.kind
+        sequences = (self.return_sequences, False)
+        return call_of(
+            self, self.units, return_sequences=sequences, activation=(activation, "tanh")
+        )
 
 
 @final
@@ -115,30 +113,30 @@ class LSTM(Layer):
         self.weight, self.recurrent_weight, self.bias = weight, recurrent_weight, bias
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return _output_shape(self.units, self.return_sequences, input_shape, self.label)
+        return _output_shape(self, input_shape)
 
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        starts = (self.weight, self.recurrent_weight, self.bias)
-        parameters = _init(starts, input_shape[-1], self.units, 4, rng, self.label)
+        parameters = _init(self, input_shape, rng, n_parts=4)
         if isinstance(self.bias, str) or callable(self.bias):
             parameters["bias"][self.units : 2 * self.units] += 1
         return parameters
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        n, states = self.units, []
-        h = c = None
-        for z in _steps(_project(x, parameters, self.label)):
-            if h is not None:
-                z = z + h @ parameters["recurrent_weight"]
+        n = self.units
+
+        def cell(z: Array, state: tuple[Array, Array] | None) -> tuple[Array, tuple[Array, Array]]:
+            h, c = state or (None, None)
+            z = _with_memory(z, h, parameters)
             write, keep, new, read = (z[:, start : start + n] for start in range(0, 4 * n, n))
             written = primitives.sigmoid(write) * np.tanh(new)
             c = written if c is None else primitives.sigmoid(keep) * c + written
             h = primitives.sigmoid(read) * np.tanh(c)
-            states.append(h)
-        return np.stack(states, axis=1) if self.return_sequences else h
+            return h, (h, c)
+
+        return _run(self, cell, x, parameters)
 
     def __repr__(self) -> str:
-        return _representation("LSTM", self.units, self.return_sequences)
+        return call_of(self, self.units, return_sequences=(self.return_sequences, False))
 
 
 @final
@@ -176,19 +174,18 @@ class GRU(Layer):
         self.recurrent_bias = recurrent_bias
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return _output_shape(self.units, self.return_sequences, input_shape, self.label)
+        return _output_shape(self, input_shape)
 
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        starts = (self.weight, self.recurrent_weight, self.bias)
-        parameters = _init(starts, input_shape[-1], self.units, 3, rng, self.label)
+        parameters = _init(self, input_shape, rng, n_parts=3)
         name = f"{self.label}.recurrent_bias"
         parameters["recurrent_bias"] = draw(self.recurrent_bias, rng, (self.units,), name)
         return parameters
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        n, states = self.units, []
-        h = None
-        for a in _steps(_project(x, parameters, self.label)):
+        n = self.units
+
+        def cell(a: Array, h: Array | None) -> tuple[Array, Array]:
             gates, candidate, bias = a[:, : 2 * n], a[:, 2 * n :], parameters["recurrent_bias"]
             if h is not None:
                 b = h @ parameters["recurrent_weight"]
@@ -198,45 +195,66 @@ class GRU(Layer):
             candidate = np.tanh(candidate + reset * bias)
             # u * h + (1 - u) * candidate, with h = 0 before the first step
             h = candidate + update * ((-candidate) if h is None else h - candidate)
-            states.append(h)
-        return np.stack(states, axis=1) if self.return_sequences else h
+            return h, h
+
+        return _run(self, cell, x, parameters)
 
     def __repr__(self) -> str:
-        return _representation("GRU", self.units, self.return_sequences)
+        return call_of(self, self.units, return_sequences=(self.return_sequences, False))
 
 
-def _output_shape(units: int, return_sequences: bool, input_shape: Shape, label: str) -> Shape:
+def _output_shape(layer: SimpleRNN | LSTM | GRU, input_shape: Shape) -> Shape:
     if len(input_shape) != 2:
         raise ValueError(
-            f"{label} reads sequences, samples of shape (n_steps, n_features), but got samples of "
-            f"shape {input_shape}: reshape them, or put return_sequences=True into the recurrent "
-            "layer before"
+            f"{layer.label} reads sequences, samples of shape (n_steps, n_features), but got "
+            f"samples of shape {input_shape}: reshape them, or put return_sequences=True into the "
+            "recurrent layer before"
         )
-    return (input_shape[0], units) if return_sequences else (units,)
+    return (input_shape[0], layer.units) if layer.return_sequences else (layer.units,)
 
 
 def _init(
-    starts: tuple[Start, Start, Start],
-    n_features: int,
-    units: int,
-    n_parts: int,
-    rng: np.random.Generator,
-    label: str,
+    layer: SimpleRNN | LSTM | GRU, input_shape: Shape, rng: np.random.Generator, *, n_parts: int
 ) -> dict[str, np.ndarray]:
     """Weights and bias of a layer with several parts: gates and candidates.
 
     A named initializer draws the weights of each part by itself, since it goes by their sizes.
     """
     parameters = {}
-    sizes = {"weight": (n_features, units), "recurrent_weight": (units, units), "bias": (units,)}
-    for start, (name, shape) in zip(starts, sizes.items(), strict=True):
-        full = f"{label}.{name}"
+    for name, start, shape in (
+        ("weight", layer.weight, (input_shape[-1], layer.units)),
+        ("recurrent_weight", layer.recurrent_weight, (layer.units, layer.units)),
+        ("bias", layer.bias, (layer.units,)),
+    ):
+        full = f"{layer.label}.{name}"
         if isinstance(start, str) or callable(start):
             parts = [draw(start, rng, shape, full) for _ in range(n_parts)]
             parameters[name] = np.concatenate(parts, axis=-1)
         else:
-            parameters[name] = draw(start, rng, (*shape[:-1], n_parts * units), full)
+            parameters[name] = draw(start, rng, (*shape[:-1], n_parts * layer.units), full)
     return parameters
+
+
+def _run(
+    layer: SimpleRNN | LSTM | GRU,
+    cell: Callable[[Array, Any], tuple[Array, Any]],
+    x: Array,
+    parameters: Mapping[str, Array],
+) -> Array:
+    """The last hidden state, or all of them, of a cell that goes from step to step.
+
+    `cell(z, state)` returns the hidden state h and the state for the next step, which is None
+    before the first one; z is x_t @ weight + bias.
+    """
+    hidden, state = [], None
+    for z in _steps(_project(x, parameters, layer.label)):
+        h, state = cell(z, state)
+        hidden.append(h)
+    return np.stack(hidden, axis=1) if layer.return_sequences else hidden[-1]
+
+
+def _with_memory(z: Array, h: Array | None, parameters: Mapping[str, Array]) -> Array:
+    return z if h is None else z + h @ parameters["recurrent_weight"]
 
 
 def _project(x: Array, parameters: Mapping[str, Array], label: str) -> Array:
@@ -263,7 +281,3 @@ def _steps(z: Array) -> list[Array]:
         return [z[0]]
     middle = z.shape[0] // 2
     return _steps(z[:middle]) + _steps(z[middle:])
-
-
-def _representation(kind: str, units: int, return_sequences: bool) -> str:
-    return f"{kind}({units}{', return_sequences=True' if return_sequences else ''})"

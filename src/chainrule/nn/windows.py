@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.names import nearest_name
-from chainrule.nn.layer import Shape
+from chainrule.nn.layer import Layer, Shape, call_of
 from chainrule.primitives.dispatch import Array
 
 __all__ = [
@@ -23,8 +23,10 @@ __all__ = [
     "as_window",
     "channels_back",
     "channels_last",
+    "join_shape",
     "sizes",
     "split_shape",
+    "window_call",
 ]
 
 Border = tuple[tuple[int, int], ...]
@@ -163,6 +165,32 @@ def _by(shape: Shape) -> str:
     return "×".join(map(str, shape))
 
 
+def window_call(
+    layer: Layer,
+    window: Window,
+    *first: Any,
+    usual_stride: Shape | None = None,
+    **options: tuple[Any, Any],
+) -> str:
+    """`call_of` a layer with a window; the usual stride is 1, where no other is given."""
+    usual_stride = usual_stride or (1,) * len(window.stride)
+    return call_of(
+        layer,
+        *first,
+        _short(window.size),
+        stride=(_short(window.stride), _short(usual_stride)),
+        padding=(window.padding, "valid"),
+        dilation=(_short(window.dilation), 1),
+        ceil=(window.ceil, False),
+        **options,
+    )
+
+
+def _short(each: Shape) -> Any:
+    """One number for all axes, where they agree."""
+    return each[0] if len(set(each)) == 1 else each
+
+
 # The order of axes
 
 
@@ -174,6 +202,11 @@ def split_shape(label: str, shape: Shape, n_axes: int, channels_first: bool) -> 
         fix = f"; nn.Reshape({(*shape, 1)}) gives them one channel" if len(shape) == n_axes else ""
         raise ValueError(f"{label} takes samples of shape ({order}), but got {shape}{fix}")
     return (shape[1:], shape[0]) if channels_first else (shape[:-1], shape[-1])
+
+
+def join_shape(image: Shape, n_channels: int, channels_first: bool) -> Shape:
+    """The inverse of `split_shape`."""
+    return (n_channels, *image) if channels_first else (*image, n_channels)
 
 
 def channels_last(x: Array, channels_first: bool) -> Array:

@@ -22,7 +22,7 @@ import numpy as np
 
 from chainrule.optim.checks import require_number
 from chainrule.optim.schedules import Schedule, require_learning_rate
-from chainrule.primitives.dispatch import Array
+from chainrule.primitives.dispatch import Array, named
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "clip"]
 
@@ -45,10 +45,11 @@ def clip(gradient: Array, norm: float | None = None, value: float | None = None)
     array([0.6, 0.8])
     """
     if value is not None:
-        gradient = np.clip(gradient, -value, value)
+        gradient = np.clip(named("raw_gradient", gradient), -value, value)
     if norm is not None:
-        length = np.sqrt(np.sum(np.square(gradient)))
-        gradient = gradient * (norm / np.maximum(length, norm))
+        gradient = named("raw_gradient", gradient)
+        length = named("length", np.sqrt(np.sum(np.square(gradient))))
+        gradient = gradient * named("shrinkage", norm / np.maximum(length, norm))
     return gradient
 
 
@@ -269,7 +270,7 @@ class AdamW(Optimizer):
         self, parameter: Array, gradient: Array, slots: Slots, learning_rate: Array, step: Array
     ) -> tuple[Array, dict[str, Array]]:
         descent, new_slots = _adam_descent(self, gradient, slots, learning_rate, step)
-        shrunk = (1.0 - learning_rate * self.weight_decay) * parameter
+        shrunk = named("shrinkage", 1.0 - learning_rate * self.weight_decay) * parameter
         return shrunk - descent, new_slots
 
 
@@ -282,9 +283,10 @@ def _adam_descent(
     # Algorithm 1 with both sides of its fraction times root = sqrt(1 - beta2^step): the bias
     # corrections become two numbers, and cost no pass over the arrays. `** 0.5` leaves a Python
     # float one, where np.sqrt would make a float64.
-    root = (1.0 - adam.beta2**step) ** 0.5
-    rate = learning_rate * root / (1.0 - adam.beta1**step)
-    descent = rate * mean / (np.sqrt(mean_square) + adam.epsilon * root)
+    root = named("root", (1.0 - adam.beta2**step) ** 0.5)
+    rate = named("rate", learning_rate * root / (1.0 - adam.beta1**step))
+    epsilon = named("epsilon", adam.epsilon * root)
+    descent = rate * mean / (np.sqrt(mean_square) + epsilon)
     return descent, {"mean": mean, "mean_square": mean_square}
 
 
@@ -315,5 +317,6 @@ class Lion(Optimizer):
         direction = np.sign(self.beta1 * slots["mean"] + (1.0 - self.beta1) * gradient)
         mean = self.beta2 * slots["mean"] + (1.0 - self.beta2) * gradient
         if self.weight_decay:
-            parameter = (1.0 - learning_rate * self.weight_decay) * parameter
+            shrinkage = named("shrinkage", 1.0 - learning_rate * self.weight_decay)
+            parameter = shrinkage * parameter
         return parameter - learning_rate * direction, {"mean": mean}

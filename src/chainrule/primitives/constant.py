@@ -13,7 +13,9 @@ __all__ = ["one_hot", "stop_gradient"]
 
 
 @primitive
-def one_hot(labels: Array, *, n_classes: int, dtype: Any = np.float64) -> Array:
+def one_hot(
+    labels: Array, *, n_classes: int, dtype: Any = np.float64, out: np.ndarray | None = None
+) -> Array:
     """Integer labels as rows that hold a 1 at the label and 0 elsewhere.
 
     `labels` of any shape gives `(*labels.shape, n_classes)`. Raises TypeError for labels that are
@@ -29,13 +31,14 @@ def one_hot(labels: Array, *, n_classes: int, dtype: Any = np.float64) -> Array:
             f"the labels, shape {labels.shape}, have dtype {labels.dtype}: class labels are "
             "integers; convert them with .astype(int)"
         )
-    outside = labels[(labels < 0) | (labels >= n_classes)]
-    if outside.size:
+    if labels.size and not 0 <= labels.min() <= labels.max() < n_classes:
+        outside = labels[(labels < 0) | (labels >= n_classes)]
         raise ValueError(
             f"{outside.size} of {labels.size} labels, the first of them {outside[0]}, are outside "
             f"0 to {n_classes - 1}: number the {n_classes} classes from 0, or set n_classes higher"
         )
-    return np.astype(labels[..., None] == np.arange(n_classes), dtype)
+    out = np.empty((*labels.shape, n_classes), dtype) if out is None else out
+    return np.equal(labels[..., None], np.arange(n_classes), out=out, casting="unsafe")
 
 
 @primitive

@@ -10,12 +10,16 @@ fourth, `convolve_add`, adds a bias.
 
 Each is a product of matrices: a row for every place the kernel is put, made of the part of the
 image under it. The rows overlap and so take much more memory than the image. They are made for a
-few images at a time, and read again while they are in the cache.
+few images at a time, in the same memory, and read again while they are in the cache.
+
+All take `out=`, a contiguous array of the result's shape and dtype to write to.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,8 +39,9 @@ __all__ = [
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
-_AT_ONCE = 1_000_000
-"""Multiplications in one product: few enough for the cache, and for OpenBLAS to begin at once."""
+_AT_ONCE = 131072
+"""Elements of the rows that are made at once, where more than one image has so few: they are read
+again in the second-level cache of a core, which holds some 256 000 numbers of 4 bytes."""
 
 
 @primitive
@@ -49,6 +54,7 @@ def convolve(
     dilation: Pair = (1, 1),
     groups: int = 1,
     threads: int = 1,
+    out: Array | None = None,
 ) -> Array:
     """Images (N, H, W, C) under a kernel (KH, KW, C // groups, D): (N, OH, OW, D), channels last.
 
@@ -63,13 +69,9 @@ def convolve(
     array([[ 8., 12.],
            [20., 24.]])
     """
-    if kernel.shape[2] * groups != x.shape[3] or kernel.shape[3] % groups:
-        raise ValueError(
-            f"images of shape {x.shape} in {groups} groups need kernels of shape (height, width, "
-            f"{x.shape[3] // groups}, a multiple of {groups}), but got {kernel.shape}"
-        )
+    _check_channels(x, kernel, groups)
     how = (stride, padding, dilation, threads)
-    return _each_group(_convolve, x, kernel, groups, *how)
+    return _each_group(_convolve, (x, kernel), groups, out, *how)
 
 
 @primitive
@@ -83,19 +85,16 @@ def convolve_add(
     dilation: Pair = (1, 1),
     groups: int = 1,
     threads: int = 1,
+    out: Array | None = None,
 ) -> Array:
     """`convolve(x, kernel) + bias`, with a bias (D,) for each channel of the result.
 
     One primitive, because NumPy adds few long runs of memory, and sums them for the cotangent of
     the bias, many times faster than one run for each place of an image.
     """
-    kernel = kernel.astype(np.result_type(kernel, bias), copy=False)
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    out = convolve(x, kernel, **how, threads=threads)
-    n_images, height, width, d = out.shape
-    lines = out.reshape(n_images * height, width * d)
-    lines += np.tile(bias, width)
-    return out
+    _check_channels(x, kernel, groups)
+    how = (stride, padding, dilation, threads)
+    return _each_group(_convolve, (x, kernel, bias), groups, out, *how)
 
 
 @primitive
@@ -109,17 +108,18 @@ def convolve_transpose(
     dilation: Pair = (1, 1),
     groups: int = 1,
     threads: int = 1,
+    out: Array | None = None,
 ) -> Array:
     """Every element of y (N, OH, OW, D) puts a kernel onto images (N, *size, C), and they add up.
 
     The cotangent of the images x of `convolve` for the cotangent y of its result; also known as
-    transposed or fractionally strided convolution.
+    transposed or fractionally strided convolution. A NaN or infinity of y may spread along lines.
 
     >>> convolve_transpose(np.ones((1, 1, 2, 1)), np.ones((1, 3, 1, 1)), size=(1, 4))[0, ..., 0]
     array([[1., 2., 2., 1.]])
     """
     how = (size, stride, padding, dilation, threads)
-    return _each_group(_convolve_transpose, y, kernel, groups, *how)
+    return _each_group(_convolve_transpose, (y, kernel), groups, out, *how)
 
 
 @primitive
@@ -133,13 +133,14 @@ def convolve_kernel_vjp(
     dilation: Pair = (1, 1),
     groups: int = 1,
     threads: int = 1,
+    out: Array | None = None,
 ) -> Array:
     """The cotangent (*size, C // groups, D) of the kernel of `convolve`, for that of its result, y.
 
     Each element of the kernel has met one element of the images x for each element of y.
     """
     how = (size, stride, padding, dilation, threads)
-    return _each_group(_convolve_kernel_vjp, x, y, groups, *how)
+    return _each_group(_convolve_kernel_vjp, (x, y), groups, out, *how)
 
 
 # fmt: off
@@ -175,41 +176,63 @@ def _sum_places(g: Array) -> Array:
     return np.sum(np.reshape(line, (width, d)), axis=0)
 
 
+def _check_channels(x: Array, kernel: Array, groups: int) -> None:
+    if kernel.shape[2] * groups != x.shape[3] or kernel.shape[3] % groups:
+        raise ValueError(
+            f"images of shape {x.shape} in {groups} groups need kernels of shape (height, width, "
+            f"{x.shape[3] // groups}, a multiple of {groups}), but got {kernel.shape}"
+        )
+
+
 def _each_group(
-    function: Callable[..., Array], left: Array, right: Array, groups: int, *how: Any
+    function: Callable[..., Array],
+    arrays: tuple[Array, ...],
+    groups: int,
+    out: Array | None,
+    *how: Any,
 ) -> Array:
-    """The function of every group of channels of its two arguments, side by side."""
+    """The function of every group of channels of its arguments, side by side."""
     if groups == 1:
-        return function(left, right, *how)
-    parts = zip(np.split(left, groups, axis=-1), np.split(right, groups, axis=-1), strict=True)
-    return np.concatenate([function(a, b, *how) for a, b in parts], axis=-1)
+        return function(arrays, out, *how)
+    parts = zip(*(np.split(array, groups, axis=-1) for array in arrays), strict=True)
+    return np.concatenate([function(part, None, *how) for part in parts], axis=-1, out=out)
 
 
 def _convolve(
-    x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pair, threads: int
+    arrays: tuple[Array, ...],
+    out: Array | None,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    threads: int,
 ) -> Array:
-    """The rows under the kernel, times the kernel as a matrix."""
+    """The rows under the kernel, times the kernel as a matrix, and the bias added to each line."""
+    x, kernel, *bias = arrays
+    n_images, dtype = len(x), np.result_type(*arrays)
     size, d = kernel.shape[:2], kernel.shape[3]
     height, width = _n_places(x.shape, size, stride, padding, dilation)
-    abreast = _abreast(width, x.shape[3], d, size[1], stride[1], dilation[1])
-    if abreast > 1:
-        kernel = _widen(kernel, abreast, stride[1], dilation[1])
-        stride, dilation = (stride[0], stride[1] * abreast), (dilation[0], 1)
-    out = np.empty((len(x), height, width // abreast, d * abreast), np.result_type(x, kernel))
-    matrix = kernel.reshape(-1, d * abreast).astype(out.dtype, copy=False)
-    geometry = (kernel.shape[:2], stride, padding, dilation)
+    if out is None:
+        out = np.empty((n_images, height, width, d), dtype)
+    n = _abreast(width, x.shape[3], d, size, stride, dilation, run=40, columns=64)
+    matrix = _widen(kernel, n, stride, dilation).astype(dtype, copy=False)
+    geometry = _geometry(n, size, stride, dilation)
+    products = out.reshape(n_images, height * width // n, n * d)
+    lines = out.reshape(n_images, height, width * d)
+    line = np.tile(bias[0], width) if bias else None
 
     def work(first: int, last: int) -> None:
-        for images, rows in _rows_under(x, first, last, d * abreast, out.dtype, *geometry):
-            np.dot(rows, matrix, out=out[images].reshape(len(rows), -1))
+        for images, rows in _rows_under(x, first, last, dtype, padding, *geometry):
+            np.dot(rows, matrix, out=products[images].reshape(len(rows), n * d))
+            if line is not None:
+                lines[images] += line  # now, while they are in the cache
 
-    _share(work, len(x), threads)
-    return out.reshape(len(x), height, width, d)
+    _share(work, n_images, threads)
+    return out
 
 
 def _convolve_kernel_vjp(
-    x: Array,
-    y: Array,
+    arrays: tuple[Array, Array],
+    out: Array | None,
     size: Pair,
     stride: Pair,
     padding: Padding,
@@ -217,75 +240,81 @@ def _convolve_kernel_vjp(
     threads: int,
 ) -> Array:
     """The rows under the kernel, transposed, times what the kernel made of them."""
+    x, y = arrays
     n_images, height, width, d = y.shape
-    abreast = _abreast(width, x.shape[3], d, size[1], stride[1], dilation[1])
-    reach, step, spread = size[1], stride[1], dilation[1]
-    if abreast > 1:
-        reach = (abreast - 1) * step + (size[1] - 1) * spread + 1
-        stride, dilation = (stride[0], step * abreast), (dilation[0], 1)
-    dtype = np.result_type(x, y)
-    y = y.reshape(n_images, height * width // abreast, d * abreast).astype(dtype, copy=False)
-    geometry = ((size[0], reach), stride, padding, dilation)
+    c, dtype = x.shape[3], np.result_type(x, y)
+    n = _abreast(width, c, d, size, stride, dilation, run=40, columns=64)
+    geometry = _geometry(n, size, stride, dilation)
+    (_, reach), _, _ = geometry
+    y = y.reshape(n_images, height * width // n, n * d).astype(dtype, copy=False)
 
     def work(first: int, last: int) -> Array:
-        total = np.zeros((size[0] * reach * x.shape[3], d * abreast), dtype)
-        for images, rows in _rows_under(x, first, last, d * abreast, dtype, *geometry):
-            total += np.dot(rows.T, y[images].reshape(len(rows), -1))
+        total = np.zeros((size[0] * reach * c, n * d), dtype)
+        for images, rows in _rows_under(x, first, last, dtype, padding, *geometry):
+            total += np.dot(rows.T, y[images].reshape(len(rows), n * d))
         return total
 
     total = sum(_share(work, n_images, threads))
-    wide = total.reshape(size[0], reach, x.shape[3], abreast, d)
-    if abreast == 1:
-        return wide[:, :, :, 0]
-    return sum(
-        wide[:, k * step : k * step + (size[1] - 1) * spread + 1 : spread, :, k]
-        for k in range(abreast)
-    )
+    wide = total.reshape(size[0], reach, c, n, d)
+    if out is None:
+        out = np.zeros((*size, c, d), dtype)
+    else:
+        out.fill(0)
+    for k in range(n):
+        out += _part_of(wide, k, n, size[1], stride[1], dilation[1])
+    return out
 
 
 def _convolve_transpose(
-    y: Array,
-    kernel: Array,
-    size: Pair,
+    arrays: tuple[Array, Array],
+    out: Array | None,
+    image: Pair,
     stride: Pair,
     padding: Padding,
     dilation: Pair,
     threads: int,
 ) -> Array:
-    """A convolution of y itself along each line; the lines of results are added up below it.
-
-    Of the columns of an image, as many as the stride come from the same columns of y, those to
-    the left of them: they are computed abreast, and nothing is multiplied by the zeros that
-    would stand between the columns of y if it were stretched to the size of the images.
-    """
-    (top, _), (left, _) = padding
+    """The product with the transposed kernel: rows, added to the images where they lie."""
+    y, kernel = arrays
     n_images, height, width, d = y.shape
-    kh, kw, c, _ = kernel.shape
-    behind = (kw - 1) * dilation[1] // stride[1]
-    across = width + behind
-    dtype = np.result_type(y, kernel)
-    wide = np.zeros((kh, behind + 1, d, stride[1], c), dtype)
-    for j in range(kw):
-        back, place = divmod(j * dilation[1], stride[1])
-        wide[:, behind - back, :, place] = kernel[:, j].swapaxes(1, 2)
-    matrices = wide.reshape(kh, (behind + 1) * d, stride[1] * c)
-    high = max(top + size[0], (height - 1) * stride[0] + (kh - 1) * dilation[0] + 1)
-    broad = max(left + size[1], across * stride[1])
-    out = np.empty((n_images, *size, c), dtype)
-    geometry = ((1, behind + 1), (1, 1), ((0, 0), (behind, behind)), (1, 1))
+    size, c, dtype = kernel.shape[:2], kernel.shape[2], np.result_type(y, kernel)
+    if out is None:
+        out = np.empty((n_images, *image, c), dtype)
+    n = _abreast(width, c, d, size, stride, dilation, run=64, columns=80)
+    matrix = _widen(kernel, n, stride, dilation).astype(dtype, copy=False).T
+    geometry = _geometry(n, size, stride, dilation)
+    wide_size, wide_stride, wide_dilation = geometry
+    y = y.reshape(n_images, height * width // n, n * d).astype(dtype, copy=False)
+    (top, bottom), (left, right) = padding
+    reach = _reach(wide_size, wide_dilation)
+    high = max(top + image[0] + bottom, (height - 1) * stride[0] + reach[0])
+    broad = max(left + image[1] + right, (width // n - 1) * wide_stride[1] + reach[1])
+    apart = -(-reach[1] // wide_stride[1])  # rows so far apart in a line do not overlap
 
     def work(first: int, last: int) -> None:
-        for images, rows in _rows_under(y, first, last, stride[1] * c, dtype, *geometry):
-            frame = np.zeros((images.stop - images.start, high, broad, c), dtype)
-            for i in range(kh):
-                start = i * dilation[0]
-                lines = frame[:, start : start + (height - 1) * stride[0] + 1 : stride[0]]
-                lines = lines[:, :, : across * stride[1]]
-                lines += np.dot(rows, matrices[i]).reshape(lines.shape)
-            out[images] = frame[:, top : top + size[0], left : left + size[1]]
+        few = _n_at_once(height * width // n * matrix.shape[1], last - first)
+        frame = np.empty((few, high, broad, c), dtype)
+        memory = np.empty((few, *y.shape[1:2], matrix.shape[1]), dtype)
+        for start in range(first, last, few):
+            images = slice(start, min(start + few, last))
+            here = slice(images.stop - start)
+            rows = memory[here].reshape(-1, matrix.shape[1])
+            np.dot(y[images].reshape(len(rows), n * d), matrix, out=rows)
+            frame[here] = 0
+            windows = _windows(frame[here], *geometry)[:, :height, : width // n]
+            rows = rows.reshape(windows.shape)
+            for i in range(size[0]):
+                for k in range(apart):
+                    windows[:, :, k::apart, i] += rows[:, :, k::apart, i]
+            out[images] = frame[here, top : top + image[0], left : left + image[1]]
 
     _share(work, n_images, threads)
     return out
+
+
+def _reach(size: Pair, dilation: Pair) -> Pair:
+    """From the first element of a kernel to its last, both included, downwards and across."""
+    return (size[0] - 1) * dilation[0] + 1, (size[1] - 1) * dilation[1] + 1
 
 
 def _n_places(
@@ -294,8 +323,7 @@ def _n_places(
     """How many places there are for a kernel of this size, downwards and across."""
     places = []
     for axis in range(2):
-        reach = (size[axis] - 1) * dilation[axis] + 1
-        room = shape[axis + 1] + sum(padding[axis]) - reach
+        room = shape[axis + 1] + sum(padding[axis]) - _reach(size, dilation)[axis]
         if size[axis] < 1 or room < 0:
             raise ValueError(
                 f"a kernel of size {size}, dilation {dilation}, does not fit into images of shape "
@@ -305,69 +333,95 @@ def _n_places(
     return places
 
 
+def _windows(images: Array, size: Pair, stride: Pair, dilation: Pair) -> Array:
+    """What lies under the kernel at each place, (N, OH, OW, KH, KW, C), as a view."""
+    windows = np.lib.stride_tricks.sliding_window_view(
+        images, _reach(size, dilation), axis=(1, 2), writeable=images.flags.writeable
+    )
+    windows = windows[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+    return windows.transpose(0, 1, 2, 4, 5, 3)
+
+
+def _n_at_once(n_elements: int, n_images: int) -> int:
+    """How many images to work on at once, where each takes so many elements of memory."""
+    return max(1, min(_AT_ONCE // max(1, n_elements), n_images))
+
+
 def _rows_under(
     x: Array,
     first: int,
     last: int,
-    n_columns: int,
     dtype: Any,
+    padding: Padding,
     size: Pair,
     stride: Pair,
-    padding: Padding,
     dilation: Pair,
 ) -> Iterator[tuple[slice, Array]]:
     """For a few of these images after the other: which they are, and what lies under the kernel
-    at each of its places, as the rows of a matrix that another of `n_columns` is multiplied with.
+    at each of its places, as the rows of a matrix. The next rows overwrite it.
     """
     x = x.astype(dtype, order="C", copy=False)
-    down, across = _n_places(x.shape, size, stride, padding, dilation)
-    n_rows = down * across
-    length = size[0] * size[1] * x.shape[3]
-    at_once = max(1, _AT_ONCE // max(1, n_rows * length * n_columns))
     (top, bottom), (left, right) = padding
     _, height, width, c = x.shape
+    down, across = _n_places(x.shape, size, stride, padding, dilation)
+    shape = (down * across, size[0] * size[1] * c)
+    few = _n_at_once(shape[0] * shape[1], last - first)
+    memory = np.empty((few, *shape), dtype)
     is_padded = any((top, bottom, left, right))
     if is_padded:
-        shape = (min(at_once, last - first), top + height + bottom, left + width + right, c)
-        padded = np.zeros(shape, dtype)
+        padded = np.zeros((few, top + height + bottom, left + width + right, c), dtype)
         inside = padded[:, top : top + height, left : left + width]
-    reach = [(size[axis] - 1) * dilation[axis] + 1 for axis in range(2)]
-    windows = np.lib.stride_tricks.sliding_window_view(
-        padded if is_padded else x, reach, axis=(1, 2)
-    )
-    windows = windows[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
-    windows = windows.transpose(0, 1, 2, 4, 5, 3)
-    for start in range(first, last, at_once):
-        images = slice(start, min(start + at_once, last))
-        here = images
+    windows = _windows(padded if is_padded else x, size, stride, dilation)
+    for start in range(first, last, few):
+        images = slice(start, min(start + few, last))
+        here = slice(images.stop - start)
         if is_padded:
-            here = slice(images.stop - start)
             inside[here] = x[images]
-        yield images, windows[here].reshape((images.stop - images.start) * n_rows, length)
+        under = windows[here if is_padded else images]
+        np.copyto(memory[here].reshape(under.shape), under)
+        yield images, memory[here].reshape(-1, shape[1])
 
 
-def _abreast(width: int, c: int, d: int, reach: int, stride: int, dilation: int) -> int:
+def _abreast(
+    width: int, c: int, d: int, size: Pair, stride: Pair, dilation: Pair, run: int, columns: int
+) -> int:
     """How many neighbours in a line of results to compute at once.
 
     With few channels, rows are made of short runs of memory and the product is slim, and both
     are slow. The part of the image under several neighbours is hardly larger than that under one.
+    The limits: `run` elements side by side in a row, `columns` of the product.
     """
-    abreast = 1
-    for n in range(2, min(width, 64 // max(1, d)) + 1):
-        run = ((n - 1) * stride + (reach - 1) * dilation + 1) * c
-        if width % n == 0 and run <= 40:
-            abreast = n
-    return abreast
+    for n in range(min(width, columns // max(1, d)), 1, -1):
+        if width % n == 0 and _geometry(n, size, stride, dilation)[0][1] * c <= run:
+            return n
+    return 1
 
 
-def _widen(kernel: Array, abreast: int, stride: int, dilation: int) -> Array:
-    """The kernel beside itself, shifted from result to result: it makes several in one place."""
+def _geometry(n: int, size: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair, Pair]:
+    """Size, stride and dilation of n kernels abreast, each at the place next to the other."""
+    if n == 1:
+        return size, stride, dilation
+    reach = (n - 1) * stride[1] + _reach(size, dilation)[1]
+    return (size[0], reach), (stride[0], stride[1] * n), (dilation[0], 1)
+
+
+def _widen(kernel: Array, n: int, stride: Pair, dilation: Pair) -> Array:
+    """The matrix of n kernels abreast: (KH * KW * C, n * D), with a wider KW where n is not 1."""
     kh, kw, c, d = kernel.shape
-    reach = (kw - 1) * dilation + 1
-    wide = np.zeros((kh, (abreast - 1) * stride + reach, c, abreast, d), kernel.dtype)
-    for k in range(abreast):
-        wide[:, k * stride : k * stride + reach : dilation, :, k] = kernel
-    return wide.reshape(kh, -1, c, abreast * d)
+    if n == 1:
+        return kernel.reshape(kh * kw * c, d)
+    (_, reach), _, _ = _geometry(n, (kh, kw), stride, dilation)
+    wide = np.zeros((kh, reach, c, n, d), kernel.dtype)
+    for k in range(n):
+        _part_of(wide, k, n, kw, stride[1], dilation[1])[...] = kernel
+    return wide.reshape(kh * reach * c, n * d)
+
+
+def _part_of(wide: Array, k: int, n: int, kw: int, stride: int, dilation: int) -> Array:
+    """Where the k-th of n kernels abreast stands in (KH, KW, C, n, D), as a view."""
+    if n == 1:
+        return wide[:, :, :, 0]
+    return wide[:, k * stride : k * stride + (kw - 1) * dilation + 1 : dilation, :, k]
 
 
 def _share(work: Callable[[int, int], Any], n_images: int, threads: int) -> list[Any]:
@@ -378,10 +432,22 @@ def _share(work: Callable[[int, int], Any], n_images: int, threads: int) -> list
     threads = min(threads, n_images)
     if threads <= 1:
         return [work(0, n_images)]
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import wait
     from contextvars import copy_context
 
     parts = [(n_images * k // threads, n_images * (k + 1) // threads) for k in range(threads)]
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(copy_context().run, work, a, b) for a, b in parts[1:]]
-        return [work(*parts[0]), *(other.result() for other in others)]
+    pool = _thread_pool(threads - 1, os.getpid())
+    others = [pool.submit(copy_context().run, work, a, b) for a, b in parts[1:]]
+    try:
+        own = work(*parts[0])
+    finally:
+        wait(others)  # whatever happens: they write into memory that the next call uses again
+    return [own, *(other.result() for other in others)]
+
+
+@cache
+def _thread_pool(n_threads: int, process: int) -> Any:
+    """Threads that stay for the next call; a forked process has none of its parent's."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(n_threads)

@@ -17,7 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from chainrule.names import nearest_name
 
-__all__ = ["NUMPY_FUNCTIONS", "AbstractArray", "Array", "implements"]
+__all__ = ["NUMPY_FUNCTIONS", "AbstractArray", "Array", "implements", "named"]
 
 Array: TypeAlias = Any
 """An `ndarray`, a `Tensor` or a traced variable: what primitives take and rules are written in."""
@@ -55,6 +55,9 @@ class AbstractArray(NDArrayOperatorsMixin):
 
     def note_cotangent_of(self, value: Any) -> None:
         """The reverse pass found this array to be the whole derivative of the loss by `value`."""
+
+    def note_name(self, name: str) -> None:
+        """Whoever computed this array calls it so."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -228,3 +231,10 @@ def _result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
     return np.result_type(
         *(a.dtype if isinstance(a, AbstractArray) else a for a in arrays_and_dtypes)
     )
+
+
+def named(name: str, value: Array) -> Array:
+    """The value itself, which goes by this name in the source of a compiled function."""
+    if isinstance(value, AbstractArray):
+        value.note_name(name)
+    return value

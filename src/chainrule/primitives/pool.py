@@ -19,7 +19,7 @@ __all__ = ["max_at_windows", "window_max", "window_max_vjp", "window_sum", "wind
 
 
 @primitive
-def window_max(x: Array, *, axis: int, size: int, stride: int) -> Array:
+def window_max(x: Array, *, axis: int, size: int, stride: int, out: Array | None = None) -> Array:
     """The largest of each `size` consecutive elements along an axis, in steps of `stride`.
 
     Of elements that tie, the first receives the whole cotangent.
@@ -28,35 +28,43 @@ def window_max(x: Array, *, axis: int, size: int, stride: int) -> Array:
     array([3., 5.])
     """
     first, *others = (x[key] for key in _window_parts(x.shape, axis, size, stride))
-    out = np.copy(first) if not others else np.maximum(first, others[0])
+    if not others:
+        return np.positive(first, out=out)
+    largest = np.maximum(first, others[0], out=out)
     for part in others[1:]:
-        np.maximum(out, part, out=out)
-    return out
+        np.maximum(largest, part, out=largest)
+    return largest
 
 
 @primitive
-def window_max_vjp(g: Array, x: Array, *, axis: int, size: int, stride: int) -> Array:
+def window_max_vjp(
+    g: Array, x: Array, *, axis: int, size: int, stride: int, out: Array | None = None
+) -> Array:
     """Each window's g at the place of its largest element, added up in the shape of x.
 
     >>> window_max_vjp(np.ones(2), np.array([3.0, 1.0, 2.0, 5.0, 4.0]), axis=0, size=3, stride=2)
     array([1., 0., 0., 1., 0.])
     """
     keys = _window_parts(x.shape, axis, size, stride)
-    out = np.zeros(x.shape, g.dtype)
-    shares = []
+    out = _prepared(out, x.shape, g.dtype, axis, size, stride)
+    is_apart = stride >= size  # then only one window comes to each place
+    rest = out[keys[-1]] if is_apart else np.empty(g.shape, g.dtype)
     for key, following in zip(keys, _largest_following(x, keys), strict=False):
-        shares.append(g * (x[key] >= following))
-        g = g - shares[-1]  # what is left for the elements that follow
-    for key, share in zip(keys, [*shares, g], strict=True):
-        if stride >= size:
-            out[key] = share  # no other window comes here
-        else:
+        share = np.multiply(g, x[key] >= following, out=out[key] if is_apart else None)
+        g = np.subtract(g, share, out=rest)  # what is left for the elements that follow
+        if not is_apart:
             out[key] += share
+    if not is_apart:
+        out[keys[-1]] += g
+    elif size == 1:
+        rest[...] = g
     return out
 
 
 @primitive
-def max_at_windows(values: Array, x: Array, *, axis: int, size: int, stride: int) -> Array:
+def max_at_windows(
+    values: Array, x: Array, *, axis: int, size: int, stride: int, out: Array | None = None
+) -> Array:
     """The values that stand where each window of x has its largest element.
 
     >>> x = np.array([3.0, 1.0, 2.0, 5.0, 4.0])
@@ -64,35 +72,39 @@ def max_at_windows(values: Array, x: Array, *, axis: int, size: int, stride: int
     array([0., 3.])
     """
     keys = _window_parts(x.shape, axis, size, stride)
-    out = values[keys[-1]]
+    out = np.positive(values[keys[-1]], out=out)
     for key, following in reversed(list(zip(keys, _largest_following(x, keys), strict=False))):
-        out = np.where(x[key] >= following, values[key], out)
-    return np.copy(out)
+        np.copyto(out, values[key], where=x[key] >= following)
+    return out
 
 
 @primitive
-def window_sum(x: Array, *, axis: int, size: int, stride: int) -> Array:
+def window_sum(x: Array, *, axis: int, size: int, stride: int, out: Array | None = None) -> Array:
     """The sum of each `size` consecutive elements along an axis, in steps of `stride`.
 
     >>> window_sum(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), axis=0, size=3, stride=2)
     array([ 6., 11.])
     """
     first, *others = (x[key] for key in _window_parts(x.shape, axis, size, stride))
-    out = np.copy(first)
-    for part in others:
-        np.add(out, part, out=out)
-    return out
+    if not others:
+        return np.positive(first, out=out)
+    total = np.add(first, others[0], out=out)
+    for part in others[1:]:
+        np.add(total, part, out=total)
+    return total
 
 
 @primitive
-def window_sum_vjp(g: Array, *, length: int, axis: int, size: int, stride: int) -> Array:
+def window_sum_vjp(
+    g: Array, *, length: int, axis: int, size: int, stride: int, out: Array | None = None
+) -> Array:
     """Each window's g at all its places, added up along an axis of this length.
 
     >>> window_sum_vjp(np.array([1.0, 10.0]), length=5, axis=0, size=3, stride=2)
     array([ 1.,  1., 11., 10., 10.])
     """
     shape = (*g.shape[:axis], length, *g.shape[axis + 1 :])
-    out = np.zeros(shape, g.dtype)
+    out = _prepared(out, shape, g.dtype, axis, size, stride)
     for key in _window_parts(shape, axis, size, stride):
         if stride >= size:
             out[key] = g
@@ -122,6 +134,17 @@ def _window_parts(
     before = (slice(None),) * axis
     reach = shape[axis] - size + 1
     return [(*before, slice(start, start + reach, stride)) for start in range(size)]
+
+
+def _prepared(
+    out: Array | None, shape: tuple[int, ...], dtype: Any, axis: int, size: int, stride: int
+) -> Array:
+    """Memory for what comes to each place: zero, unless exactly one window comes to each."""
+    if out is None:
+        out = np.empty(shape, dtype)
+    if stride != size or shape[axis] % size:
+        out.fill(0)
+    return out
 
 
 def _largest_following(x: Array, keys: list[tuple[Any, ...]]) -> list[Array]:

@@ -37,9 +37,10 @@ class Primitive:
     """An atomic differentiable operation: call it with arrays, tensors or traced variables.
 
     `evaluate` is its NumPy form. Its leading parameters without default are the arrays, one vjp
-    rule each; what follows (keyword-only, or with a default) are static parameters. `is_fused`
-    says that the NumPy form is itself written in primitives, so that an engine may take it apart,
-    `is_random` that two equal calls give two results.
+    rule each; what follows (keyword-only, or with a default) are static parameters, but for `out`:
+    `takes_out` says that the NumPy form writes its result to the memory it is given by that word.
+    `is_fused` says that the form is itself written in primitives, so that an engine may take it
+    apart, `is_random` that two equal calls give two results.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Primitive:
         "name",
         "param_names",
         "rules",
+        "takes_out",
         "variadic_rule",
     )
 
@@ -61,7 +63,10 @@ class Primitive:
         self.is_random = False
         self.rules: tuple[Rule | None, ...] = ()
         self.variadic_rule: Rule | None = None
-        self.n_arrays, self.param_names, self.defaults = _read_signature(evaluate)
+        self.n_arrays, names, self.defaults = _read_signature(evaluate)
+        self.takes_out = "out" in names
+        self.param_names = tuple(name for name in names if name != "out")
+        self.defaults.pop("out", None)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         if self.n_arrays is not None and len(args) > self.n_arrays:
@@ -162,7 +167,8 @@ def custom_vjp(*rules: Rule | None) -> Callable[[Callable[..., Any]], Primitive]
     A rule is called as `rule(g, out, *args)`, with the cotangent `g` of the result `out`, and
     returns the cotangent of its argument. The function's arguments without a default are its
     arrays; those with one, or keyword-only, are static and reach the rules as keywords.
-    Check it with `chainrule.check_grads`.
+    Check it with `chainrule.check_grads`. A compiled function holds its lines, so there they must
+    be NumPy functions that chainrule knows.
 
     >>> import numpy as np, chainrule as cr
     >>> @cr.custom_vjp(lambda g, out, x: g * np.sign(x))
@@ -174,6 +180,7 @@ def custom_vjp(*rules: Rule | None) -> Callable[[Callable[..., Any]], Primitive]
 
     def decorate(function: Callable[..., Any]) -> Primitive:
         operation = Primitive(function.__name__, function)
+        operation.is_fused = not isinstance(function, np.ufunc)  # compiled from its own lines
         defvjp(operation, *rules)
         return operation
 
