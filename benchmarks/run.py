@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import mnist
 import report
 from worker import Worker
 
@@ -35,6 +36,12 @@ TRAINING = {
     "wide": f"{_OURS} numpy:products numpy:by-hand jax:scan jax:jit torch:compile torch:eager",
     "xor": "chainrule:fit numpy:by-hand",
     "predict": "chainrule:predict numpy:predict jax:predict torch:predict sklearn:predict",
+    "lenet": f"{_OURS} numpy:products jax:scan jax:jit keras:fit torch:compile torch:eager",
+    **dict.fromkeys(
+        report.CONVOLUTIONS,
+        "chainrule:convolve numpy:products jax:convolve torch:convolve torch:channels-last",
+    ),
+    "mnist-epoch": "chainrule:fit torch:indexing torch:loader keras:fit",
 }
 # In fresh processes: request, work, who.
 FRESH = {
@@ -44,6 +51,10 @@ FRESH = {
     ),
     "memory": ("wide", "chainrule:fit numpy:by-hand jax:scan torch:eager"),
 }
+LEARNING = "time-to-0.990"
+LEARNERS = "chainrule:learn torch:learn keras:learn"
+NAMES = (*TRAINING, *FRESH, LEARNING)
+NEED_MNIST = ("mnist-epoch", LEARNING)
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,10 @@ class Side:
     side: str
     threads: int | None
 
+    def worker(self) -> Worker:
+        """A new process for it."""
+        return Worker(self.peer, self.threads)
+
 
 def main() -> None:
     """Run what is asked for; write results.json and the tables of README.md after each work."""
@@ -61,6 +76,9 @@ def main() -> None:
     results = report.load(HERE / "results.json") if options.keep else {}
     results["machine"] = report.describe_machine()
     for name in options.only:
+        if name in NEED_MNIST and mnist.folder() is None:
+            print(f"{name} is left out: the files of MNIST are not in the folder CHAINRULE_DATA")
+            continue
         results.setdefault("works", {})[name] = _measure(name, options)
         print(f"\n{report.table(name, results['works'][name])}\n", flush=True)
         if options.keep:
@@ -77,6 +95,8 @@ def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         sides = [_reproduce()]
     elif name in FRESH:
         sides = _in_fresh_processes(name, *FRESH[name], options)
+    elif name == LEARNING:
+        sides = _until_accurate(options)
     else:
         sides = _in_turn(name, options)
     return {"date": date.today().isoformat(), "load": round(load, 2), "sides": sides}
@@ -90,18 +110,20 @@ def _in_turn(work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         for side in _sides(TRAINING[work], options):
             key = side.peer, side.threads
             if key not in workers:
-                workers[key] = Worker(*key)
+                workers[key] = side.worker()
                 stack.callback(workers[key].close)
             prepared = _prepared(workers[key], side)
             if prepared is None:
                 continue
-            checked = workers[key].ask("train", work=work, side=side.side)
+            most_steps = 20 if options.quick else None
+            checked = workers[key].ask("train", work=work, side=side.side, most_steps=most_steps)
             found = f"off by {checked['deviation']:.1g}" if checked["deviation"] else "not checked"
             print(f"  {checked['label']}, {_threads(side.threads)}: {found}", flush=True)
             row = {**vars(side), **prepared, **checked, "values": []}
             measured.append((side, workers[key], row))
-        for number in range(options.rounds):
-            print(f"  {work}: round {number + 1} of {options.rounds}", flush=True)
+        rounds = min(options.rounds, 3) if work in NEED_MNIST else options.rounds
+        for number in range(rounds):
+            print(f"  {work}: round {number + 1} of {rounds}", flush=True)
             for side, worker, row in measured:
                 timed = worker.ask("time", work=work, side=side.side, seconds=options.seconds)
                 row["values"].append(timed["seconds"])
@@ -115,7 +137,7 @@ def _in_fresh_processes(
     rows: dict[Side, dict[str, Any]] = {}
     for _ in range(min(options.rounds, 3)):
         for side in _sides(who, options, threads=(1,)):
-            worker = Worker(side.peer, side.threads)
+            worker = side.worker()
             try:
                 prepared = _prepared(worker, side)
                 if prepared is None:
@@ -127,6 +149,32 @@ def _in_fresh_processes(
             row = rows.setdefault(side, {**vars(side), **prepared, **answer})
             for key, value in values.items():
                 row.setdefault(f"{key}s", []).append(value)
+    return list(rows.values())
+
+
+def _until_accurate(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """From the start of a process to the test accuracy that is wanted; each round another seed."""
+    rows: dict[Side, dict[str, Any]] = {}
+    wanted = 0.0 if options.quick else report.WANTED_ACCURACY
+    for seed in range(1 if options.quick else min(options.rounds, 3)):
+        for side in _sides(LEARNERS, options, threads=(len(os.sched_getaffinity(0)),)):
+            began = perf_counter()
+            worker = side.worker()
+            try:
+                prepared = _prepared(worker, side)
+                if prepared is None:
+                    continue
+                answer = worker.ask(
+                    "learn", work=LEARNING, side=side.side, seed=seed, wanted=wanted
+                )
+                seconds = perf_counter() - began
+            finally:
+                worker.close()
+            accuracies = answer.pop("accuracies")
+            print(f"  {answer['label']}, seed {seed}: {accuracies}, {seconds:.1f} s", flush=True)
+            row = rows.setdefault(side, {**vars(side), **prepared, **answer, "values": []})
+            row["values"].append(seconds)
+            row.setdefault("accuracies", []).append(accuracies)
     return list(rows.values())
 
 
@@ -184,20 +232,26 @@ def _reproduce() -> dict[str, Any]:
 
 
 def _options() -> argparse.Namespace:
-    works = [*TRAINING, *FRESH]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", help=f"some of {','.join(works)},reproduce", metavar="WORKS")
+    parser.add_argument(
+        "--only",
+        help=f"some of {','.join(NAMES)},reproduce; convolutions for all of them",
+        metavar="WORKS",
+    )
     parser.add_argument("--peers", help="chainrule and only these, such as numpy,torch")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a measurement")
     parser.add_argument("--reproduce", action="store_true", help="time `chainrule reproduce` too")
     parser.add_argument("--quick", action="store_true", help="2 short rounds; writes nothing")
     options = parser.parse_args()
-    options.only = options.only.split(",") if options.only else list(works)
+    options.only = options.only.split(",") if options.only else list(NAMES)
+    if "convolutions" in options.only:
+        place = options.only.index("convolutions")
+        options.only[place : place + 1] = report.CONVOLUTIONS
     if options.reproduce and "reproduce" not in options.only:
         options.only.append("reproduce")
-    if unknown := set(options.only) - {*works, "reproduce"}:
-        parser.error(f"unknown works {', '.join(sorted(unknown))}: choose from {', '.join(works)}")
+    if unknown := set(options.only) - {*NAMES, "reproduce"}:
+        parser.error(f"unknown works {', '.join(sorted(unknown))}: choose from {', '.join(NAMES)}")
     options.peers = options.peers.split(",") if options.peers else []
     known = {path.stem for path in (HERE / "peers").glob("[a-z]*.py")}
     if unknown := set(options.peers) - known:

@@ -2,7 +2,7 @@
 
 Each peer has a process of its own, so that imports, thread pools and environment variables of one
 do not disturb another. It stays alive and answers a JSON line with a JSON line.
-Requests: `train` and `time` for a runner kept, `compile` and `memory` for a fresh process.
+Requests: `train` and `time` for a runner kept, `compile`, `memory` and `learn` for a fresh process.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
+import reference
 import works
 
 TOLERANCE = 1e-2  # of the way that the parameters go in the steps that are checked
@@ -31,7 +32,8 @@ class Worker:
     def __init__(self, peer: str, threads: int | None) -> None:
         self.name = f"{peer}, {threads or 'its own choice of'} threads"
         self._caches = tempfile.TemporaryDirectory(prefix="benchmark-")
-        environment = {**os.environ, **_thread_variables(threads), **_caches(self._caches.name)}
+        caches = _caches(self._caches.name)
+        environment = {**plain_environment(), **_thread_variables(threads), **caches}
         self._process = subprocess.Popen(
             [sys.executable, __file__, peer, str(threads or 0)],
             env=environment,
@@ -55,6 +57,15 @@ class Worker:
         """End the process."""
         self._process.communicate()
         self._caches.cleanup()
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment without what some machines tell OpenBLAS.
+
+    PyTorch and JAX choose their kernels for the processor they find, and so does OpenBLAS where
+    nobody tells it another one.
+    """
+    return {name: text for name, text in os.environ.items() if not name.startswith("OPENBLAS_")}
 
 
 def _thread_variables(threads: int | None) -> dict[str, str]:
@@ -82,8 +93,9 @@ def _caches(folder: str) -> dict[str, str]:
 
 @dataclass
 class Kept:
-    """A runner in its process, and how many epochs fill its block once that is known."""
+    """A runner in its process, its work, and how many epochs fill its block once that is known."""
 
+    work: works.Work
     runner: works.Runner
     block_epochs: int | None
 
@@ -96,7 +108,13 @@ def serve(peer: Any, peer_name: str, threads: int) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not stand among the answers
     runners: Runners = {}
-    requests = {"train": train, "time": time_block, "compile": time_compile, "memory": memory}
+    requests = {
+        "train": train,
+        "time": time_block,
+        "compile": time_compile,
+        "memory": memory,
+        "learn": learn,
+    }
     for line in sys.stdin:
         details = json.loads(line)
         request = details.pop("request")
@@ -113,15 +131,19 @@ def serve(peer: Any, peer_name: str, threads: int) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def train(peer: Any, runners: Runners, work: str, side: str) -> dict[str, Any]:
+def train(
+    peer: Any, runners: Runners, work: str, side: str, most_steps: int | None = None
+) -> dict[str, Any]:
     """Make a runner, check what its first steps give, and keep it."""
     the_work = _work_of(peer, work)
+    if the_work.block_epochs == 1 and most_steps:
+        the_work = replace(the_work, n_steps=most_steps)
     checked = replace(the_work, n_steps=the_work.checked_steps or the_work.n_steps)
     runner = _build(peer, checked, side)
     runner.run(1)
     found, deviation = runner.result(), 0.0
     if found:
-        deviation = works.deviation(found, *works.expected(checked))
+        deviation = reference.deviation(found, *reference.expected(checked))
     if not deviation < TOLERANCE:
         raise ValueError(
             f"{side} does something else than hand-written NumPy: after {checked.n_steps} steps of "
@@ -129,7 +151,7 @@ def train(peer: Any, runners: Runners, work: str, side: str) -> dict[str, Any]:
         )
     if checked != the_work:
         runner = _build(peer, the_work, side)
-    runners[work, side] = Kept(runner, the_work.block_epochs)
+    runners[work, side] = Kept(the_work, runner, the_work.block_epochs)
     return {**_description(peer, side), "deviation": deviation}
 
 
@@ -137,13 +159,13 @@ def time_block(peer: Any, runners: Runners, work: str, side: str, seconds: float
     """The seconds of one step, from a block of about so many seconds."""
     kept = runners[work, side]
     sleep(0.1)  # threads of the side before may still wait busily for work
-    epochs, elapsed = 1, _elapsed(kept.runner, 1)  # warms up
     if kept.block_epochs is None:
+        epochs, elapsed = 1, _elapsed(kept.runner, 1)  # warms up
         while elapsed < seconds / 5:
             epochs *= 2
             elapsed = _elapsed(kept.runner, epochs)
         kept.block_epochs = max(1, round(epochs * seconds / elapsed))
-    steps = kept.block_epochs * works.WORKS[work].n_steps
+    steps = kept.block_epochs * kept.work.n_steps
     return {"seconds": _elapsed(kept.runner, kept.block_epochs) / steps}
 
 
@@ -168,6 +190,24 @@ def memory(peer: Any, runners: Runners, work: str, side: str) -> dict[str, Any]:
     peer.SIDES[side](the_work, *data, start).run(4)
     peak = _status_bytes("VmHWM")
     return {**_description(peer, side), "value": peak - before, "process_value": peak}
+
+
+def learn(
+    peer: Any, runners: Runners, work: str, side: str, seed: int, wanted: float
+) -> dict[str, Any]:
+    """Train until the test accuracy is what is wanted, and say what came of it.
+
+    The caller measures the time: it begins before this process does.
+    """
+    accuracies: list[float] = []
+
+    def is_enough(accuracy: float) -> bool:
+        accuracies.append(accuracy)
+        return accuracy >= wanted
+
+    start = works.initial_parameters(works.TO_0990, seed)
+    peer.SIDES[side](works.TO_0990, start, is_enough)
+    return {**_description(peer, side), "accuracies": accuracies}
 
 
 def _description(peer: Any, side: str) -> dict[str, str]:

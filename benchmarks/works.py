@@ -1,23 +1,37 @@
-"""The works that all sides do: networks, data, initial parameters, and what must come out.
+"""The works that all sides do: networks, data and initial parameters.
 
 Needs NumPy alone, so that a peer's process imports nothing that another peer brings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, NamedTuple
 
+import mnist
 import numpy as np
 
 Array = Any
 Parameters = list[Array]  # weight (n_in, n_out), bias (n_out,), weight, bias, …
 
 
+class Convolution(NamedTuple):
+    """Kernels (size, size, channels, n_kernels) over images with so many zeros around them."""
+
+    size: int
+    n_kernels: int
+    padding: int = 0
+
+
 @dataclass(frozen=True)
 class Work:
     """A network, how it is trained, and how much is done at a time.
+
+    `sizes` are those of the dense layers. Before them, images (height, width, channels) may go
+    through convolutions, each followed by the maximum of every 2 x 2 places; without dense layers
+    the work is one convolution, and a step is its value and both its gradients.
 
     An activation stands after every layer, but no relu after the last one. The loss is the mean
     over the batch of: half the sum of squares; the cross-entropy of logits and integer labels; or
@@ -25,7 +39,8 @@ class Work:
     `block_epochs` are what one measurement takes; None: as many as fill the time of a block.
     `checked_steps` are compared before: all of an epoch, or as many as one rounding that turns a
     relu on or off does not yet lead elsewhere. Without an optimizer the work is a prediction, and a
-    step is one call.
+    step is one call. `data` are random or "mnist"; of these an epoch takes each once, in random
+    order.
     """
 
     name: str
@@ -38,12 +53,56 @@ class Work:
     n_steps: int = 1
     block_epochs: int | None = None
     checked_steps: int | None = None
+    image: tuple[int, int, int] = (0, 0, 0)
+    convolutions: tuple[Convolution, ...] = ()
+    data: str = "random"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.image if self.convolutions else self.sizes[:1]
+
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        """Those of kernels (size, size, channels, n_kernels), then of matrices (n_in, n_out)."""
+        shapes: list[tuple[int, ...]] = []
+        channels = self.image[2]
+        for size, n_kernels, _ in self.convolutions:
+            shapes.append((size, size, channels, n_kernels))
+            channels = n_kernels
+        return [*shapes, *zip(self.sizes, self.sizes[1:], strict=False)]
 
     @property
     def activations(self) -> list[str]:
         """The activation after each layer, the last one included."""
         last = "identity" if self.activation == "relu" else self.activation
-        return [self.activation] * (len(self.sizes) - 2) + [last]
+        return [self.activation] * (len(self.weight_shapes) - 1) + [last]
+
+
+_LENET = Work(
+    name="lenet",
+    sizes=(400, 120, 84, 10),
+    activation="relu",
+    loss="cross_entropy",
+    optimizer="adam",
+    learning_rate=0.001,
+    batch_size=64,
+    n_steps=20,
+    checked_steps=3,
+    image=(28, 28, 1),
+    convolutions=(Convolution(5, 6, padding=2), Convolution(5, 16)),
+)
+
+
+def _convolution(channels: int, size: int, n_kernels: int, kernel: int) -> Work:
+    return Work(
+        name=f"convolution-{channels}-{size}-{n_kernels}-{kernel}",
+        sizes=(),
+        activation="relu",
+        batch_size=64,
+        image=(size, size, channels),
+        convolutions=(Convolution(kernel, n_kernels),),
+    )
 
 
 WORKS = {
@@ -54,8 +113,21 @@ WORKS = {
         Work("wide", (784, 512, 512, 10), "relu", "cross_entropy", "adam", 0.001, 128, 20, None, 3),
         Work("xor", (2, 2, 1), "sigmoid", "squared_error", "sgd", 0.5, 1, 4, 20_000),
         Work("predict", (10, 32, 3), "relu"),
+        _LENET,
+        _convolution(6, 12, 16, 5),
+        _convolution(16, 14, 32, 3),
+        _convolution(32, 28, 64, 3),
+        _convolution(64, 16, 128, 3),
+        # 60 000 images: the last batch is half a one. One step alone does not depend on the order.
+        replace(
+            _LENET, name="mnist-epoch", n_steps=938, block_epochs=1, checked_steps=1, data="mnist"
+        ),
     )
 }
+
+TO_0990 = replace(WORKS["mnist-epoch"], name="time-to-0.990", learning_rate=0.003)
+"""LeNet-5 in at most `TO_0990_EPOCHS` epochs, the learning rate falling along half a cosine."""
+TO_0990_EPOCHS = 5
 
 
 @dataclass(frozen=True)
@@ -63,26 +135,59 @@ class Runner:
     """One side, ready to work: `run(epochs)` works on, `result()` is what to compare.
 
     `run` may return the seconds that count, where they are not all it takes. The result of training
-    is the parameters, that of a prediction the outputs, that of work without sense nothing.
+    is the parameters, that of a prediction the outputs, that of a convolution its value and its
+    gradients by images and kernel, that of work without sense nothing.
     """
 
     run: Callable[[int], float | None]
     result: Callable[[], list[Array]]
 
 
-def make_data(work: Work) -> tuple[Array, Array]:
-    """Inputs x (N, n_in), float32, and targets: labels (N,), or numbers (N, n_out), float32.
+class Layer(NamedTuple):
+    """A layer's parameters, what stands after it, and how many zeros stand around its images."""
 
-    The classes follow from the inputs but for one in five, so that training does not end.
+    weight: Array
+    bias: Array
+    activation: str
+    padding: int = 0
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether the layer slides kernels over images, and its results are pooled."""
+        return self.weight.ndim == 4
+
+
+def layers(work: Work, parameters: Parameters) -> Iterator[Layer]:
+    """The layers of a network, with parameters of any kind that has `ndim`."""
+    paddings = [convolution.padding for convolution in work.convolutions] + [0] * len(work.sizes)
+    for weight, bias, activation, padding in zip(
+        parameters[::2], parameters[1::2], work.activations, paddings, strict=False
+    ):
+        yield Layer(weight, bias, activation, padding)
+
+
+def make_data(work: Work) -> tuple[Array, Array]:
+    """Inputs x (N, *input_shape), float32, and targets y.
+
+    These are labels (N,), or numbers (N, n_out), float32; of a convolution the cotangent of its
+    value. The classes follow from the inputs but for one in five, so that training does not end.
     """
     rng = np.random.default_rng(0)
     if work.name == "xor":
         x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
         return x, np.array([[0], [1], [1], [0]], np.float32)
-    n_samples, n_classes = work.batch_size * work.n_steps, work.sizes[-1]
-    x = rng.random((n_samples, work.sizes[0]), np.float32)
-    teacher = rng.standard_normal((work.sizes[0], n_classes), np.float32)
-    labels = np.argmax((x - np.float32(0.5)) @ teacher, axis=1)
+    n_samples = work.batch_size * work.n_steps
+    if work.data == "mnist":
+        x, labels = mnist.read("train")
+        return x[:n_samples], labels[:n_samples]
+    x = rng.random((n_samples, *work.input_shape), np.float32)
+    if not work.sizes:
+        size, n_kernels, _ = work.convolutions[0]
+        height, width = work.image[0] - size + 1, work.image[1] - size + 1
+        return x, rng.standard_normal((n_samples, height, width, n_kernels), np.float32)
+    n_classes = work.sizes[-1]
+    teacher = rng.standard_normal((prod(work.input_shape), n_classes), np.float32)
+    labels = np.argmax((x.reshape(n_samples, -1) - np.float32(0.5)) @ teacher, axis=1)
     noisy = rng.random(n_samples) < 0.2
     labels[noisy] = rng.integers(n_classes, size=noisy.sum())
     if work.loss == "cross_entropy":
@@ -90,13 +195,18 @@ def make_data(work: Work) -> tuple[Array, Array]:
     return x, np.eye(n_classes, dtype=np.float32)[labels]
 
 
-def initial_parameters(work: Work) -> Parameters:
-    """Uniform(-0.5, 0.5) as E10 has it; for relu with the variance 2 / n_in (He et al. 2015)."""
-    rng = np.random.default_rng(1)
+def initial_parameters(work: Work, seed: int = 1) -> Parameters:
+    """Uniform(-0.5, 0.5) as E10 has it; for relu with the variance 2 / n_in (He et al. 2015).
+
+    The biases of a network of convolutions begin at zero.
+    """
+    rng = np.random.default_rng(seed)
     parameters: Parameters = []
-    for n_in, n_out in zip(work.sizes, work.sizes[1:], strict=False):
-        bound = np.sqrt(6 / n_in) if work.activation == "relu" else 0.5
-        weight, bias = rng.uniform(-bound, bound, (n_in, n_out)), rng.uniform(-0.5, 0.5, n_out)
+    for shape in work.weight_shapes:
+        bound = np.sqrt(6 / prod(shape[:-1])) if work.activation == "relu" else 0.5
+        weight, bias = rng.uniform(-bound, bound, shape), rng.uniform(-0.5, 0.5, shape[-1])
+        if work.convolutions:
+            bias = np.zeros(shape[-1])
         parameters += [weight.astype(np.float32), bias.astype(np.float32)]
     return parameters
 
@@ -104,70 +214,3 @@ def initial_parameters(work: Work) -> Parameters:
 def split(array: Array, size: int) -> list[Array]:
     """The batches of an epoch, as views."""
     return [array[start : start + size] for start in range(0, len(array), size)]
-
-
-# What must come out, in float64
-
-
-def expected(work: Work) -> tuple[list[Array], list[Array]]:
-    """What a runner has before its first epoch and after it."""
-    x, y = make_data(work)
-    start = [array.astype(float) for array in initial_parameters(work)]
-    if not work.optimizer:
-        outputs = _forward(work, start, x.astype(float))[-1]
-        return [np.zeros_like(outputs)], [outputs]
-    parameters = [array.copy() for array in start]
-    means = [np.zeros_like(array) for array in start]
-    squares = [np.zeros_like(array) for array in start]
-    batches = zip(split(x, work.batch_size), split(y, work.batch_size), strict=True)
-    for step, (x_batch, y_batch) in enumerate(batches, 1):
-        gradients = _gradients(work, parameters, x_batch.astype(float), y_batch)
-        for w, g, m, v in zip(parameters, gradients, means, squares, strict=True):
-            if work.optimizer == "sgd":
-                w -= work.learning_rate * g
-                continue
-            m += 0.1 * (g - m)
-            v += 0.001 * (g * g - v)
-            m_hat, v_hat = m / (1 - 0.9**step), v / (1 - 0.999**step)
-            w -= work.learning_rate * m_hat / (np.sqrt(v_hat) + 1e-8)
-    return start, parameters
-
-
-def deviation(found: list[Array], start: list[Array], wanted: list[Array]) -> float:
-    """How far the result lies from the wanted one, in parts of the way from the start."""
-    far = sum(np.sum((np.asarray(f, float) - w) ** 2) for f, w in zip(found, wanted, strict=True))
-    way = sum(np.sum((w - s) ** 2) for w, s in zip(wanted, start, strict=True))
-    return float(np.sqrt(far / way))
-
-
-def _forward(work: Work, parameters: Parameters, x: Array) -> list[Array]:
-    """The inputs and what each layer with its activation gives."""
-    values = [x]
-    layers = zip(parameters[::2], parameters[1::2], work.activations, strict=True)
-    for weight, bias, activation in layers:
-        z = values[-1] @ weight + bias
-        functions = {"sigmoid": lambda z: 1 / (1 + np.exp(-z)), "relu": lambda z: np.maximum(z, 0)}
-        values.append(functions.get(activation, lambda z: z)(z))
-    return values
-
-
-def _gradients(work: Work, parameters: Parameters, x: Array, y: Array) -> list[Array]:
-    """The derivative of the mean loss by each of the parameters."""
-    values = _forward(work, parameters, x)
-    outputs = values[-1]
-    if work.loss == "cross_entropy":
-        p = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        g = p / p.sum(axis=1, keepdims=True) - np.eye(outputs.shape[1])[y]
-    else:
-        g = outputs - y
-        if work.loss == "squared_error" and work.activations[-1] == "sigmoid":
-            g = g * outputs * (1 - outputs)
-    g = g / len(x)
-    gradients: list[Array] = []
-    for i in reversed(range(len(work.activations))):
-        gradients[:0] = [values[i].T @ g, g.sum(axis=0)]
-        g = g @ parameters[2 * i].T
-        if i:
-            is_relu = work.activations[i - 1] == "relu"
-            g = g * (values[i] > 0) if is_relu else g * values[i] * (1 - values[i])
-    return gradients

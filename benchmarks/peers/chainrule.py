@@ -1,13 +1,18 @@
-"""chainrule: inside `fit`, the compiled step alone, and `predict`."""
+"""chainrule: inside `fit`, the compiled step alone, `predict`, convolution, time to 0.990."""
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
-from works import Array, Parameters, Runner, Work, split
+from works import TO_0990_EPOCHS, Array, Parameters, Runner, Work, layers, split
 
-from chainrule import nn, optim
+import chainrule as cr
+from chainrule import data, nn, optim
 from chainrule.compiled_step import CompiledStep
 from chainrule.history import History
 from chainrule.nn.losses import get_loss
@@ -24,11 +29,21 @@ def prepare(threads: int) -> None:
 def network(work: Work, start: Parameters) -> nn.Network:
     """The network of a work with its initial parameters."""
     net = nn.Network()
-    for weight, bias, activation in zip(start[::2], start[1::2], work.activations, strict=True):
-        net.add(nn.Dense(len(bias), weight=weight, bias=bias))
-        if activation != "identity":
-            net.add(activation)
-    net.build(work.sizes[0])
+    pooled = False
+    for layer in layers(work, start):
+        size, values = len(layer.bias), {"weight": layer.weight, "bias": layer.bias}
+        if layer.is_convolution:
+            net.add(nn.Conv2D(size, layer.weight.shape[:2], padding=layer.padding, **values))
+        else:
+            if pooled:
+                net.add(nn.Flatten())
+            net.add(nn.Dense(size, **values))
+        if layer.activation != "identity":
+            net.add(layer.activation)
+        pooled = layer.is_convolution
+        if pooled:
+            net.add(nn.MaxPool2D(2))
+    net.build(work.input_shape)
     return net
 
 
@@ -65,7 +80,7 @@ def _fit(
             optimizer=optimizer(work),
             epochs=epochs,
             batch_size=work.batch_size,
-            shuffle=False,
+            shuffle=work.data == "mnist",
             metrics=(),
             verbose=0,
             seed=0,
@@ -110,4 +125,55 @@ def predict(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
     return Runner(run, lambda: [net.predict(x)])
 
 
-SIDES = {"fit": fit, "epochs": epochs, "step": step, "predict": predict}
+def convolve(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """chainrule: `cr.compile` of `cr.vjp`; as in `fit`, one thread a core, each with its images"""
+    kernel, n_cores = start[0], len(os.sched_getaffinity(0))
+
+    def value_and_gradients(x: Array, kernel: Array, g: Array) -> tuple[Array, ...]:
+        convolve = functools.partial(cr.primitives.convolve, threads=n_cores)
+        value, pull_back = cr.vjp(convolve, x, kernel)
+        return value, *pull_back(g)
+
+    compiled = cr.compile(value_and_gradients)
+    results = compiled(x, kernel, y)
+
+    def run(epochs: int) -> None:
+        nonlocal results
+        with limit_threads(compiled.graph):
+            for _ in range(epochs):
+                results = compiled(x, kernel, y)
+
+    return Runner(run, lambda: list(results))
+
+
+def learn(work: Work, start: Parameters, is_enough: Callable[[float], bool]) -> None:
+    """chainrule: `data.load`, `fit` with `validation_data`"""
+    images = data.load("mnist")
+    x, x_test = (a.reshape(-1, *work.image) for a in (images.x, images.x_test))
+    n_steps = TO_0990_EPOCHS * -(-len(x) // work.batch_size)
+
+    def stop(run: Any) -> None:
+        if is_enough(run.history["val_accuracy"][-1]):
+            run.stop("it is accurate enough")
+
+    network(work, start).fit(
+        x,
+        images.y,
+        loss=work.loss,
+        optimizer=optim.Adam(optim.CosineDecay(work.learning_rate, steps=n_steps)),
+        epochs=TO_0990_EPOCHS,
+        batch_size=work.batch_size,
+        validation_data=(x_test, images.y_test),
+        callbacks=SimpleNamespace(on_epoch_end=stop),
+        verbose=0,
+    )
+
+
+SIDES = {
+    "fit": fit,
+    "epochs": epochs,
+    "step": step,
+    "predict": predict,
+    "convolve": convolve,
+    "learn": learn,
+}

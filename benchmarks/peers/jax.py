@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from works import Array, Parameters, Runner, Work, split
+from works import Array, Parameters, Runner, Work, layers, split
 
 VERSION = jax.__version__
 
@@ -17,10 +17,20 @@ def prepare(threads: int) -> None:
 def forward(work: Work, parameters: Parameters, x: Array) -> Array:
     """The outputs of the network."""
     functions = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu, "identity": lambda z: z}
-    layers = zip(parameters[::2], parameters[1::2], work.activations, strict=True)
-    for weight, bias, activation in layers:
-        x = functions[activation](x @ weight + bias)
+    for layer in layers(work, parameters):
+        if layer.is_convolution:
+            z = convolve_images(x, layer.weight, layer.padding) + layer.bias
+            window, x = (1, 2, 2, 1), functions[layer.activation](z)
+            x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+        else:
+            x = functions[layer.activation](x.reshape(len(x), -1) @ layer.weight + layer.bias)
     return x
+
+
+def convolve_images(x: Array, kernel: Array, padding: int = 0) -> Array:
+    """A convolution without its bias; channels last."""
+    around, axes = [(padding, padding)] * 2, ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), around, dimension_numbers=axes)
 
 
 def loss_of(work: Work, parameters: Parameters, x: Array, y: Array) -> Array:
@@ -113,4 +123,23 @@ def predict(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
     return Runner(run, lambda: [outputs(parameters, x)])
 
 
-SIDES = {"jit": jit, "scan": scan, "predict": predict}
+def convolve(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
+    """JAX, `jit` of `vjp`: channels last, waited for"""
+    x, y, kernel = map(jnp.asarray, (x, y, start[0]))
+
+    @jax.jit
+    def value_and_gradients(x: Array, kernel: Array, g: Array) -> tuple[Array, ...]:
+        value, pull_back = jax.vjp(convolve_images, x, kernel)
+        return value, *pull_back(g)
+
+    results = value_and_gradients(x, kernel, y)
+
+    def run(epochs: int) -> None:
+        nonlocal results
+        for _ in range(epochs):
+            results = jax.block_until_ready(value_and_gradients(x, kernel, y))
+
+    return Runner(run, lambda: list(results))
+
+
+SIDES = {"jit": jit, "scan": scan, "predict": predict, "convolve": convolve}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import prod
 
 import numpy as np
 from works import Array, Parameters, Runner, Work, split
@@ -141,17 +142,14 @@ def relu_adam(
 
 def products(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
     """The matrix products alone: np.dot(…, out=…), forward and backward, nothing else"""
-    n = work.batch_size
-    weights = start[::2]
-    values = [np.ones((n, size), np.float32) for size in work.sizes]
-    cotangents = [np.ones((n, size), np.float32) for size in work.sizes]
-    gradients = [np.empty_like(weight) for weight in weights]
     calls = []
-    for i, weight in enumerate(weights):
-        calls.append((values[i], weight, values[i + 1]))
-        calls.append((values[i].T, cotangents[i + 1], gradients[i]))
-        if i:
-            calls.append((cotangents[i + 1], weight.T, np.empty_like(cotangents[i])))
+    for i, (n_times, n_rows, n_in, n_out) in enumerate(_products(work)):
+        value, cotangent = np.ones((n_rows, n_in), np.float32), np.ones((n_rows, n_out), np.float32)
+        weight, gradient = np.ones((n_in, n_out), np.float32), np.empty((n_in, n_out), np.float32)
+        three = [(value, weight, np.empty_like(cotangent)), (value.T, cotangent, gradient)]
+        if i or not work.sizes:  # the images of a lone convolution have a gradient too
+            three.append((cotangent, weight.T, np.empty_like(value)))
+        calls += three * n_times
     dot = np.dot
 
     def run(epochs: int) -> None:
@@ -160,6 +158,25 @@ def products(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
                 dot(a, b, out)
 
     return Runner(run, list)
+
+
+def _products(work: Work) -> Iterator[tuple[int, int, int, int]]:
+    """Of each layer, how often a product (n_rows, n_in) @ (n_in, n_out) is made for a batch.
+
+    A convolution is a product with a row for each place of the kernel, of so few images at a time
+    that they stay in the cache.
+    """
+    height, width, _ = work.image
+    for weight, convolution in zip(work.weight_shapes, work.convolutions, strict=False):
+        n_in, n_out = prod(weight[:-1]), weight[-1]
+        height, width = (
+            n + 2 * convolution.padding - convolution.size + 1 for n in (height, width)
+        )
+        n_times = min(work.batch_size, -(-work.batch_size * height * width * n_in * n_out // 10**6))
+        yield n_times, work.batch_size * height * width // n_times, n_in, n_out
+        height, width = height // 2, width // 2
+    for n_in, n_out in zip(work.sizes, work.sizes[1:], strict=False):
+        yield 1, work.batch_size, n_in, n_out
 
 
 def predict(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
