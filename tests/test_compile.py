@@ -15,7 +15,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.cases import all_cases
-from chainrule.compiler.borrow import NotEmittableError
+from chainrule.compiler.borrow import Borrowed, NotEmittableError
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.program import build_program
@@ -291,3 +291,25 @@ def test_graph_of_a_neuron_before_and_after_differentiation():
         "sum",
     ]
     assert {e.section for e in backward.graph.equations} == {"forward", "backward"}
+
+
+def test_the_numpy_forms_of_all_primitives_can_stand_in_one_file():
+    borrowed, others = Borrowed(), set()
+    for operation in PRIMITIVES.values():
+        try:
+            borrowed.call(operation)
+        except NotEmittableError as error:
+            others.add((operation.name, str(error)))  # printed in a notation of their own
+    compile("\n".join(borrowed.sources), "all", "exec")
+    assert not [name for name, why in others if "for different things" in why]
+    assert {"convolve_transpose", "window_max_vjp", "one_hot"}.isdisjoint(dict(others))
+
+
+def test_a_name_that_stands_for_two_things_is_refused(monkeypatch):
+    borrowed = Borrowed()
+    forms = sys.modules["chainrule.primitives.pool"].__dict__
+    borrowed.call(PRIMITIVES["window_max"])
+    assert "_SHORT_RUN = 32" in borrowed.sources
+    monkeypatch.setitem(forms, "_SHORT_RUN", 33)  # as if another module had one, too
+    with pytest.raises(NotEmittableError, match="use the name _SHORT_RUN for different things"):
+        borrowed._take_name("_SHORT_RUN", forms["_has_short_runs"])

@@ -103,7 +103,7 @@ def test_no_large_array_is_allocated_within_a_step(one_thread):
     finally:
         tracemalloc.stop()
     second_convolution = 4 * n * 10 * 10 * 16  # 1.6 MB; the first makes 4.8 MB, its gradient too
-    assert peak < 900_000 < second_convolution
+    assert peak < 1_500_000 < second_convolution
 
 
 def golden_source():
@@ -177,9 +177,15 @@ def test_every_primitive_with_out_writes_what_it_returns_otherwise():
 # Threads
 
 
+def larger_net(dtype="float32"):
+    """Its second convolution is large with 64 images, and small with 8."""
+    layers = [nn.Conv2D(8, 5), nn.ReLU(), nn.Conv2D(16, 5), nn.MaxPool2D(4), nn.Flatten()]
+    return nn.Network([*layers, nn.Dense(10)], input_shape=(28, 28, 1), seed=0, dtype=dtype)
+
+
 def test_large_convolutions_are_shared_and_small_ones_are_not(two_threads):
     for n, is_shared in ((8, False), (64, True)):
-        step = CompiledStep(lenet(), LOSS, optim.Adam())
+        step = CompiledStep(larger_net(), LOSS, optim.Adam())
         step.compile_for(*batch_of(n))
         assert ("threads=2" in step.source) == is_shared
 
@@ -193,7 +199,7 @@ def test_large_products_keep_the_threads_of_blas(two_threads):
 
 
 def test_one_thread_of_blas_is_one_thread_of_ours(one_thread):
-    step = CompiledStep(lenet(), LOSS, optim.Adam())
+    step = CompiledStep(larger_net(), LOSS, optim.Adam())
     step.compile_for(*batch_of(64))
     assert "threads=2" not in step.source
 
@@ -201,7 +207,7 @@ def test_one_thread_of_blas_is_one_thread_of_ours(one_thread):
 def test_blas_has_one_thread_while_convolutions_have_more(two_threads):
     from threadpoolctl import ThreadpoolController
 
-    step = CompiledStep(lenet(), LOSS, optim.Adam())
+    step = CompiledStep(larger_net(), LOSS, optim.Adam())
     step.compile_for(*batch_of(64))
     with threads.limit_threads(step.graph):
         pools = ThreadpoolController().select(user_api="blas").info()
@@ -214,7 +220,7 @@ def test_threads_change_the_rounding_only_and_always_alike(monkeypatch, dtype, t
     results = []
     for n_threads in (1, 2, 3, 3):
         monkeypatch.setattr(threads, "_blas_threads", lambda n=n_threads: n)
-        results.append(three_steps(CompiledStep, lenet(dtype), x, y, optim.SGD(0.1)))
+        results.append(three_steps(CompiledStep, larger_net(dtype), x, y, optim.SGD(0.1)))
     for found in results[1:]:
         for ours, expected in zip(found, results[0], strict=True):
             np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
@@ -225,13 +231,13 @@ def test_threads_change_the_rounding_only_and_always_alike(monkeypatch, dtype, t
 def test_nan_reaches_the_loss_and_the_parameters_through_threads(two_threads):
     x, y = batch_of(64)
     x[63] = np.nan  # in the share of the second thread
-    loss, _, parameters = three_steps(CompiledStep, lenet(), x, y, optim.SGD(0.1))
+    loss, _, parameters = three_steps(CompiledStep, larger_net(), x, y, optim.SGD(0.1))
     assert np.isnan(loss)
     assert np.isnan(parameters).any()
 
 
 def test_an_error_in_a_thread_is_raised_and_the_next_call_works():
-    from chainrule.primitives.convolve import _share
+    from chainrule.primitives.sharing import share_images
 
     def work(first, last):
         if first:
@@ -239,12 +245,12 @@ def test_an_error_in_a_thread_is_raised_and_the_next_call_works():
         return last
 
     with pytest.raises(ZeroDivisionError, match="images 3 to 6"):
-        _share(work, 6, 2)
-    assert _share(lambda first, last: (first, last), 7, 3) == [(0, 2), (2, 4), (4, 7)]
+        share_images(work, 6, 2)
+    assert share_images(lambda first, last: (first, last), 7, 3) == [(0, 2), (2, 4), (4, 7)]
 
 
 def test_an_interrupt_waits_until_no_thread_writes_any_more():
-    from chainrule.primitives.convolve import _share
+    from chainrule.primitives.sharing import share_images
 
     finished = threading.Event()
 
@@ -255,13 +261,13 @@ def test_an_interrupt_waits_until_no_thread_writes_any_more():
         finished.set()
 
     with pytest.raises(KeyboardInterrupt):
-        _share(work, 2, 2)
+        share_images(work, 2, 2)
     assert finished.is_set()
 
 
 def test_an_interrupt_between_steps_leaves_a_model_that_trains_on(two_threads):
     x, y = batch_of(192)
-    net = lenet()
+    net = larger_net()
     training = {"loss": "cross_entropy", "batch_size": 64, "verbose": 0, "shuffle": False}
 
     class CtrlC:
@@ -270,7 +276,7 @@ def test_an_interrupt_between_steps_leaves_a_model_that_trains_on(two_threads):
                 signal.raise_signal(signal.SIGINT)
 
     assert net.fit(x, y, **training, callbacks=[CtrlC()]).stopped_by == "interrupt"
-    expected = lenet()
+    expected = larger_net()
     expected.fit(x[:128], y[:128], **training)
     np.testing.assert_array_equal(net.parameters.flat, expected.parameters.flat)
     net.fit(x, y, **training)

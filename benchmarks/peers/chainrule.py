@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +12,13 @@ from works import TO_0990_EPOCHS, Array, Parameters, Runner, Work, layers, split
 import chainrule as cr
 from chainrule import data, nn, optim
 from chainrule.compiled_step import CompiledStep
+from chainrule.compiler.graph import Variable
+from chainrule.compiler.naming import Labels
+from chainrule.compiler.program import build_program
+from chainrule.compiler.trace import trace
 from chainrule.history import History
 from chainrule.nn.losses import get_loss
-from chainrule.threads import limit_threads
+from chainrule.threads import limit_threads, share_convolutions
 from chainrule.version import __version__
 
 VERSION = __version__
@@ -126,22 +128,23 @@ def predict(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
 
 
 def convolve(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
-    """chainrule: `cr.compile` of `cr.vjp`; as in `fit`, one thread a core, each with its images"""
-    kernel, n_cores = start[0], len(os.sched_getaffinity(0))
+    """chainrule: `cr.vjp` as in a compiled step: source, its own memory, its choice of threads"""
+    kernel = start[0]
 
     def value_and_gradients(x: Array, kernel: Array, g: Array) -> tuple[Array, ...]:
-        convolve = functools.partial(cr.primitives.convolve, threads=n_cores)
-        value, pull_back = cr.vjp(convolve, x, kernel)
+        value, pull_back = cr.vjp(cr.primitives.convolve, x, kernel)
         return value, *pull_back(g)
 
-    compiled = cr.compile(value_and_gradients)
-    results = compiled(x, kernel, y)
+    named = zip(("x", "kernel", "g"), (x, kernel, y), strict=True)
+    graph, _ = trace(value_and_gradients, [Variable(a.shape, a.dtype, name) for name, a in named])
+    program = build_program(share_convolutions(graph), Labels(), fresh_outputs=False)
+    results = program.function(x, kernel, y)
 
     def run(epochs: int) -> None:
         nonlocal results
-        with limit_threads(compiled.graph):
+        with limit_threads(program.graph):
             for _ in range(epochs):
-                results = compiled(x, kernel, y)
+                results = program.function(x, kernel, y)
 
     return Runner(run, lambda: list(results))
 

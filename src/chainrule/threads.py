@@ -20,7 +20,7 @@ __all__ = ["largest_product", "limit_threads", "share_convolutions"]
 _WORTH_TWO_THREADS = 2e7
 """Multiplications in one product from which on the threads' coming and going is paid for."""
 
-_WORTH_SHARING = 5e6
+_WORTH_SHARING = 3e7
 """Multiplications in one convolution from which on handing images to another thread pays."""
 
 _CONVOLUTIONS = {"convolve", "convolve_add", "convolve_transpose", "convolve_kernel_vjp"}

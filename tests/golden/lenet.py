@@ -10,7 +10,10 @@ import os
 import numpy as np
 
 
-_AT_ONCE = 131072
+_AT_ONCE = 262144
+_SHORT_RUN = 32
+_GATHERED_AT_ONCE = 65536
+_MANY_CHANNELS = 32
 
 
 def _check_channels(x, kernel, groups):
@@ -26,34 +29,34 @@ def _each_group(function, arrays, groups, out, *how):
     return np.concatenate([function(part, None, *how) for part in parts], axis=-1, out=out)
 
 
-def _reach(size, dilation):
+def reach_of(size, dilation):
     """From the first element of a kernel to its last, both included, downwards and across."""
     return ((size[0] - 1) * dilation[0] + 1, (size[1] - 1) * dilation[1] + 1)
 
 
-def _n_places(shape, size, stride, padding, dilation):
+def n_places(shape, size, stride, padding, dilation):
     """How many places there are for a kernel of this size, downwards and across."""
     places = []
     for axis in range(2):
-        room = shape[axis + 1] + sum(padding[axis]) - _reach(size, dilation)[axis]
+        room = shape[axis + 1] + sum(padding[axis]) - reach_of(size, dilation)[axis]
         if size[axis] < 1 or room < 0:
             raise ValueError(f'a kernel of size {size}, dilation {dilation}, does not fit into images of shape {shape} with padding {padding}')
         places.append(room // stride[axis] + 1)
     return places
 
 
-def _geometry(n, size, stride, dilation):
+def geometry_of(n, size, stride, dilation):
     """Size, stride and dilation of n kernels abreast, each at the place next to the other."""
     if n == 1:
         return (size, stride, dilation)
-    reach = (n - 1) * stride[1] + _reach(size, dilation)[1]
+    reach = (n - 1) * stride[1] + reach_of(size, dilation)[1]
     return ((size[0], reach), (stride[0], stride[1] * n), (dilation[0], 1))
 
 
-def _abreast(width, c, d, size, stride, dilation, run, columns):
+def n_abreast(width, c, d, size, stride, dilation, run, columns):
     """How many neighbours in a line of results to compute at once."""
     for n in range(min(width, columns // max(1, d)), 1, -1):
-        if width % n == 0 and _geometry(n, size, stride, dilation)[0][1] * c <= run:
+        if width % n == 0 and geometry_of(n, size, stride, dilation)[0][1] * c <= run:
             return n
     return 1
 
@@ -65,7 +68,7 @@ def _thread_pool(n_threads, process):
     return ThreadPoolExecutor(n_threads)
 
 
-def _share(work, n_images, threads):
+def share_images(work, n_images, threads):
     """What `work(first, last)` returns for equal parts of the images, each on a thread of its own."""
     threads = min(threads, n_images)
     if threads <= 1:
@@ -82,32 +85,32 @@ def _share(work, n_images, threads):
     return [own, *(other.result() for other in others)]
 
 
-def _n_at_once(n_elements, n_images):
+def n_at_once(n_elements, n_images):
     """How many images to work on at once, where each takes so many elements of memory."""
     return max(1, min(_AT_ONCE // max(1, n_elements), n_images))
 
 
-def _windows(images, size, stride, dilation):
+def windows_of(images, size, stride, dilation):
     """What lies under the kernel at each place, (N, OH, OW, KH, KW, C), as a view."""
-    windows = np.lib.stride_tricks.sliding_window_view(images, _reach(size, dilation), axis=(1, 2), writeable=images.flags.writeable)
+    windows = np.lib.stride_tricks.sliding_window_view(images, reach_of(size, dilation), axis=(1, 2), writeable=images.flags.writeable)
     windows = windows[:, ::stride[0], ::stride[1], :, ::dilation[0], ::dilation[1]]
     return windows.transpose(0, 1, 2, 4, 5, 3)
 
 
-def _rows_under(x, first, last, dtype, padding, size, stride, dilation):
+def rows_under(x, first, last, dtype, padding, size, stride, dilation):
     """For a few of these images after the other: which they are, and what lies under the kernel"""
     x = x.astype(dtype, order='C', copy=False)
     (top, bottom), (left, right) = padding
     _, height, width, c = x.shape
-    down, across = _n_places(x.shape, size, stride, padding, dilation)
+    down, across = n_places(x.shape, size, stride, padding, dilation)
     shape = (down * across, size[0] * size[1] * c)
-    few = _n_at_once(shape[0] * shape[1], last - first)
+    few = n_at_once(shape[0] * shape[1], last - first)
     memory = np.empty((few, *shape), dtype)
     is_padded = any((top, bottom, left, right))
     if is_padded:
         padded = np.zeros((few, top + height + bottom, left + width + right, c), dtype)
         inside = padded[:, top:top + height, left:left + width]
-    windows = _windows(padded if is_padded else x, size, stride, dilation)
+    windows = windows_of(padded if is_padded else x, size, stride, dilation)
     for start in range(first, last, few):
         images = slice(start, min(start + few, last))
         here = slice(images.stop - start)
@@ -118,22 +121,22 @@ def _rows_under(x, first, last, dtype, padding, size, stride, dilation):
         yield (images, memory[here].reshape(-1, shape[1]))
 
 
-def _part_of(wide, k, n, kw, stride, dilation):
+def part_of(wide, k, n, kw, stride, dilation):
     """Where the k-th of n kernels abreast stands in (KH, KW, C, n, D), as a view."""
     if n == 1:
         return wide[:, :, :, 0]
     return wide[:, k * stride:k * stride + (kw - 1) * dilation + 1:dilation, :, k]
 
 
-def _widen(kernel, n, stride, dilation):
+def widened(kernel, n, stride, dilation):
     """The matrix of n kernels abreast: (KH * KW * C, n * D), with a wider KW where n is not 1."""
     kh, kw, c, d = kernel.shape
     if n == 1:
         return kernel.reshape(kh * kw * c, d)
-    (_, reach), _, _ = _geometry(n, (kh, kw), stride, dilation)
+    (_, reach), _, _ = geometry_of(n, (kh, kw), stride, dilation)
     wide = np.zeros((kh, reach, c, n, d), kernel.dtype)
     for k in range(n):
-        _part_of(wide, k, n, kw, stride[1], dilation[1])[...] = kernel
+        part_of(wide, k, n, kw, stride[1], dilation[1])[...] = kernel
     return wide.reshape(kh * reach * c, n * d)
 
 
@@ -142,22 +145,22 @@ def _convolve(arrays, out, stride, padding, dilation, threads):
     x, kernel, *bias = arrays
     n_images, dtype = (len(x), np.result_type(*arrays))
     size, d = (kernel.shape[:2], kernel.shape[3])
-    height, width = _n_places(x.shape, size, stride, padding, dilation)
+    height, width = n_places(x.shape, size, stride, padding, dilation)
     if out is None:
         out = np.empty((n_images, height, width, d), dtype)
-    n = _abreast(width, x.shape[3], d, size, stride, dilation, run=40, columns=64)
-    matrix = _widen(kernel, n, stride, dilation).astype(dtype, copy=False)
-    geometry = _geometry(n, size, stride, dilation)
+    n = n_abreast(width, x.shape[3], d, size, stride, dilation, run=40, columns=96)
+    matrix = widened(kernel, n, stride, dilation).astype(dtype, copy=False)
+    geometry = geometry_of(n, size, stride, dilation)
     products = out.reshape(n_images, height * width // n, n * d)
     lines = out.reshape(n_images, height, width * d)
     line = np.tile(bias[0], width) if bias else None
 
     def work(first, last):
-        for images, rows in _rows_under(x, first, last, dtype, padding, *geometry):
+        for images, rows in rows_under(x, first, last, dtype, padding, *geometry):
             np.dot(rows, matrix, out=products[images].reshape(len(rows), n * d))
             if line is not None:
                 lines[images] += line
-    _share(work, n_images, threads)
+    share_images(work, n_images, threads)
     return out
 
 
@@ -177,15 +180,53 @@ def _window_parts(shape, axis, size, stride):
     return [(*before, slice(start, start + reach, stride)) for start in range(size)]
 
 
-def window_max(x, *, axis, size, stride, out=None):
-    """The largest of each `size` consecutive elements along an axis, in steps of `stride`."""
-    first, *others = (x[key] for key in _window_parts(x.shape, axis, size, stride))
-    if not others:
-        return np.positive(first, out=out)
-    largest = np.maximum(first, others[0], out=out)
-    for part in others[1:]:
+def _run(x, axis):
+    """How many numbers stand behind the axis, the channels of a pixel say."""
+    return int(x.strides[axis] // x.itemsize)
+
+
+def _has_short_runs(x, axis):
+    return axis > 0 and 1 < _run(x, axis) <= _SHORT_RUN and bool(x.flags.c_contiguous)
+
+
+def _largest(parts, out):
+    """The largest of the elements in the same place of all parts."""
+    if len(parts) == 1:
+        return np.positive(parts[0], out=out)
+    largest = np.maximum(parts[0], parts[1], out=out)
+    for part in parts[2:]:
         np.maximum(largest, part, out=largest)
     return largest
+
+
+def _a_few(x):
+    """The samples, as many at a time as stay in the cache."""
+    few = max(1, _GATHERED_AT_ONCE * len(x) // max(1, x.size))
+    return [slice(start, start + few) for start in range(0, len(x), few)]
+
+
+def _as_runs(x, axis):
+    """A view of x in which each run behind the axis is one element."""
+    run = _run(x, axis)
+    lines = x.reshape(*x.shape[:axis + 1], run)
+    return lines.view(np.dtype((np.void, run * x.itemsize)))[..., 0]
+
+
+def _gathered(x, key, axis):
+    """`x[key]` in one piece of memory."""
+    return np.ascontiguousarray(_as_runs(x, axis)[key]).view(x.dtype).reshape(x[key].shape)
+
+
+def window_max(x, *, axis, size, stride, out=None):
+    """The largest of each `size` consecutive elements along an axis, in steps of `stride`."""
+    keys = _window_parts(x.shape, axis, size, stride)
+    if _has_short_runs(x, axis):
+        shape = x[keys[0]].shape
+        out = np.empty(shape, x.dtype) if out is None else out
+        for few in _a_few(x):
+            _largest([_gathered(x[few], key, axis) for key in keys], out[few])
+        return out
+    return _largest([x[key] for key in keys], out)
 
 
 def one_hot(labels, *, n_classes, dtype=np.float64, out=None):
@@ -209,12 +250,23 @@ def _prepared(out, shape, dtype, axis, size, stride):
     return out
 
 
-def _largest_following(x, keys):
+def _largest_following(parts):
     """For each element of the windows but the last, the largest of those that follow it."""
-    largest = [x[keys[-1]]] if len(keys) > 1 else []
-    for key in keys[-2:0:-1]:
-        largest.append(np.maximum(x[key], largest[-1]))
+    largest = [parts[-1]] if len(parts) > 1 else []
+    for part in parts[-2:0:-1]:
+        largest.append(np.maximum(part, largest[-1]))
     return largest[::-1]
+
+
+def _scatter_shares(g, parts, keys, axis, out):
+    """Give each window's g to its largest element; `out[key]` gets what goes to a part."""
+    runs = _as_runs(out, axis)
+    rest = np.ascontiguousarray(g)
+    for key, part, following in zip(keys, parts, _largest_following(parts), strict=False):
+        share = np.multiply(rest, part >= following)
+        rest = np.subtract(rest, share)
+        runs[key] = _as_runs(share, axis)
+    runs[keys[-1]] = _as_runs(rest, axis)
 
 
 def window_max_vjp(g, x, *, axis, size, stride, out=None):
@@ -222,9 +274,15 @@ def window_max_vjp(g, x, *, axis, size, stride, out=None):
     keys = _window_parts(x.shape, axis, size, stride)
     out = _prepared(out, x.shape, g.dtype, axis, size, stride)
     is_apart = stride >= size
+    if is_apart and _has_short_runs(x, axis):
+        for few in _a_few(x):
+            parts = [_gathered(x[few], key, axis) for key in keys]
+            _scatter_shares(g[few], parts, keys, axis, out[few])
+        return out
     rest = out[keys[-1]] if is_apart else np.empty(g.shape, g.dtype)
-    for key, following in zip(keys, _largest_following(x, keys), strict=False):
-        share = np.multiply(g, x[key] >= following, out=out[key] if is_apart else None)
+    parts = [x[key] for key in keys]
+    for key, part, following in zip(keys, parts, _largest_following(parts), strict=False):
+        share = np.multiply(g, part >= following, out=out[key] if is_apart else None)
         g = np.subtract(g, share, out=rest)
         if not is_apart:
             out[key] += share
@@ -235,26 +293,64 @@ def window_max_vjp(g, x, *, axis, size, stride, out=None):
     return out
 
 
-def _convolve_transpose(arrays, out, image, stride, padding, dilation, threads):
-    """The product with the transposed kernel: rows, added to the images where they lie."""
+def _convolve_transpose_shifted(arrays, out, image, padding, dilation, threads):
+    """The product with each place of the kernel by itself, shifted to where it lies, and added."""
     y, kernel = arrays
     n_images, height, width, d = y.shape
     size, c, dtype = (kernel.shape[:2], kernel.shape[2], np.result_type(y, kernel))
     if out is None:
         out = np.empty((n_images, *image, c), dtype)
-    n = _abreast(width, c, d, size, stride, dilation, run=64, columns=80)
-    matrix = _widen(kernel, n, stride, dilation).astype(dtype, copy=False).T
-    geometry = _geometry(n, size, stride, dilation)
+    (top, bottom), (left, right) = padding
+    reach = reach_of(size, dilation)
+    high = max(top + image[0] + bottom, height - 1 + reach[0])
+    broad = max(left + image[1] + right, width - 1 + reach[1])
+    places = kernel.swapaxes(2, 3).astype(dtype, order='C')
+
+    def work(first, last):
+        few = n_at_once(height * broad * max(c, d), last - first)
+        lines = np.zeros((few, height, broad, d), dtype)
+        products = np.empty((few, height * broad, c), dtype)
+        frame = np.empty((few, high * broad * c + reach[1] * c), dtype)
+        for start in range(first, last, few):
+            images = slice(start, min(start + few, last))
+            here = slice(images.stop - start)
+            lines[here, :, :width] = y[images]
+            factors = lines[here].reshape(-1, height * broad, d)
+            frame[here] = 0
+            for i in range(size[0]):
+                for j in range(size[1]):
+                    np.matmul(factors, places[i, j], out=products[here])
+                    shift = (i * dilation[0] * broad + j * dilation[1]) * c
+                    run = slice(shift, shift + height * broad * c)
+                    frame[here, run] += products[here].reshape(-1, height * broad * c)
+            whole = frame[here, :high * broad * c].reshape(-1, high, broad, c)
+            out[images] = whole[:, top:top + image[0], left:left + image[1]]
+    share_images(work, n_images, threads)
+    return out
+
+
+def _convolve_transpose(arrays, out, image, stride, padding, dilation, threads):
+    """The product with the transposed kernel: rows, added to the images where they lie."""
+    y, kernel = arrays
+    n_images, height, width, d = y.shape
+    size, c, dtype = (kernel.shape[:2], kernel.shape[2], np.result_type(y, kernel))
+    if stride == (1, 1) and c >= _MANY_CHANNELS:
+        return _convolve_transpose_shifted(arrays, out, image, padding, dilation, threads)
+    if out is None:
+        out = np.empty((n_images, *image, c), dtype)
+    n = n_abreast(width, c, d, size, stride, dilation, run=64, columns=80)
+    matrix = widened(kernel, n, stride, dilation).astype(dtype, copy=False).T
+    geometry = geometry_of(n, size, stride, dilation)
     wide_size, wide_stride, wide_dilation = geometry
     y = y.reshape(n_images, height * width // n, n * d).astype(dtype, copy=False)
     (top, bottom), (left, right) = padding
-    reach = _reach(wide_size, wide_dilation)
+    reach = reach_of(wide_size, wide_dilation)
     high = max(top + image[0] + bottom, (height - 1) * stride[0] + reach[0])
     broad = max(left + image[1] + right, (width // n - 1) * wide_stride[1] + reach[1])
     apart = -(-reach[1] // wide_stride[1])
 
     def work(first, last):
-        few = _n_at_once(height * width // n * matrix.shape[1], last - first)
+        few = n_at_once(height * width // n * matrix.shape[1], last - first)
         frame = np.empty((few, high, broad, c), dtype)
         memory = np.empty((few, *y.shape[1:2], matrix.shape[1]), dtype)
         for start in range(first, last, few):
@@ -263,13 +359,13 @@ def _convolve_transpose(arrays, out, image, stride, padding, dilation, threads):
             rows = memory[here].reshape(-1, matrix.shape[1])
             np.dot(y[images].reshape(len(rows), n * d), matrix, out=rows)
             frame[here] = 0
-            windows = _windows(frame[here], *geometry)[:, :height, :width // n]
+            windows = windows_of(frame[here], *geometry)[:, :height, :width // n]
             rows = rows.reshape(windows.shape)
             for i in range(size[0]):
                 for k in range(apart):
                     windows[:, :, k::apart, i] += rows[:, :, k::apart, i]
             out[images] = frame[here, top:top + image[0], left:left + image[1]]
-    _share(work, n_images, threads)
+    share_images(work, n_images, threads)
     return out
 
 
@@ -284,24 +380,24 @@ def _convolve_kernel_vjp(arrays, out, size, stride, padding, dilation, threads):
     x, y = arrays
     n_images, height, width, d = y.shape
     c, dtype = (x.shape[3], np.result_type(x, y))
-    n = _abreast(width, c, d, size, stride, dilation, run=40, columns=64)
-    geometry = _geometry(n, size, stride, dilation)
+    n = n_abreast(width, c, d, size, stride, dilation, run=40, columns=96)
+    geometry = geometry_of(n, size, stride, dilation)
     (_, reach), _, _ = geometry
     y = y.reshape(n_images, height * width // n, n * d).astype(dtype, copy=False)
 
     def work(first, last):
         total = np.zeros((size[0] * reach * c, n * d), dtype)
-        for images, rows in _rows_under(x, first, last, dtype, padding, *geometry):
+        for images, rows in rows_under(x, first, last, dtype, padding, *geometry):
             total += np.dot(rows.T, y[images].reshape(len(rows), n * d))
         return total
-    total = sum(_share(work, n_images, threads))
+    total = sum(share_images(work, n_images, threads))
     wide = total.reshape(size[0], reach, c, n, d)
     if out is None:
         out = np.zeros((*size, c, d), dtype)
     else:
         out.fill(0)
     for k in range(n):
-        out += _part_of(wide, k, n, size[1], stride[1], dilation[1])
+        out += part_of(wide, k, n, size[1], stride[1], dilation[1])
     return out
 
 
@@ -414,6 +510,10 @@ ones_224 = np.ones(224, np.float32)
 ones_28 = np.ones(28, np.float32)
 ones_8 = np.ones(8, np.float32)
 ones_80 = np.ones(80, np.float32)
+zeros_10_10_16 = np.zeros((10, 10, 16), np.float32)
+zeros_28_28_6 = np.zeros((28, 28, 6), np.float32)
+zeros_8_120 = np.zeros((8, 120), np.float32)
+zeros_8_84 = np.zeros((8, 84), np.float32)
 d_W1 = gradient[0:150].reshape(5, 5, 1, 6)
 d_b1 = gradient[150:156]
 d_W2 = gradient[156:2556].reshape(5, 5, 6, 16)
@@ -450,14 +550,14 @@ def train_step(x, y, learning_rate, step):
     # forward
     # conv2d_1: z1 = convolve_add(x, W1, b1)  (8, 28, 28, 6)
     convolve_add(x, W1, b1, padding=((2, 2), (2, 2)), out=a1)
-    np.maximum(a1, 0, out=a1)                       # relu_1: a1 = relu(z1)  (8, 28, 28, 6)
+    np.maximum(a1, zeros_28_28_6, out=a1)           # relu_1: a1 = relu(z1)  (8, 28, 28, 6)
     # max_pool2d_1: window_max_1 = window_max(a1)  (8, 14, 28, 6)
     window_max(a1, axis=1, size=2, stride=2, out=window_max_1)
     # max_pool2d_1: window_max_2 = window_max(window_max_1)  (8, 14, 14, 6)
     window_max(window_max_1, axis=2, size=2, stride=2, out=window_max_2)
     # conv2d_2: z2 = convolve_add(window_max_2, W2, b2)  (8, 10, 10, 16)
     convolve_add(window_max_2, W2, b2, out=a2)
-    np.maximum(a2, 0, out=a2)                       # relu_2: a2 = relu(z2)  (8, 10, 10, 16)
+    np.maximum(a2, zeros_10_10_16, out=a2)          # relu_2: a2 = relu(z2)  (8, 10, 10, 16)
     # max_pool2d_2: window_max_3 = window_max(a2)  (8, 5, 10, 16)
     window_max(a2, axis=1, size=2, stride=2, out=window_max_3)
     # flatten_1: reshape_1 = reshape(window_max(window_max_3), (8, 400))  (8, 400)
@@ -465,10 +565,10 @@ def train_step(x, y, learning_rate, step):
     # dense_1: z3 = reshape(window_max_4, (8, 400)) @ W3 + b3  (8, 120)
     np.dot(window_max_4.reshape(8, 400), W3, out=a3)
     np.add(a3, b3, out=a3)
-    np.maximum(a3, 0, out=a3)                       # relu_3: a3 = relu(z3)  (8, 120)
+    np.maximum(a3, zeros_8_120, out=a3)             # relu_3: a3 = relu(z3)  (8, 120)
     np.dot(a3, W4, out=a4)                          # dense_2: z4 = a3 @ W4 + b4  (8, 84)
     np.add(a4, b4, out=a4)
-    np.maximum(a4, 0, out=a4)                       # relu_4: a4 = relu(z4)  (8, 84)
+    np.maximum(a4, zeros_8_84, out=a4)              # relu_4: a4 = relu(z4)  (8, 84)
     np.dot(a4, W5, out=z5)                          # dense_3: z5 = a4 @ W5 + b5  (8, 10)
     np.add(z5, b5, out=z5)
     one_hot(y, dtype=np.float32, n_classes=10, out=targets)  # loss: targets = one_hot(y)  (8, 10)

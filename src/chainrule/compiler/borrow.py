@@ -26,7 +26,7 @@ class Borrowed:
 
     def __init__(self) -> None:
         self.sources: list[str] = []
-        self._known: set[str] = set()
+        self._known: dict[str, Any] = {}  # what each name stands for
 
     def call(self, primitive: Primitive) -> str:
         """The name to call a primitive's NumPy form by."""
@@ -49,10 +49,22 @@ class Borrowed:
         self._take(function)
         return function.__name__
 
+    def _is_new(self, name: str, value: Any) -> bool:
+        """Whether a name has not been taken; raises where it stands for something else."""
+        if name not in self._known:
+            self._known[name] = value
+            return True
+        known = self._known[name]
+        if known is not value and not (isinstance(value, int | float | str) and known == value):
+            raise NotEmittableError(
+                f"two NumPy forms use the name {name} for different things, which cannot stand in "
+                "one file: rename one of them"
+            )
+        return False
+
     def _take(self, function: types.FunctionType) -> None:
-        if function.__name__ in self._known:
+        if not self._is_new(function.__name__, function):
             return
-        self._known.add(function.__name__)
         text = _plain_source(function)
         for name in _names_in(text):
             self._take_name(name, function)
@@ -60,7 +72,7 @@ class Borrowed:
 
     def _take_name(self, name: str, function: types.FunctionType) -> None:
         """What a global name of the function stands for, where it is not NumPy or a builtin."""
-        if name == "np" or name in self._known or name not in function.__globals__:
+        if name == "np" or name not in function.__globals__:
             return
         value: Any = function.__globals__[name]
         if isinstance(value, Primitive):
@@ -68,25 +80,24 @@ class Borrowed:
         value = inspect.unwrap(value) if callable(value) else value
         if isinstance(value, types.FunctionType) and value.__module__.startswith("chainrule."):
             self._take(value)
-        elif isinstance(value, types.ModuleType) and name in sys.stdlib_module_names:
-            self._known.add(name)
-            self.sources.append(f"import {name}")
-        elif isinstance(value, types.FunctionType | type) and _is_importable(value):
-            self._known.add(name)
+        elif self._is_new(name, value):
+            self.sources.append(self._definition(name, value, function))
+
+    def _definition(self, name: str, value: Any, function: types.FunctionType) -> str:
+        """The line that gives a global name of the function its value."""
+        if isinstance(value, types.ModuleType) and name in sys.stdlib_module_names:
+            return f"import {name}"
+        if isinstance(value, types.FunctionType | type) and _is_importable(value):
             as_name = "" if value.__name__ == name else f" as {name}"
-            self.sources.append(f"from {value.__module__} import {value.__name__}{as_name}")
-        elif isinstance(value, int | float | tuple | str | bool):
-            self._known.add(name)
-            self.sources.append(f"{name} = {value!r}")
-        elif isinstance(value, np.ndarray):
-            self._known.add(name)
+            return f"from {value.__module__} import {value.__name__}{as_name}"
+        if isinstance(value, int | float | tuple | str | bool):
+            return f"{name} = {value!r}"
+        if isinstance(value, np.ndarray):
             numbers = np.array2string(value, separator=", ", floatmode="unique", threshold=10_000)
-            self.sources.append(f"{name} = np.array({numbers})")
-        elif isinstance(value, np.ufunc):
-            self._known.add(name)
-            self.sources.append(f"{name} = np.{value.__name__}")
-        else:
-            raise NotEmittableError(f"{function.__name__} uses {name}, a {type(value).__name__}")
+            return f"{name} = np.array({numbers})"
+        if isinstance(value, np.ufunc):
+            return f"{name} = np.{value.__name__}"
+        raise NotEmittableError(f"{function.__name__} uses {name}, a {type(value).__name__}")
 
 
 def _is_importable(value: Any) -> bool:

@@ -21,7 +21,8 @@ from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.grouping import Step, group_equations
 from chainrule.compiler.layout import LINE_LENGTH, TILE, Pieces, bound_variables, print_file
 from chainrule.compiler.memory import Buffer, plan_memory
-from chainrule.compiler.naming import Labels, name_variables, number_name
+from chainrule.compiler.naming import Labels, name_variables
+from chainrule.compiler.ready import ReadyArrays
 
 __all__ = ["Emitted", "emit"]
 
@@ -87,8 +88,7 @@ class _Emitter:
         self.buffer_names = self._name_buffers()
         self.helpers: dict[tuple[str, str], str] = {}  # wished name and text -> name
         self.borrowed = Borrowed()
-        self.ones: dict[str, str] = {}  # name -> expression
-        self.numbers: dict[str, str] = {}
+        self.ready = ReadyArrays()
         self.imported: set[str] = set()  # functions under bare names
         sizes = [e.out.size for e in graph.equations if e.section != "update" and e.group is None]
         self.is_small = max(sizes, default=0) <= _SMALL
@@ -127,7 +127,7 @@ class _Emitter:
             self.tiled,
             self.borrowed,
             self.helpers,
-            self.numbers | self.ones,
+            self.ready.expressions,
             self.imported,
             self.body,
             self._result,
@@ -174,36 +174,26 @@ class _Emitter:
 
     def _ones(self, equation: Equation) -> str:
         """A vector of ones as long as the axis that is summed (see expressions.write_into)."""
-        x = equation.args[0]
-        assert isinstance(x, Variable)
-        assert x.dtype is not None
-        name = f"ones_{x.shape[0]}"
-        self.ones[name] = f"np.ones({x.shape[0]}, np.{x.dtype.name})"
-        return name
+        (x, *_) = equation.variables
+        return self.ready.ones(x)
 
     def _write(
         self, equation: Equation, name: str, operand: Callable[[Atom], str], ones: Any
     ) -> list[str]:
         """The statements for an equation with a buffer, in the terse form if that pays."""
-        if not self.is_small:
-            return write_into(equation, name, operand, ones, self.borrowed)
         arrays = [v for v in equation.variables if v.dtype is not None]
         dtype = arrays[0].dtype if arrays else None
 
         def ready(atom: Atom) -> str:
             if isinstance(atom, Variable) or dtype is None or dtype.kind != "f":
                 return operand(atom)
-            text = show_value(atom)
-            value = f"np.array({text}, np.{dtype.name})"
-            number = number_name(atom, text[:7])
-            if self.numbers.get(number, value) != value:
-                number = number_name(atom, text)
-            self.numbers[number] = value
-            return number
+            if atom == 0 and equation.primitive.name == "maximum" and equation.out.shape:
+                return self.ready.zeros(equation.out)
+            return self.ready.number(atom, dtype) if self.is_small else operand(atom)
 
         is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
         lines = write_into(equation, name, ready if is_ufunc else operand, ones, self.borrowed)
-        return [self._terse(line) for line in lines]
+        return [self._terse(line) for line in lines] if self.is_small else lines
 
     def _terse(self, line: str) -> str:
         """`np.add(a, b, out=c)` as `add(a, b, c)`, an eighth less of such a small call's time."""

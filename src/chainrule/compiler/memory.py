@@ -8,6 +8,7 @@ inside one helper share scratch buffers. Views (transposes, slices) have no memo
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,7 +118,8 @@ class _Planner:
         self.result_of = [equations[-1].out for equations in steps]
         self.step_of = {e.out: i for i, equations in enumerate(steps) for e in equations}
         self.equations = [e for equations in steps for e in equations]
-        self.last_use: dict[Buffer, int] = {}
+        self.until: dict[Buffer, float] = {}  # where what it has held is read for the last time
+        self.parts: dict[Buffer, list[Buffer]] = defaultdict(list)
         self.readers: dict[Variable, list[int]] = defaultdict(list)
         for position, equation in enumerate(self.equations):
             for variable in equation.variables:
@@ -149,6 +151,11 @@ class _Planner:
     def _give(self, variable: Variable, buffer: Buffer) -> None:
         self.plan.buffer_of[variable] = buffer
         self.plan.holds[buffer].append(variable)
+        is_kept = variable in self.escapes or variable in self.target
+        last = math.inf if is_kept else max(self.readers[variable], default=-1)
+        self.until[buffer] = max(last, self.until.get(buffer, -1))
+        if buffer.parent is not None and buffer not in self.parts[buffer.parent]:
+            self.parts[buffer.parent].append(buffer)
 
     def _find_views(self) -> None:
         for equation in self.equations:
@@ -280,24 +287,15 @@ class _Planner:
             return False
         if buffer.parent is not None:
             return False
-        if any(b.parent is buffer for b in self.plan.holds):
-            # a concatenation placed in parts: its parts are dead once the whole is
-            held = [v for b, vs in self.plan.holds.items() if b.parent is buffer for v in vs]
-        else:
-            held = []
-        held += self.plan.holds[buffer]
-        for variable in held:
-            if variable in self.escapes:
-                return False
-            if variable in self.target and self.plan.buffer_of.get(variable) is buffer:
-                return False
-            if any(reader > position for reader in self.readers[variable]):
-                return False
-            if any(r == position for r in self.readers[variable]) and not self._same_layout(
-                variable, equation
-            ):
-                return False
-        return True
+        # a concatenation placed in parts: its parts are dead once the whole is
+        buffers = [buffer, *self.parts[buffer]]
+        if any(self.until.get(held, -1) > position for held in buffers):
+            return False
+        return all(
+            self._same_layout(variable, equation)
+            for variable in equation.variables
+            if self.plan.buffer_of.get(variable) in buffers
+        )
 
     def _same_layout(self, variable: Variable, equation: Equation) -> bool:
         """Whether overwriting a value while an elementwise equation reads it is safe: it must be
@@ -316,10 +314,7 @@ class _Planner:
             if buffer is None or buffer.kind != "scratch":
                 continue
             key = (buffer.shape, buffer.dtype)
-            live = any(
-                reader > position for v in self.plan.holds[buffer] for reader in self.readers[v]
-            )
-            if not live and buffer not in self.free[key]:
+            if self.until[buffer] <= position and buffer not in self.free[key]:
                 self.free[key].append(buffer)
 
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from chainrule.compiler.graph import Equation, Graph, Group, Variable
 from chainrule.primitives.primitive import PRIMITIVES
 
-__all__ = ["Labels", "name_variables", "number_name"]
-
-_NUMBER_NAMES = {0.5: "half", 1: "one", 2: "two", 0: "zero"}
+__all__ = ["Labels", "name_variables"]
 
 
 @dataclass(frozen=True)
@@ -140,13 +138,3 @@ def _differentiated_by(
 
 def _identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
-
-
-def number_name(number: float, text: str) -> str:
-    """A name for a number that stands ready: half, number_0_9, one_over_64, one_minus_0_9."""
-    sign = "minus_" if text.startswith("-") else ""
-    if abs(number) in _NUMBER_NAMES:
-        return sign + _NUMBER_NAMES[abs(number)]
-    words = text.replace("1 / ", "one_over_").replace("1 - ", "one_minus_")
-    words = re.sub(r"\W", "_", words.removeprefix("-"))
-    return sign + (words if words.startswith("one_") else f"number_{words}")
