@@ -13,7 +13,7 @@ help:
 	@echo 'make test    install and run every check'
 	@echo 'make check   every check, in the environment as it is (for developers)'
 	@echo 'make slow    the tests of the long experiments (minutes)'
-	@echo 'make bench   measure beside the peers, in an environment of its own (15 minutes)'
+	@echo 'make bench   measure beside the peers, in an environment of its own (40 minutes)'
 	@echo 'make clean   remove environments, caches and builds; output/ and runs/ stay'
 
 demo: $(VENV)/.installed-all

@@ -171,8 +171,8 @@ def network_labels(network: Network, title: str, docs: dict[str, str]) -> Labels
             number += 1
             layers[name] = f"z{number}"
             numbers[name] = number
-        if not own and number and shape == before:
-            layers[layer.name] = f"a{number}"
+        if not own:
+            layers[layer.name] = f"a{number}" if number and shape == before else layer.name
     parts: dict[tuple[int, int], str] = {}
     start = 0
     for name, shape in network.parameters.shapes.items():

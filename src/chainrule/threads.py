@@ -2,8 +2,9 @@
 
 A second thread pays for large products only: on two cores a (64, 196) @ (196, 100) takes up to five
 times as long with two threads as with one, a (128, 784) @ (784, 512) about two thirds of the time.
-In a convolution copying takes as long as multiplying, so there the threads are ours, and share the
-images: each copies and multiplies its own, with a BLAS of one thread.
+In a convolution copying takes as long as multiplying. Where it is large, the threads are ours and
+share the images: each copies and multiplies its own, with a BLAS of one thread. A smaller one
+leaves its product to the threads of BLAS, which wait for work busily and so begin at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ __all__ = ["largest_product", "limit_threads", "share_convolutions"]
 
 _WORTH_TWO_THREADS = 2e7
 """Multiplications in one product from which on the threads' coming and going is paid for."""
+
+_WORTH_BLAS_THREADS = 5e6
+"""The same in one convolution, whose product is wider than the number says (`n_abreast`)."""
 
 _WORTH_SHARING = 3e7
 """Multiplications in one convolution from which on handing images to another thread pays."""
@@ -58,7 +62,9 @@ def limit_threads(graph: Graph) -> AbstractContextManager[Any]:
     the user's own setting stands. Restored on leaving.
     """
     shares = any(e.params.get("threads", 1) > 1 for e in graph.equations)
-    if not shares and largest_product(graph) >= _WORTH_TWO_THREADS:
+    convolution = max(map(_in_convolution, graph.equations), default=0)
+    is_large = largest_product(graph) >= _WORTH_TWO_THREADS or convolution >= _WORTH_BLAS_THREADS
+    if is_large and not shares:
         return nullcontext()
     from threadpoolctl import threadpool_limits
 
