@@ -155,7 +155,7 @@ def fit(
         if isinstance(optimizer, Minimizer):
             objective = Objective(task, session.training, layer_rng)
             if compile and not detect_nonfinite:
-                _unless_it_cannot(objective.compile)
+                _if_possible(objective.compile)
             iterate(session, replace(optimizer, max_iterations=epochs), objective)
         else:
             train_step: Callable[..., Any] = make_step(
@@ -163,7 +163,7 @@ def fit(
             )
             threads: AbstractContextManager[Any] = nullcontext()
             if compile and not detect_nonfinite:
-                compiled = _unless_it_cannot(lambda: _compile(session, optimizer, batch_size))
+                compiled = _if_possible(lambda: _compile(session, optimizer, batch_size))
                 if compiled is not None:
                     train_step, network.step = compiled, compiled
                     threads = limit_threads(compiled.graph)
@@ -219,7 +219,7 @@ def _compile(session: Session, optimizer: Optimizer, batch_size: int | None) -> 
     return step
 
 
-def _unless_it_cannot(compiled: Callable[[], T]) -> T | None:
+def _if_possible(compiled: Callable[[], T]) -> T | None:
     """What `compiled()` returns; None, with a warning, where the step cannot be written out."""
     try:
         return compiled()
