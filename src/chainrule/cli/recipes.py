@@ -46,7 +46,7 @@ _RECIPES = {
 # Convolutional networks, for the tens of thousands of images of MNIST and its like.
 _CONVOLUTIONAL = {
     "lenet": Recipe(learning_rate=0.002, epochs=4, schedule="cosine"),
-    "convnet": Recipe(epochs=6, batch_size=64, schedule="cosine"),
+    "convnet": Recipe(epochs=8, batch_size=64, schedule="cosine"),
 }
 _SETS_OF_MANY_IMAGES = ("mnist", "fashion_mnist")
 
