@@ -23,18 +23,7 @@ from chainrule.optim import RMSprop
 
 load = data.load  # itself, for the tests put another in its place
 
-CLOTHES = (
-    "T-shirt/top",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
+CLOTHES = tuple(f"garment {number}" for number in range(10))
 
 
 def images_like(name):

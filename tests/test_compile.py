@@ -313,3 +313,24 @@ def test_a_name_that_stands_for_two_things_is_refused(monkeypatch):
     monkeypatch.setitem(forms, "_SHORT_RUN", 33)  # as if another module had one, too
     with pytest.raises(NotEmittableError, match="use the name _SHORT_RUN for different things"):
         borrowed._take_name("_SHORT_RUN", forms["_has_short_runs"])
+
+
+def test_numbers_and_arrays_that_stand_ready_have_the_dtype_of_their_line():
+    def f(x, y):
+        halves = np.tanh(0.5 * x) + 0.5, np.tanh(0.5 * y) + 0.5
+        positive = np.tanh(np.maximum(x, 0)), np.tanh(np.maximum(y, 0))
+        sums = np.tanh(np.sum(x, axis=0)), np.tanh(np.sum(y, axis=0))
+        return *halves, *positive, *sums
+
+    rng = np.random.default_rng(0)
+    single = rng.normal(size=(3, 4)).astype(np.float32)
+    double = rng.normal(size=(3, 4))
+    compiled = cr.compile(f)
+    for ours, wanted in zip(compiled(single, double), f(single, double)):
+        assert ours.dtype == wanted.dtype
+        np.testing.assert_allclose(ours, wanted, rtol=1e-6 if ours.dtype == np.float32 else 1e-14)
+    for name in ("half", "zeros_3_4", "ones_3"):
+        assert f"{name} = " in compiled.source
+        assert f"{name}_float64 = " in compiled.source
+    for line in ("half = np.array(0.5, np.float32)", "half_float64 = np.array(0.5, np.float64)"):
+        assert line in compiled.source

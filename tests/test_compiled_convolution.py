@@ -138,7 +138,7 @@ def test_a_convolution_is_one_call_and_the_file_runs_by_itself():
     assert done.stdout.startswith("train_step on random data returned")
     imports = [line.split()[1] for line in source.splitlines() if "import " in line]
     assert {name.partition(".")[0] for name in imports} <= {
-        "numpy", "os", "functools", "concurrent", "contextvars",
+        "numpy", "os", "math", "functools", "concurrent", "contextvars",
     }  # fmt: skip
 
 

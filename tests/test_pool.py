@@ -144,3 +144,12 @@ def test_windows_that_do_not_fit_are_refused():
     for size in (0, 7):
         with pytest.raises(ValueError, match=rf"windows of {size} do not fit into axis 1 of shape"):
             window_max(np.ones((2, 6)), axis=1, size=size, stride=1)
+
+
+def test_an_axis_of_one_element_may_have_any_stride():
+    x = np.arange(16.0).reshape(1, 4, 4)[:, ::4]  # contiguous all the same, for NumPy
+    assert x.flags.c_contiguous
+    assert x.strides[1] == x.itemsize * 16
+    window = {"axis": 1, "size": 1, "stride": 1}
+    np.testing.assert_array_equal(window_max(x, **window), x)
+    np.testing.assert_array_equal(window_max_vjp(np.ones_like(x), x, **window), np.ones_like(x))

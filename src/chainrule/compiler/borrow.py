@@ -55,7 +55,8 @@ class Borrowed:
             self._known[name] = value
             return True
         known = self._known[name]
-        if known is not value and not (isinstance(value, int | float | str) and known == value):
+        is_plain = isinstance(value, int | float | str | tuple)
+        if known is not value and not (is_plain and known == value):
             raise NotEmittableError(
                 f"two NumPy forms use the name {name} for different things, which cannot stand in "
                 "one file: rename one of them"

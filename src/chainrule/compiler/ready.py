@@ -27,7 +27,7 @@ class ReadyArrays:
     def ones(self, x: Variable) -> str:
         """A vector of ones as long as the first axis of x."""
         assert x.dtype is not None
-        return self._keep(f"ones_{x.shape[0]}", f"np.ones({x.shape[0]}, np.{x.dtype.name})")
+        return self._keep(f"ones_{x.shape[0]}", f"np.ones({x.shape[0]}", x.dtype)
 
     def zeros(self, out: Variable) -> str:
         """Zeros to take the maximum with, in the shape of one sample where that is large.
@@ -38,18 +38,22 @@ class ReadyArrays:
         shape = out.shape[1:] if prod(out.shape[1:]) >= _LONG else out.shape
         sizes = shape if len(shape) > 1 else shape[0]
         name = f"zeros_{'_'.join(map(str, shape))}"
-        return self._keep(name, f"np.zeros({sizes}, np.{out.dtype.name})")
+        return self._keep(name, f"np.zeros({sizes}", out.dtype)
 
     def number(self, value: float, dtype: np.dtype) -> str:
         """A number as an array without axes: to convert one takes 0.3 µs at each call."""
         text = show_value(value)
-        expression = f"np.array({text}, np.{dtype.name})"
+        call = f"np.array({text}"
         name = _number_name(value, text[:7])
-        if self.expressions.get(name, expression) != expression:
-            name = _number_name(value, text)
-        return self._keep(name, expression)
+        if not self.expressions.get(name, f"{call},").startswith(f"{call},"):
+            name = _number_name(value, text)  # another number begins with the same digits
+        return self._keep(name, call, dtype)
 
-    def _keep(self, name: str, expression: str) -> str:
+    def _keep(self, name: str, call: str, dtype: np.dtype) -> str:
+        """Keep what the call makes; of two dtypes the second has its own in the name."""
+        expression = f"{call}, np.{dtype.name})"
+        if self.expressions.get(name, expression) != expression:
+            name = f"{name}_{dtype.name}"
         self.expressions[name] = expression
         return name
 

@@ -114,7 +114,7 @@ def convolve_transpose(
     """Every element of y (N, OH, OW, D) puts a kernel onto images (N, *size, C), and they add up.
 
     The cotangent of the images x of `convolve` for the cotangent y of its result; also known as
-    transposed or fractionally strided convolution. A NaN or infinity of y may spread along lines.
+    transposed or fractionally strided convolution. A NaN or infinity may spread along lines.
 
     >>> convolve_transpose(np.ones((1, 1, 2, 1)), np.ones((1, 3, 1, 1)), size=(1, 4))[0, ..., 0]
     array([[1., 2., 2., 1.]])

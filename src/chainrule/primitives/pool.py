@@ -8,6 +8,7 @@ maximum and the sum are over all elements in any order. So one axis is enough he
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -180,7 +181,7 @@ def _has_short_runs(x: Array, axis: int) -> bool:
 
 def _run(x: Array, axis: int) -> int:
     """How many numbers stand behind the axis, the channels of a pixel say."""
-    return int(x.strides[axis] // x.itemsize)
+    return math.prod(x.shape[axis + 1 :])
 
 
 def _a_few(x: Array) -> list[slice]:
