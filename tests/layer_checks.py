@@ -7,8 +7,8 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.compiled_step import CompiledStep
-from chainrule.step import make_step
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.step import make_step
 
 # Some second derivatives are exactly zero; a numerical one is so only to rounding.
 _ZERO = 1e-10

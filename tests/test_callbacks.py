@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from chainrule import nn, optim
-from chainrule.callbacks import MOMENTS, CSVLogger, EarlyStopping, ReduceLearningRate, Run, moments
-from chainrule.training import evaluate, fit
+from chainrule.training.callbacks import (
+    MOMENTS,
+    CSVLogger,
+    EarlyStopping,
+    ReduceLearningRate,
+    Run,
+    moments,
+)
+from chainrule.training.fit import evaluate, fit
 
 RNG = np.random.default_rng(0)
 X, X_VAL = RNG.normal(size=(24, 4)), RNG.normal(size=(24, 4))

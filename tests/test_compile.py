@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.cases import all_cases
-from chainrule.compiler.borrow import Borrowed, NotEmittableError
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
-from chainrule.compiler.program import build_program
 from chainrule.compiler.trace import trace
+from chainrule.engines.numpy.borrow import Borrowed, NotEmittableError
+from chainrule.engines.numpy.program import build_program
+from chainrule.gradcheck.cases import all_cases
 from chainrule.primitives.primitive import PRIMITIVES
 
 CASES = all_cases(np.random.default_rng(0))

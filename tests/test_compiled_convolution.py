@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chainrule import nn, optim, threads
-from chainrule.compiled_step import CompiledStep
+from chainrule import nn, optim
+from chainrule.engines.numpy import threads
 from chainrule.primitives import PRIMITIVES, convolve
-from chainrule.step import make_step
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.step import make_step
 
 GOLDEN = Path(__file__).parent / "golden" / "lenet.py"
 LOSS = nn.losses.cross_entropy

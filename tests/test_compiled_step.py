@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from chainrule import nn, optim
-from chainrule.compiled_step import CompiledStep
-from chainrule.compiler import program
-from chainrule.step import make_step
+from chainrule.engines.numpy import program
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.step import make_step
 
 GOLDEN = Path(__file__).parent / "golden"
 ACTIVATIONS = [

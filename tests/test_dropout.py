@@ -10,8 +10,8 @@ from layer_checks import check_compiled, fit_twice
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.compiled_step import CompiledStep
-from chainrule.step import make_step
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.step import make_step
 
 
 def dropped(rate, x, seed=0):

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chainrule as cr
-from chainrule.cases import activation as activation_cases
-from chainrule.cases import elementwise as elementwise_cases
+from chainrule.gradcheck.cases import activation as activation_cases
+from chainrule.gradcheck.cases import elementwise as elementwise_cases
 from chainrule.primitives import activation, elementwise
 from chainrule.primitives.activation import (
     elu,

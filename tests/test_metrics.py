@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule import metrics
-from chainrule.metrics import METRICS, get_metrics
 from chainrule.nn import losses
+from chainrule.training import metrics
+from chainrule.training.metrics import METRICS, get_metrics
 
 reference = pytest.importorskip("sklearn.metrics")
 

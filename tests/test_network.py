@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chainrule as cr
-from chainrule import nn, training
+import chainrule.training.fit as training_fit
+from chainrule import nn
 
 
 def sigmoid(z):
@@ -446,7 +447,7 @@ def test_a_copy_stands_on_its_own(make):
 @pytest.mark.parametrize("name", ["fit", "evaluate"])
 def test_training_is_offered_with_the_options_of_training(name):
     own = inspect.signature(getattr(nn.Network, name)).parameters
-    handed_to = inspect.signature(getattr(training, name)).parameters
+    handed_to = inspect.signature(getattr(training_fit, name)).parameters
     assert list(own)[1:] == list(handed_to)[1:]
     for option in handed_to.values():
         if option.name not in ("network", "loss"):
@@ -456,7 +457,7 @@ def test_training_is_offered_with_the_options_of_training(name):
 @pytest.mark.parametrize("name", ["fit", "evaluate"])
 def test_every_option_reaches_training(name, monkeypatch):
     received = {}
-    monkeypatch.setattr(training, name, lambda *args, **options: received.update(options))
+    monkeypatch.setattr(training_fit, name, lambda *args, **options: received.update(options))
     signature = inspect.signature(getattr(nn.Network, name)).parameters.values()
     given = {p.name: object() for p in signature if p.kind is p.KEYWORD_ONLY}
     getattr(mlp(), name)(inputs(), np.zeros((6, 3)), **given)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.compiler import passes
-from chainrule.compiler.expressions import show_value
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
-from chainrule.compiler.program import build_program
 from chainrule.compiler.trace import trace
+from chainrule.engines.numpy.expressions import show_value
+from chainrule.engines.numpy.program import build_program
 from chainrule.scope import scope
 
 F64 = np.dtype(np.float64)

@@ -1,4 +1,4 @@
-"""What holds for every primitive of the table, on the example calls of chainrule.cases."""
+"""What holds for every primitive of the table, on the example calls of gradcheck.cases."""
 
 import functools
 import inspect
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.cases import Case, all_cases
 from chainrule.gradcheck import check_grads, check_table
+from chainrule.gradcheck.cases import Case, all_cases
 from chainrule.gradcheck.table import argument_name, case_function
 from chainrule.primitives.primitive import (
     PRIMITIVES,

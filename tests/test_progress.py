@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from chainrule import nn, progress
-from chainrule.progress import BarProgress, PlainProgress, make_progress
-from chainrule.training import fit
+from chainrule import nn
+from chainrule.training import progress
+from chainrule.training.fit import fit
+from chainrule.training.progress import BarProgress, PlainProgress, make_progress
 
 
 class Terminal(io.StringIO):

@@ -6,8 +6,8 @@ import numpy as np
 
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
-from chainrule.compiler.program import build_program
 from chainrule.compiler.trace import trace
+from chainrule.engines.numpy.program import build_program
 from chainrule.primitives import random_uniform
 
 F32 = np.dtype(np.float32)

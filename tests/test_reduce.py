@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import chainrule as cr
-from chainrule.cases import reduce as reduce_cases
+from chainrule.gradcheck.cases import reduce as reduce_cases
 from chainrule.primitives import reduce
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 from chainrule.primitives.reduce import logsumexp, mean

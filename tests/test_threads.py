@@ -8,7 +8,7 @@ from threadpoolctl import ThreadpoolController
 
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.trace import trace
-from chainrule.threads import largest_product, limit_threads
+from chainrule.engines.numpy.threads import largest_product, limit_threads
 
 F32 = np.dtype(np.float32)
 

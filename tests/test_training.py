@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule import nn, optim
-from chainrule.inputs import balanced_weights
 from chainrule.scope import NonFiniteError
-from chainrule.training import evaluate, fit
+from chainrule.training.fit import evaluate, fit
+from chainrule.training.inputs import balanced_weights
 
 XOR_X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR_Y = np.array([0, 1, 1, 0])

@@ -11,14 +11,14 @@ from works import TO_0990_EPOCHS, Array, Parameters, Runner, Work, layers, split
 
 import chainrule as cr
 from chainrule import data, nn, optim
-from chainrule.compiled_step import CompiledStep
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
-from chainrule.compiler.program import build_program
 from chainrule.compiler.trace import trace
-from chainrule.history import History
+from chainrule.engines.numpy.program import build_program
+from chainrule.engines.numpy.threads import limit_threads, share_convolutions
 from chainrule.nn.losses import get_loss
-from chainrule.threads import limit_threads, share_convolutions
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.history import History
 from chainrule.version import __version__
 
 VERSION = __version__

@@ -28,8 +28,8 @@ from chainrule.version import __version__
 
 if TYPE_CHECKING:
     from chainrule import data, nn, optim
-    from chainrule.compiler.compiled import CompiledFunction, compile
     from chainrule.compiler.trace import TracedValueError
+    from chainrule.engines.compiled import CompiledFunction, compile
     from chainrule.gradcheck import GradientCheckError, check_gradient, check_grads
 
 __all__ = [
@@ -60,12 +60,12 @@ __all__ = [
 ]
 
 _WHEN_USED = {
-    "CompiledFunction": "chainrule.compiler.compiled",
+    "CompiledFunction": "chainrule.engines.compiled",
     "GradientCheckError": "chainrule.gradcheck",
     "TracedValueError": "chainrule.compiler.trace",
     "check_gradient": "chainrule.gradcheck",
     "check_grads": "chainrule.gradcheck",
-    "compile": "chainrule.compiler.compiled",
+    "compile": "chainrule.engines.compiled",
     "data": "chainrule.data",
     "nn": "chainrule.nn",
     "optim": "chainrule.optim",

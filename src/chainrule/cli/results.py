@@ -15,8 +15,8 @@ from chainrule import nn, plots
 from chainrule.cli.console import json_text, new_table, print_table
 from chainrule.cli.task import Plan, Task
 from chainrule.files import replacing
-from chainrule.history import History
-from chainrule.reports import ClassificationReport, RegressionReport
+from chainrule.training.history import History
+from chainrule.training.reports import ClassificationReport, RegressionReport
 from chainrule.version import __version__
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from chainrule import nn, optim
 from chainrule.cli.console import CommandError
 from chainrule.data import Dataset, Standardizer, one_hot, split
-from chainrule.reports import (
+from chainrule.training.reports import (
     ClassificationReport,
     RegressionReport,
     classification_report,

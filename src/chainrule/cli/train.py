@@ -14,7 +14,7 @@ from chainrule.cli.recipes import SCHEDULES, recipe_for
 from chainrule.cli.results import Result, print_report, summarise, write_results
 from chainrule.cli.task import Plan, Task, make_network, make_optimizer, prepare
 from chainrule.data import Dataset
-from chainrule.metrics import accuracy
+from chainrule.training.metrics import accuracy
 
 __all__ = ["Options", "make_plan", "train"]
 

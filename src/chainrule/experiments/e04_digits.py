@@ -19,7 +19,7 @@ from chainrule import data, nn, optim, plots
 from chainrule.experiments import Row
 from chainrule.experiments.bias_trick import start, with_ones
 from chainrule.experiments.seeds import fits, spread
-from chainrule.reports import ClassificationReport, classification_report
+from chainrule.training.reports import ClassificationReport, classification_report
 
 __all__ = [
     "QUICK",

@@ -17,8 +17,8 @@ import chainrule as cr
 from chainrule import data, nn, optim, plots
 from chainrule.experiments import Row, at_least
 from chainrule.experiments.seeds import spread
-from chainrule.history import History
 from chainrule.primitives.dispatch import Array
+from chainrule.training.history import History
 
 __all__ = [
     "QUICK",

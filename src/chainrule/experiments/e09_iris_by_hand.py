@@ -17,7 +17,7 @@ from chainrule.experiments import Row
 from chainrule.experiments.iris_pair import load_iris_pair
 from chainrule.primitives import sigmoid
 from chainrule.primitives.dispatch import Array
-from chainrule.reports import classification_report
+from chainrule.training.reports import classification_report
 
 __all__ = [
     "QUICK",

@@ -14,7 +14,7 @@ import numpy as np
 from chainrule import data, nn, optim, plots
 from chainrule.experiments import Row, at_least
 from chainrule.experiments.seeds import spread
-from chainrule.reports import ClassificationReport, classification_report
+from chainrule.training.reports import ClassificationReport, classification_report
 
 __all__ = [
     "QUICK",

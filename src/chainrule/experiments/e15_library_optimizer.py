@@ -14,7 +14,7 @@ from chainrule import data, nn, optim, plots
 from chainrule.experiments import Row, at_least
 from chainrule.experiments.ex4 import N_SAMPLES, network, samples
 from chainrule.experiments.seeds import fits, spread
-from chainrule.reports import classification_report
+from chainrule.training.reports import classification_report
 
 __all__ = ["QUICK", "TITLE", "run"]
 

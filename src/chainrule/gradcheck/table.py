@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.cases import Case, all_cases
+from chainrule.gradcheck.cases import Case, all_cases
 from chainrule.gradcheck.check import check_grads
 from chainrule.gradcheck.diagnose import is_vague
 from chainrule.gradcheck.evidence import ComplexStep
@@ -48,7 +48,7 @@ def check_table(
 ) -> list[RuleResult]:
     """Check the vjp rule of every argument of every primitive, or of the named ones.
 
-    Each rule is compared, on each example call of `chainrule.cases`, with finite differences and,
+    Each rule is compared, on each example call of `gradcheck.cases`, with finite differences and,
     where the case is analytic, with the complex step: its vjp, its jvp, and with `order=2` its own
     derivative. A primitive with rules but without cases fails, and so does a missing rule where the
     result depends on the argument. Raises ValueError for a name that is not in the table.
@@ -101,7 +101,7 @@ def _check_primitive(
 ) -> list[RuleResult]:
     has_rules = primitive.variadic_rule is not None or any(primitive.rules)
     if not cases:
-        reason = f"no cases: add some to chainrule.cases, for the rules of {primitive.name}"
+        reason = f"no cases: add some to gradcheck.cases, for the rules of {primitive.name}"
         return [RuleResult(primitive.name, "", 0, np.inf, (), False, reason)] if has_rules else []
     by_argument: dict[str, list[GradientReport | str]] = {}
     for case in cases:

@@ -10,7 +10,6 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.history import History
 from chainrule.nn.embedding import as_whole_numbers
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.losses import Loss
@@ -19,6 +18,7 @@ from chainrule.nn.stack import LayerLike, as_layer, name_layer
 from chainrule.primitives.dispatch import AbstractArray, Array
 from chainrule.scope import current_scope, layer_scope
 from chainrule.tensor import Tensor
+from chainrule.training.history import History
 
 __all__ = ["Network"]
 
@@ -325,7 +325,7 @@ class Network:
     ) -> History:
         """Train on inputs x (N, *input_shape) and targets y (N, ...); returns the curves.
 
-        Builds the network if it is not built. The options are those of `chainrule.training.fit`,
+        Builds the network if it is not built. The options are those of `training.fit.fit`,
         which says what each one does and what is refused. `evaluate` measures the same loss.
 
         >>> from chainrule import nn
@@ -335,10 +335,10 @@ class Network:
         >>> history["loss"][-1] < history["loss"][0]
         True
         """
-        from chainrule import training  # training stands below networks, which it trains
+        from chainrule.training.fit import fit  # training stands below networks
 
         self._measured = {"loss": loss, "metrics": metrics, "penalty": penalty}
-        return training.fit(
+        return fit(
             self,
             x,
             y,
@@ -396,17 +396,15 @@ class Network:
         """The loss and the metrics on inputs x (N, *input_shape) and targets y (N, ...).
 
         What is not given is that of the last `fit`; raises ValueError without a loss from either.
-        The options are those of `chainrule.training.evaluate`.
+        The options are those of `chainrule.training.fit.evaluate`.
         """
-        from chainrule import training
+        from chainrule.training.fit import evaluate
 
         given = {"loss": loss, "metrics": metrics, "penalty": penalty}
         measured = {**self._measured, **{key: v for key, v in given.items() if v is not None}}
         if "loss" not in measured:
             raise ValueError("evaluate does not know the loss before a fit: give loss=, a name")
-        return training.evaluate(
-            self, x, y, batch_size=batch_size, sample_weight=sample_weight, **measured
-        )
+        return evaluate(self, x, y, batch_size=batch_size, sample_weight=sample_weight, **measured)
 
     # Description
 

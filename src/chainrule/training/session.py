@@ -19,14 +19,14 @@ import numpy.typing as npt
 
 from chainrule import scope
 from chainrule.autodiff import hvp, value_and_grad
-from chainrule.callbacks import Run
-from chainrule.compiler.compiled import compile as compile_function
-from chainrule.inputs import Samples
-from chainrule.interrupts import deferred_interrupts
-from chainrule.metrics import Metric
+from chainrule.engines.compiled import compile as compile_function
 from chainrule.nn.network import Network
 from chainrule.optim import Minimizer, Optimizer
-from chainrule.step import Arrays, Penalty, make_evaluate, make_loss, mean_loss
+from chainrule.training.callbacks import Run
+from chainrule.training.inputs import Samples
+from chainrule.training.interrupts import deferred_interrupts
+from chainrule.training.metrics import Metric
+from chainrule.training.step import Arrays, Penalty, make_evaluate, make_loss, mean_loss
 
 __all__ = ["Descent", "Objective", "Session", "Task", "iterate"]
 

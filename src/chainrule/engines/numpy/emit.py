@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.compiler.borrow import Borrowed
-from chainrule.compiler.comments import meaning_of_derivatives, update_formulas
-from chainrule.compiler.expressions import assign, expression, formula, show_value, write_into
 from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.grouping import Step, group_equations
-from chainrule.compiler.layout import LINE_LENGTH, TILE, Pieces, bound_variables, print_file
 from chainrule.compiler.memory import Buffer, plan_memory
 from chainrule.compiler.naming import Labels, name_variables
-from chainrule.compiler.ready import ReadyArrays
+from chainrule.engines.numpy.borrow import Borrowed
+from chainrule.engines.numpy.comments import meaning_of_derivatives, update_formulas
+from chainrule.engines.numpy.expressions import assign, expression, formula, show_value, write_into
+from chainrule.engines.numpy.layout import LINE_LENGTH, TILE, Pieces, bound_variables, print_file
+from chainrule.engines.numpy.ready import ReadyArrays
 
 __all__ = ["Emitted", "emit"]
 

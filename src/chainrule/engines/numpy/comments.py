@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chainrule.compiler.expressions import formula, show_value
 from chainrule.compiler.graph import Atom, Equation, Graph, Variable
+from chainrule.engines.numpy.expressions import formula, show_value
 
 __all__ = ["meaning_of_derivatives", "update_formulas"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.compiler.borrow import Borrowed
 from chainrule.compiler.graph import Atom, Equation, Variable
 from chainrule.compiler.passes import divisor_of
+from chainrule.engines.numpy.borrow import Borrowed
 from chainrule.primitives.indexing import Slot, add_rows, picks_rows
 
 __all__ = ["assign", "expression", "formula", "show_value", "write_into"]

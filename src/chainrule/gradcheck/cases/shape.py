@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule.cases import Case, Cases, Rng
+from chainrule.gradcheck.cases import Case, Cases, Rng
 
 __all__ = ["cases"]
 

@@ -10,10 +10,10 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 
-from chainrule.compiler.borrow import NotEmittableError
 from chainrule.compiler.graph import Atom, Equation, Graph, Group, Variable
 from chainrule.compiler.passes import simplify_algebra
 from chainrule.compiler.trace import trace
+from chainrule.engines.numpy.borrow import NotEmittableError
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
 __all__ = ["expand_fused"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.cases import Case, Cases, Rng
+from chainrule.gradcheck.cases import Case, Cases, Rng
 from chainrule.primitives.indexing import Slot
 
 __all__ = ["cases"]

@@ -1,7 +1,7 @@
 """Training and evaluation of networks: `fit` and `evaluate`.
 
 `fit` checks and casts everything once and then trains, by the steps of an optimizer or by the
-iterations of a full-batch minimizer; what happens around both is in `chainrule.session`.
+iterations of a full-batch minimizer; what happens around both is in `chainrule.training.session`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from chainrule.callbacks import Run, moments
-from chainrule.compiled_step import CompiledStep
 from chainrule.compiler.check import GraphError
-from chainrule.history import History
-from chainrule.inputs import (
+from chainrule.engines.numpy.threads import limit_threads
+from chainrule.nn.losses import check_output_layer, get_loss
+from chainrule.nn.network import Network
+from chainrule.optim import Minimizer, Optimizer, get_optimizer
+from chainrule.training.callbacks import Run, moments
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.history import History
+from chainrule.training.inputs import (
     Samples,
     as_features,
     as_targets,
@@ -27,14 +31,10 @@ from chainrule.inputs import (
     hold_out,
     with_class_weights,
 )
-from chainrule.metrics import Metric, get_metrics
-from chainrule.nn.losses import check_output_layer, get_loss
-from chainrule.nn.network import Network
-from chainrule.optim import Minimizer, Optimizer, get_optimizer
-from chainrule.progress import make_progress
-from chainrule.session import Descent, Objective, Session, Task, iterate
-from chainrule.step import Penalty, make_step
-from chainrule.threads import limit_threads
+from chainrule.training.metrics import Metric, get_metrics
+from chainrule.training.progress import make_progress
+from chainrule.training.session import Descent, Objective, Session, Task, iterate
+from chainrule.training.step import Penalty, make_step
 
 __all__ = ["evaluate", "fit"]
 
@@ -95,7 +95,7 @@ def fit(
       `sample_weight` only; the validation loss uses the weights its samples are given.
     - `metrics`: names, functions `metric(outputs, targets)`, or a dict of them; by default accuracy
       for a loss that is one for classes.
-    - `callbacks`: objects with named moments, see `chainrule.callbacks`.
+    - `callbacks`: objects with named moments, see `chainrule.training.callbacks`.
     - `penalty`: `nn.L1`, `nn.L2`, or any function of the parameters' mapping; or several of them.
     - `verbose`: "auto" is a bar on a terminal and plain lines elsewhere, on standard error; 0
       nothing, 1 a bar, 2 plain lines.

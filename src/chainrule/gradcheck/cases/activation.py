@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.cases import Case, Cases, Rng
-from chainrule.cases.elementwise import away_from_zero, unary
+from chainrule.gradcheck.cases import Case, Cases, Rng
+from chainrule.gradcheck.cases.elementwise import away_from_zero, unary
 
 __all__ = ["cases"]
 

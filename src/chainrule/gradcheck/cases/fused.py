@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chainrule.cases import Case, Cases, Rng
+from chainrule.gradcheck.cases import Case, Cases, Rng
 from chainrule.primitives.fused import softmax
 
 __all__ = ["cases"]

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from chainrule.compiler.check import check_graph
-from chainrule.compiler.emit import emit
 from chainrule.compiler.graph import Graph
-from chainrule.compiler.lower import expand_fused
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.passes import PASSES, Pass, run_passes
+from chainrule.engines.numpy.emit import emit
+from chainrule.engines.numpy.lower import expand_fused
 
 __all__ = ["Program", "build_program"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
-from chainrule.compiler.program import Program, build_program
 from chainrule.compiler.trace import trace
+from chainrule.engines.numpy.program import Program, build_program
 from chainrule.primitives.dispatch import AbstractArray
 
 __all__ = ["CompiledFunction", "compile"]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.compiler.borrow import Borrowed
-from chainrule.compiler.expressions import expression
 from chainrule.compiler.graph import Atom, Graph, Variable
 from chainrule.compiler.memory import Buffer, MemoryPlan
 from chainrule.compiler.naming import Labels
+from chainrule.engines.numpy.borrow import Borrowed
+from chainrule.engines.numpy.expressions import expression
 
 __all__ = ["LINE_LENGTH", "TILE", "Pieces", "bound_variables", "print_file"]
 

@@ -8,8 +8,8 @@ from typing import final
 
 import numpy as np
 
-from chainrule.compiler.expressions import show_value
 from chainrule.compiler.graph import Variable
+from chainrule.engines.numpy.expressions import show_value
 
 __all__ = ["ReadyArrays"]
 

@@ -14,13 +14,13 @@ import numpy as np
 from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
-from chainrule.compiler.program import Program, build_program
 from chainrule.compiler.trace import trace
+from chainrule.engines.numpy.program import Program, build_program
+from chainrule.engines.numpy.threads import share_convolutions
 from chainrule.nn.network import Network
 from chainrule.optim import Optimizer
 from chainrule.primitives.dispatch import Array
-from chainrule.step import Arrays, Penalty, make_step
-from chainrule.threads import share_convolutions
+from chainrule.training.step import Arrays, Penalty, make_step
 from chainrule.version import __version__
 
 __all__ = ["CompiledStep", "network_labels"]
