@@ -41,7 +41,7 @@ def one_hot(
     return np.equal(labels[..., None], np.arange(n_classes), out=out, casting="unsafe")
 
 
-@primitive
+@primitive(is_view=True, elementwise=True)
 def stop_gradient(x: Array) -> Array:
     """The value of x as a constant: the derivative treats it as fixed.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.primitives.dispatch import Array, implements
-from chainrule.primitives.primitive import Primitive, defvjp, primitive
+from chainrule.primitives.primitive import Linearity, Primitive, defvjp, primitive
 
 __all__ = [
     "absolute",
@@ -87,9 +87,9 @@ _LN2 = math.log(2)
 _LN10 = math.log(10)
 
 
-def _ufunc(ufunc: np.ufunc, *rules: Any) -> Primitive:
+def _ufunc(ufunc: np.ufunc, *rules: Any, linear: Linearity = "") -> Primitive:
     """A NumPy ufunc as a primitive that also answers for `np.<ufunc>` and its operator."""
-    operation: Primitive = implements(ufunc)(primitive(ufunc))
+    operation: Primitive = implements(ufunc)(primitive(ufunc, linear=linear))
     if rules:
         defvjp(operation, *rules)
     return operation
@@ -136,19 +136,19 @@ def exp_share(x: Array, out: Array) -> Array:
 # Arithmetic
 
 add        = _ufunc(np.add,        lambda g, out, x, y: g,
-                                   lambda g, out, x, y: g)
+                                   lambda g, out, x, y: g, linear="jointly")
 subtract   = _ufunc(np.subtract,   lambda g, out, x, y: g,
-                                   lambda g, out, x, y: -g)
+                                   lambda g, out, x, y: -g, linear="jointly")
 multiply   = _ufunc(np.multiply,   lambda g, out, x, y: g * y,
-                                   lambda g, out, x, y: g * x)
+                                   lambda g, out, x, y: g * x, linear="each")
 divide     = _ufunc(np.divide,     lambda g, out, x, y: g / y,
-                                   lambda g, out, x, y: -g * out / y)
+                                   lambda g, out, x, y: -g * out / y, linear="first")
 remainder  = _ufunc(np.remainder,  lambda g, out, x, y: g,
                                    lambda g, out, x, y: -g * np.floor_divide(x, y))
 power      = _ufunc(np.power,      lambda g, out, x, y: g * (y * x ** _exponent_below(x, y)),
                                    lambda g, out, x, y: g * (out * _log_of_base(x)))
-positive   = _ufunc(np.positive,   lambda g, out, x: g)
-negative   = _ufunc(np.negative,   lambda g, out, x: -g)
+positive   = _ufunc(np.positive,   lambda g, out, x: g, linear="jointly")
+negative   = _ufunc(np.negative,   lambda g, out, x: -g, linear="jointly")
 reciprocal = _ufunc(np.reciprocal, lambda g, out, x: -g * (out * out))
 square     = _ufunc(np.square,     lambda g, out, x: g * (2 * x))
 sqrt       = _ufunc(np.sqrt,       lambda g, out, x: 0.5 * g / out)
@@ -241,7 +241,7 @@ implements(np.degrees)(rad2deg)
 
 
 @implements(np.where)
-@primitive
+@primitive(elementwise=True)
 def where(condition: Array, x: Array, y: Array) -> Array:
     """`x` where the condition holds, y elsewhere; each gets the cotangent where it was taken.
 
@@ -251,7 +251,7 @@ def where(condition: Array, x: Array, y: Array) -> Array:
     return np.where(condition, x, y)
 
 
-@primitive
+@primitive(elementwise=True)
 def _clip(x: Array, low: Array, high: Array) -> Array:
     return np.clip(x, low, high)
 

@@ -75,7 +75,7 @@ def _index_array(part: Any) -> Array:
     return array if array.size else array.astype(np.intp)  # x[[]], whose list has no dtype
 
 
-@primitive
+@primitive(is_view=True, linear="first")
 def index(x: Array, *arrays: Array, key: Key) -> Array:
     """`x[key]` with the index arrays in the slots of the key.
 
@@ -86,7 +86,7 @@ def index(x: Array, *arrays: Array, key: Key) -> Array:
     return x[_fill(key, arrays)]
 
 
-@primitive
+@primitive(linear="first")
 def scatter_add(values: Array, *arrays: Array, key: Key, shape: tuple[int, ...]) -> Array:
     """Zeros of this shape with the values added at `key`, where places may repeat.
 
@@ -156,7 +156,7 @@ def take(x: Array, indices: Any, axis: int | None = None, *, mode: str = "raise"
 # Along one axis
 
 
-@primitive
+@primitive(linear="first")
 def take_along_axis(x: Array, indices: Array, *, axis: int = -1) -> Array:
     """`np.take_along_axis`: for each line along the axis, the elements at its own indices."""
     return np.take_along_axis(x, indices, axis)

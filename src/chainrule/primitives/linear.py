@@ -52,7 +52,7 @@ __all__ = [
 
 # Products
 
-matmul: Primitive = implements(np.matmul, np.linalg.matmul)(primitive(np.matmul))
+matmul: Primitive = implements(np.matmul, np.linalg.matmul)(primitive(np.matmul, linear="each"))
 
 
 def _matmul_x_vjp(g: Array, x: Array, y: Array) -> Array:
@@ -107,7 +107,7 @@ def outer(x: Array, y: Array) -> Array:
 
 
 @implements(np.vdot)
-@primitive
+@primitive(linear="each")
 def vdot(x: Array, y: Array) -> Array:
     """`np.vdot` of real arrays of equal size: the sum of products of all elements, in one pass."""
     return np.vdot(x, y)
@@ -152,7 +152,7 @@ def tensordot(x: Array, y: Array, axes: Any = 2) -> Array:
 # Einstein summation
 
 
-@primitive
+@primitive(is_view=True, linear="each")
 def einsum(*operands: Array, subscripts: str) -> Array:
     """The sum of products that the subscripts name, each axis by a letter, the result's after ->.
 
@@ -250,13 +250,13 @@ def _distinct(x: Array, term: str) -> tuple[Array, str]:
 
 
 @implements(np.diagonal)
-@primitive
+@primitive(is_view=True, linear="jointly")
 def diagonal(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """`np.diagonal`: the diagonal of the matrices in two axes, as the last axis of the result."""
     return np.diagonal(x, offset, axis1, axis2)
 
 
-@primitive
+@primitive(linear="jointly")
 def embed_diagonal(
     values: Array, *, shape: tuple[int, ...], offset: int = 0, axis1: int = 0, axis2: int = 1
 ) -> Array:
@@ -274,14 +274,14 @@ def embed_diagonal(
 
 
 @implements(np.tril)
-@primitive
+@primitive(linear="jointly")
 def tril(x: Array, k: int = 0) -> Array:
     """`np.tril`: zeros above the k-th diagonal of matrices."""
     return np.tril(x, k)
 
 
 @implements(np.triu)
-@primitive
+@primitive(linear="jointly")
 def triu(x: Array, k: int = 0) -> Array:
     """`np.triu`: zeros below the k-th diagonal of matrices."""
     return np.triu(x, k)

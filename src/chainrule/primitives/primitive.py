@@ -10,7 +10,7 @@ A rule need not sum over broadcast axes nor mind the dtype: the reverse pass doe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from chainrule.primitives.dispatch import AbstractArray, Array
 
 __all__ = [
     "PRIMITIVES",
+    "Linearity",
     "Primitive",
     "Rule",
     "custom_vjp",
@@ -28,6 +29,10 @@ __all__ = [
 ]
 
 Rule = Callable[..., Array]
+
+Linearity = Literal["", "jointly", "each", "first"]
+"""In which arrays a primitive is linear: in none, in all of them taken together (a sum), in each
+while the others stand still (a product), or in the first alone (a quotient)."""
 
 PRIMITIVES: dict[str, Primitive] = {}
 """The table: every primitive of the library by its name."""
@@ -40,14 +45,19 @@ class Primitive:
     rule each; what follows (keyword-only, or with a default) are static parameters, but for `out`:
     `takes_out` says that the NumPy form writes its result to the memory it is given by that word.
     `is_fused` says that the form is itself written in primitives, so that an engine may take it
-    apart, `is_random` that two equal calls give two results.
+    apart, `is_random` that two equal calls give two results. `elementwise`: an element of the
+    result depends on that element of the (broadcast) arguments alone. `is_view`: the result may be
+    the memory of the first argument, read otherwise. `linear`: see `Linearity`.
     """
 
     __slots__ = (
         "defaults",
+        "elementwise",
         "evaluate",
         "is_fused",
         "is_random",
+        "is_view",
+        "linear",
         "n_arrays",
         "name",
         "param_names",
@@ -56,11 +66,26 @@ class Primitive:
         "variadic_rule",
     )
 
-    def __init__(self, name: str, evaluate: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        evaluate: Callable[..., Any],
+        *,
+        elementwise: bool = False,
+        is_view: bool = False,
+        is_fused: bool = False,
+        is_random: bool = False,
+        linear: Linearity = "",
+    ) -> None:
         self.name = name
         self.evaluate = evaluate
-        self.is_fused = False
-        self.is_random = False
+        self.elementwise = elementwise or (
+            isinstance(evaluate, np.ufunc) and evaluate.signature is None
+        )
+        self.is_view = is_view
+        self.is_fused = is_fused
+        self.is_random = is_random
+        self.linear = linear
         self.rules: tuple[Rule | None, ...] = ()
         self.variadic_rule: Rule | None = None
         self.n_arrays, names, self.defaults = _read_signature(evaluate)
@@ -124,23 +149,32 @@ def _read_signature(
     return None if variadic else n_leading, names[n_leading:], defaults
 
 
-def primitive(evaluate: Callable[..., Any]) -> Primitive:
+@overload
+def primitive(evaluate: Callable[..., Any], /, **traits: Any) -> Primitive: ...
+
+
+@overload
+def primitive(**traits: Any) -> Callable[[Callable[..., Any]], Primitive]: ...
+
+
+def primitive(evaluate: Callable[..., Any] | None = None, /, **traits: Any) -> Any:
     """Enter a NumPy function, or one of our own, into the table under its own name.
 
-    Names that shadow a builtin end in an underscore in Python (`sum_`), not in the table (`sum`).
+    `traits` are what is true of it: the keywords of `Primitive`. Names that shadow a builtin end
+    in an underscore in Python (`sum_`), not in the table (`sum`).
     """
+    if evaluate is None:
+        return lambda function: primitive(function, **traits)
     name = evaluate.__name__.strip("_")
     if name in PRIMITIVES:
         raise ValueError(f"the table already holds a primitive named {name!r}")
-    PRIMITIVES[name] = Primitive(name, evaluate)
+    PRIMITIVES[name] = Primitive(name, evaluate, **traits)
     return PRIMITIVES[name]
 
 
 def fused(evaluate: Callable[..., Any]) -> Primitive:
     """Enter a composition as one primitive with a rule of its own, for speed or safety."""
-    operation = primitive(evaluate)
-    operation.is_fused = True
-    return operation
+    return primitive(evaluate, is_fused=True)
 
 
 def defvjp(operation: Primitive, *rules: Rule | None) -> None:
@@ -179,8 +213,8 @@ def custom_vjp(*rules: Rule | None) -> Callable[[Callable[..., Any]], Primitive]
     """
 
     def decorate(function: Callable[..., Any]) -> Primitive:
-        operation = Primitive(function.__name__, function)
-        operation.is_fused = not isinstance(function, np.ufunc)  # compiled from its own lines
+        is_fused = not isinstance(function, np.ufunc)  # compiled from its own lines
+        operation = Primitive(function.__name__, function, is_fused=is_fused)
         defvjp(operation, *rules)
         return operation
 

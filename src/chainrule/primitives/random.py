@@ -13,7 +13,7 @@ from chainrule.scope import current_scope
 __all__ = ["random_uniform"]
 
 
-@primitive
+@primitive(is_random=True)
 def random_uniform(rng: Any, *, shape: tuple[int, ...], dtype: Any) -> Array:
     """Numbers from [0, 1), drawn from a `numpy.random.Generator`: new ones at each call.
 
@@ -35,5 +35,4 @@ def random_uniform(rng: Any, *, shape: tuple[int, ...], dtype: Any) -> Array:
     return rng.random(shape, np.dtype(dtype))
 
 
-random_uniform.is_random = True
 defvjp(random_uniform, None)

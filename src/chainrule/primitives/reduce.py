@@ -58,7 +58,7 @@ def _n_reduced(x: Array, axis: Axis) -> int:
 
 
 @implements(np.sum)
-@primitive
+@primitive(linear="jointly")
 def sum_(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """`np.sum`: each element receives the cotangent of its sum."""
     return np.sum(x, axis=axis, keepdims=keepdims)
@@ -185,7 +185,7 @@ defvjp(logsumexp, lambda g, out, x, axis, keepdims:
 
 
 @implements(np.cumsum)
-@primitive
+@primitive(linear="jointly")
 def cumsum(x: Array, axis: int | None = None) -> Array:
     """`np.cumsum`: running sums along an axis, of all elements in one row if it is None."""
     return np.cumsum(x, axis)

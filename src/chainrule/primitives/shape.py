@@ -60,21 +60,21 @@ __all__ = [
 
 
 @implements(np.reshape)
-@primitive
+@primitive(is_view=True, linear="jointly")
 def reshape(x: Array, *, shape: Any) -> Array:
     """`np.reshape`: the same elements in another shape, where one size may be -1."""
     return np.reshape(x, shape)
 
 
 @implements(np.transpose)
-@primitive
+@primitive(is_view=True, linear="jointly")
 def transpose(x: Array, axes: Any = None) -> Array:
     """`np.transpose`: the axes in another order, by default reversed."""
     return np.transpose(x, axes)
 
 
 @implements(np.broadcast_to)
-@primitive
+@primitive(is_view=True, linear="jointly")
 def broadcast_to(x: Array, *, shape: Any) -> Array:
     """`np.broadcast_to`: the array repeated along new axes and axes of size 1."""
     return np.broadcast_to(x, shape)
@@ -231,7 +231,7 @@ defvjp(copy, lambda g, out, x: g)
 # Joining
 
 
-@primitive
+@primitive(linear="jointly")
 def concatenate(*arrays: Array, axis: int = 0) -> Array:
     """The arrays behind one another along an axis they have.
 
@@ -241,7 +241,7 @@ def concatenate(*arrays: Array, axis: int = 0) -> Array:
     return np.concatenate(arrays, axis=axis)
 
 
-@primitive
+@primitive(linear="jointly")
 def stack(*arrays: Array, axis: int = 0) -> Array:
     """Arrays of one shape behind one another along a new axis.
 
@@ -397,14 +397,14 @@ def _inside(pad_width: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 @implements(np.flip)
-@primitive
+@primitive(is_view=True, linear="jointly")
 def flip(x: Array, axis: Any = None) -> Array:
     """`np.flip`: the elements in reverse order along an axis, some, or all."""
     return np.flip(x, axis)
 
 
 @implements(np.roll)
-@primitive
+@primitive(linear="jointly")
 def roll(x: Array, *, shift: Any, axis: Any = None) -> Array:
     """`np.roll`: the elements moved along an axis, those pushed out at one end in at the other."""
     return np.roll(x, shift, axis)
