@@ -104,7 +104,7 @@ def test_equals_the_eager_step_with_penalties(penalty):
 
 
 def test_without_any_pass_the_result_is_the_same(monkeypatch):
-    monkeypatch.setitem(program.build_program.__kwdefaults__, "passes", ())
+    monkeypatch.setitem(program.build.__kwdefaults__, "passes", ())
     for optimizer in (optim.SGD(0.1), optim.Adam()):
         eager, compiled = train_both_ways(nn.GELU, nn.losses.cross_entropy, optimizer)
         assert_equal(eager, compiled, "float64")

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule as cr
-from chainrule.compiler import passes
+from chainrule.compiler import passes, scales
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
-from chainrule.engines.numpy.expressions import show_value
-from chainrule.engines.numpy.program import build_program
+from chainrule.engines.numpy.code import show_value
+from chainrule.engines.numpy.program import build
 from chainrule.scope import scope
 
 F64 = np.dtype(np.float64)
@@ -29,7 +29,7 @@ def names_of(graph: Graph) -> list[str]:
 
 
 def run(graph: Graph, *arrays, passes=()):
-    return build_program(graph, Labels("f"), passes=passes).function(*arrays)
+    return build(graph, Labels("f"), passes=passes).function(*arrays)
 
 
 def test_dead_code_goes_and_constants_with_it():
@@ -78,16 +78,16 @@ def test_broadcasts_before_elementwise_functions_go():
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (lambda x: x * 1, []),
-        (lambda x: 1.0 * x / 1, []),
-        (lambda x: (x - 0) ** 1, []),
+        (lambda x: np.exp(x * 1), ["exp"]),
+        (lambda x: x * 1, ["multiply"]),  # the result is another array than x
+        (lambda x: np.exp(1.0 * x / 1), ["exp"]),
+        (lambda x: np.exp((x - 0) ** 1), ["exp"]),
         (lambda x: np.reshape(np.reshape(x, (6,)), (3, 2)), ["reshape"]),
         (lambda x: np.exp(x) + -np.sin(x), ["exp", "sin", "subtract"]),
         (lambda x: np.exp(x) - -np.sin(x), ["exp", "sin", "add"]),
         (lambda x: x + x, ["multiply"]),
         (lambda x: x * x, ["square"]),
         (lambda x: x**2, ["square"]),
-        (lambda x: np.sum(x[:, :1], axis=1), ["index", "reshape"]),
         (lambda x: x * 0, ["multiply"]),  # NaN and infinity must come through
         (lambda x: x + 0, ["add"]),  # -0.0 + 0 is 0.0
     ],
@@ -105,14 +105,14 @@ def test_algebra_is_exact(function, expected):
 
 
 def test_scales_meet_before_the_array():
-    graph = passes.merge_scales(traced(lambda x: 0.5 * (x / 4) * 3, (3,)))
+    graph = scales.merge_scales(traced(lambda x: 0.5 * (x / 4) * 3, (3,)))
     assert names_of(graph) == ["multiply"]
     assert graph.equations[0].args[0] == 0.375
 
 
 def test_a_total_of_sums_is_one_sum():
     graph = traced(lambda x: np.sum(0.5 * np.sum(np.exp(x), axis=1)) / 4, (4, 3))
-    simpler = passes.remove_dead_code(passes.merge_sums(graph))
+    simpler = passes.remove_dead_code(scales.merge_sums(graph))
     assert names_of(simpler).count("sum") == 1
     x = np.arange(12.0).reshape(4, 3) / 10
     np.testing.assert_allclose(run(simpler, x), run(graph, x), rtol=1e-14)
@@ -120,7 +120,7 @@ def test_a_total_of_sums_is_one_sum():
 
 def test_a_total_sees_through_a_reshape():
     graph = traced(lambda x: np.mean(0.5 * np.sum(np.square(x), axis=1)), (4, 1))
-    assert names_of(passes.run_passes(graph, passes.PASSES)) == ["vdot", "divide"]
+    assert names_of(passes.run_passes(graph, scales.TRAINING)) == ["vdot", "divide"]
 
 
 @pytest.mark.parametrize("number", [0.001, 1 / 96, 0.3, 2.5, 1e-8, -0.7])
@@ -146,14 +146,14 @@ def test_a_folded_constant_is_the_same_in_its_dtype(number):
      (0.005, None), (0.3, None), (0.123456, None), (1e-8, None), (64, None)],
 )  # fmt: skip
 def test_numbers_that_read_better_as_a_divisor(number, n):
-    assert passes.divisor_of(number) == n
+    assert scales.divisor_of(number) == n
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.floats(0, 2) | st.integers(1, 10**6).map(lambda n: 1 / n))
 def test_a_number_is_written_as_what_it_is(number):
     for value in (number, -number, 1 - number):
-        assert eval(show_value(value)) == value
+        assert eval(show_value(value)[0]) == value
 
 
 def test_a_scale_moves_through_a_choice():
@@ -162,7 +162,7 @@ def test_a_scale_moves_through_a_choice():
         with scope(section="update"):
             return w - 0.1 * gradient
 
-    graph = passes.run_passes(traced(leaky, (3, 2), (4, 3)), passes.PASSES)
+    graph = passes.run_passes(traced(leaky, (3, 2), (4, 3)), scales.TRAINING)
     assert [e.primitive.name for e in graph.equations if e.section == "update"] == ["subtract"]
     rng = np.random.default_rng(0)
     w, x = rng.standard_normal((3, 2)), rng.standard_normal((4, 3))
@@ -177,7 +177,7 @@ def descent(w, x):
 
 
 def test_the_learning_rate_moves_to_the_start_of_the_reverse_pass():
-    graph = passes.run_passes(traced(descent, (3, 2), (4, 3)), passes.PASSES)
+    graph = passes.run_passes(traced(descent, (3, 2), (4, 3)), scales.TRAINING)
     update = [e.primitive.name for e in graph.equations if e.section == "update"]
     assert update == ["subtract"]
 
@@ -188,13 +188,13 @@ def test_a_scale_stays_where_its_gradient_is_read_elsewhere():
         with scope(section="update"):
             return w - 0.1 * gradient, np.sum(gradient**2)
 
-    graph = passes.run_passes(traced(with_norm, (3, 2), (4, 3)), passes.PASSES)
+    graph = passes.run_passes(traced(with_norm, (3, 2), (4, 3)), scales.TRAINING)
     update = [e.primitive.name for e in graph.equations if e.section == "update"]
     assert "multiply" in update
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.sampled_from(passes.PASSES), max_size=6), st.integers(0, 2**32))
+@given(st.lists(st.sampled_from(scales.TRAINING), max_size=6), st.integers(0, 2**32))
 def test_any_passes_in_any_order_leave_the_result(some, seed):
     rng = np.random.default_rng(seed)
     w, x = rng.standard_normal((3, 2)), rng.standard_normal((4, 3))

@@ -7,7 +7,7 @@ import numpy as np
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
-from chainrule.engines.numpy.program import build_program
+from chainrule.engines.numpy.program import build
 from chainrule.primitives import random_uniform
 
 F32 = np.dtype(np.float32)
@@ -24,8 +24,8 @@ def test_equals_the_generators_own_draws():
 
 
 def test_compiled_draws_are_never_merged_and_follow_the_generator():
-    inputs = [Variable((2, 3), F32, "x"), Variable((), None, "rng")]
-    program = build_program(trace(two_draws, inputs)[0], Labels("two_draws"))
+    inputs = [Variable((2, 3), F32, "x"), Variable.generator("rng")]
+    program = build(trace(two_draws, inputs)[0], Labels("two_draws"))
     x = np.ones((2, 3), np.float32)
     first, second = program.function(x, np.random.default_rng(3))
     expected = two_draws(x, np.random.default_rng(3))

@@ -40,12 +40,12 @@ def test_float32_stays_float32_beside_python_numbers():
 def test_a_gradient_inside_is_recorded_with_its_section_and_rule():
     graph, _ = trace(cr.grad(lambda x: np.tanh(x).sum()), [variable("x", 3)])
     backward = [e for e in graph.equations if e.section == "backward"]
-    assert {e.group.name for e in backward if e.group} == {"tanh_vjp"}
-    assert graph.inputs[0] in backward[-1].out.cotangent_of
+    assert {e.origin.name for e in backward if e.origin} == {"tanh_vjp"}
+    assert graph.inputs[0] in graph.cotangents[backward[-1].out]
 
 
 def test_numbers_have_no_dtype_of_their_own():
-    rate = Variable((), None, "rate")
+    rate = Variable.number(float, "rate")
     graph, _ = trace(lambda x, rate: x * (1 - rate**2), [variable("x", 3), rate])
     assert [e.out.dtype for e in graph.equations] == [None, None, F64]
 
@@ -112,7 +112,7 @@ def test_the_checker_finds_ill_formed_graphs():
         check_graph(broken(graph, equations=(second, first)))
     with pytest.raises(GraphError, match="defined twice"):
         check_graph(broken(graph, equations=(first, first, second)))
-    wrong = Equation(variable("", 4), first.primitive, first.args, {})
+    wrong = Equation((variable("", 4),), first.primitive, first.args, {})
     with pytest.raises(GraphError, match="its equation says"):
         check_graph(broken(graph, equations=(wrong,), outputs=()))
     with pytest.raises(GraphError, match="never defined"):

@@ -14,7 +14,7 @@ from chainrule import data, nn, optim
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
-from chainrule.engines.numpy.program import build_program
+from chainrule.engines.numpy.program import build
 from chainrule.engines.numpy.threads import limit_threads, share_convolutions
 from chainrule.nn.losses import get_loss
 from chainrule.training.compiled_step import CompiledStep
@@ -137,7 +137,7 @@ def convolve(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
 
     named = zip(("x", "kernel", "g"), (x, kernel, y), strict=True)
     graph, _ = trace(value_and_gradients, [Variable(a.shape, a.dtype, name) for name, a in named])
-    program = build_program(share_convolutions(graph), Labels(), fresh_outputs=False)
+    program = build(share_convolutions(graph), Labels(), exact=False)
     results = program.function(x, kernel, y)
 
     def run(epochs: int) -> None:

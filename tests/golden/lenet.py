@@ -442,15 +442,15 @@ def relu_vjp(g, value, scratch, out):
     np.multiply(g, scratch, out=out)
 
 
-def convolve_add_vjp_bias(g, scratch, ones, ones_10, out):
+def convolve_add_vjp_bias(g, scratch, out):
     """sum(reshape(sum(reshape(g, (80, 160)), axis=0), (10, 16)), axis=0)"""
-    np.dot(ones, g.reshape(80, 160), out=scratch)
+    np.dot(ones_80, g.reshape(80, 160), out=scratch)
     np.dot(ones_10, scratch.reshape(10, 16), out=out)
 
 
-def convolve_add_vjp_bias_2(g, scratch, ones, ones_28, out):
+def convolve_add_vjp_bias_2(g, scratch, out):
     """sum(reshape(sum(reshape(g, (224, 168)), axis=0), (28, 6)), axis=0)"""
-    np.dot(ones, g.reshape(224, 168), out=scratch)
+    np.dot(ones_224, g.reshape(224, 168), out=scratch)
     np.dot(ones_28, scratch.reshape(28, 6), out=out)
 
 
@@ -596,8 +596,10 @@ def train_step(x, y, learning_rate, step):
     np.dot(d_z3, W3.T, out=d_flatten_1)             # d_flatten_1 = d_z3 @ W3.T  (8, 400)
     # d_W3 = reshape(max_pool2d_2, (8, 400)).T @ d_z3  (400, 120)
     np.dot(max_pool2d_2.reshape(8, 400).T, d_z3, out=d_W3)
-    # d_a2  (8, 10, 10, 16)
-    window_max_vjp(d_flatten_1.reshape(8, 5, 5, 16), window_max_2, axis=2, size=2, stride=2, out=scratch_7)
+    window_max_vjp(                                 # d_a2  (8, 10, 10, 16)
+        d_flatten_1.reshape(8, 5, 5, 16), window_max_2, axis=2, size=2, stride=2,
+        out=scratch_7
+    )
     window_max_vjp(scratch_7, a2, axis=1, size=2, stride=2, out=d_z2)
     relu_vjp(d_z2, a2, scratch_8, out=d_z2)         # d_z2 = d_a2 * (a2 > 0)  (8, 10, 10, 16)
     # d_max_pool2d_1 = convolve_transpose(d_z2, W2)  (8, 14, 14, 6)
@@ -605,7 +607,7 @@ def train_step(x, y, learning_rate, step):
     # d_W2 = convolve_kernel_vjp(max_pool2d_1, d_z2)  (5, 5, 6, 16)
     convolve_kernel_vjp(max_pool2d_1, d_z2, size=(5, 5), out=d_W2)
     # d_b2 = sum(reshape(sum(reshape(d_z2, (80, 160)), axis=0), (10, 16)), axis=0)  (16,)
-    convolve_add_vjp_bias(d_z2, scratch_9, ones_80, ones_10, out=d_b2)
+    convolve_add_vjp_bias(d_z2, scratch_9, out=d_b2)
     # d_a1 = window_max_vjp(window_max_vjp(d_max_pool2d_1, window_max_1), a1)  (8, 28, 28, 6)
     window_max_vjp(d_max_pool2d_1, window_max_1, axis=2, size=2, stride=2, out=scratch_10)
     window_max_vjp(scratch_10, a1, axis=1, size=2, stride=2, out=d_z1)
@@ -613,7 +615,7 @@ def train_step(x, y, learning_rate, step):
     # d_W1 = convolve_kernel_vjp(x, d_z1)  (5, 5, 1, 6)
     convolve_kernel_vjp(x, d_z1, padding=((2, 2), (2, 2)), size=(5, 5), out=d_W1)
     # d_b1 = sum(reshape(sum(reshape(d_z1, (224, 168)), axis=0), (28, 6)), axis=0)  (6,)
-    convolve_add_vjp_bias_2(d_z1, scratch_12, ones_224, ones_28, out=d_b1)
+    convolve_add_vjp_bias_2(d_z1, scratch_12, out=d_b1)
 
     # update
     root = (1.0 - 0.999 ** step) ** 0.5

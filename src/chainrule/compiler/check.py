@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from chainrule.compiler.graph import Graph, Variable
-from chainrule.compiler.trace import infer
+import numpy as np
+
+from chainrule.compiler.graph import Equation, Graph, Variable
+from chainrule.compiler.infer import infer, infer_number
 
 __all__ = ["GraphError", "check_graph"]
 
@@ -22,23 +24,30 @@ def check_graph(graph: Graph) -> Graph:
     for equation in graph.equations:
         for variable in equation.variables:
             if variable not in defined:
-                raise GraphError(f"{equation.primitive.name} reads a variable not yet defined")
-        shape, dtype = infer(equation.primitive, equation.args, equation.params)
-        if (shape, dtype) != (equation.out.shape, equation.out.dtype):
-            raise GraphError(
-                f"{equation.primitive.name} gives {dtype}{list(shape)}, "
-                f"its equation says {equation.out}"
-            )
-        _define(equation.out, defined)
-    for atom in (*graph.outputs, *graph.updates.values()):
+                raise GraphError(f"{equation.name} reads a variable not yet defined")
+        _check_result(equation)
+        for out in equation.outs:
+            _define(out, defined)
+    for atom in graph.ends:
         if isinstance(atom, Variable) and atom not in defined:
             raise GraphError("an output or an update is never defined")
     for variable, atom in graph.updates.items():
         if not isinstance(atom, Variable) or atom.shape != variable.shape:
             raise GraphError(f"the update of {variable.name} does not have its shape")
-        if atom.dtype != variable.dtype:
+        if (atom.dtype, atom.kind) != (variable.dtype, variable.kind):
             raise GraphError(f"the update of {variable.name} has {atom.dtype}, not its dtype")
     return graph
+
+
+def _check_result(equation: Equation) -> None:
+    """Raise unless the result is what the primitive gives."""
+    primitive, out = equation.primitive, equation.out
+    if out.is_number:
+        made: tuple[object, ...] = ((), np.dtype(infer_number(primitive, equation.args)))
+    else:
+        made = infer(primitive, equation.args, equation.params)
+    if made != (out.shape, out.dtype):
+        raise GraphError(f"{primitive.name} gives {made[1]}{made[0]}, its equation says {out}")
 
 
 def _define(variable: Variable, defined: set[Variable]) -> None:

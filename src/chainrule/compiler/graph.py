@@ -5,47 +5,67 @@
         a f32[64,2] = sigmoid z             forward
     return a
 
-Inputs, constants, state with its updates, and outputs are all explicit. A graph knows shapes and
-dtypes but no values, and nothing of the engine that will run it. Passes take a graph and return a
-new one; `check.check_graph` holds them to the rules.
+Inputs, constants, state with its updates, and outputs are all explicit, and nothing of a graph is
+ever changed: a pass takes one and returns a new one. A graph knows shapes and dtypes but no values,
+and nothing of the engine that will run it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
 
-from chainrule.primitives.primitive import Primitive
+from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
-__all__ = ["Atom", "Equation", "Graph", "Group", "Variable"]
+__all__ = ["Atom", "Equation", "Graph", "Origin", "Variable"]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Variable:
     """A value of known shape and dtype, defined once.
 
-    A variable whose dtype is None is a Python number: like a literal it takes the dtype of
-    whatever array it meets. `name` is a wish; the emitter makes it unique. Where the variable is
-    the derivative of the loss by others, `cotangent_of` says by which: often several, since what
-    flows back through a sum is the derivative by the sum and by each term.
+    Its kind is an array; a number of Python's, which takes the dtype of whatever array it meets
+    (its own `dtype` says whether it is an int or a float); or a random generator. `name` is what
+    the caller calls an input.
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any] | None
+    dtype: np.dtype[Any]
     name: str = ""
-    cotangent_of: tuple[Variable, ...] = ()
+    kind: Literal["array", "number", "generator"] = "array"
+
+    @staticmethod
+    def number(of_type: type, name: str = "") -> Variable:
+        """A Python int or float."""
+        return Variable((), np.dtype(of_type), name, "number")
+
+    @staticmethod
+    def generator(name: str = "") -> Variable:
+        """A `numpy.random.Generator`."""
+        return Variable((), np.dtype(object), name, "generator")
+
+    @property
+    def is_array(self) -> bool:
+        return self.kind == "array"
+
+    @property
+    def is_number(self) -> bool:
+        return self.kind == "number"
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     def __str__(self) -> str:
-        if self.dtype is None:
-            return "float"
+        if self.is_number:
+            return "int" if self.dtype.kind == "i" else "float"
+        if not self.is_array:
+            return self.kind
         return f"{self.dtype.kind}{8 * self.dtype.itemsize}[{','.join(map(str, self.shape))}]"
 
 
@@ -54,10 +74,10 @@ Atom = Variable | float | int | bool
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Equations that came from one vjp rule, or one fused primitive: one helper in the source.
+class Origin:
+    """One application of a vjp rule, a fused primitive or an optimizer: what equations came from.
 
-    `arguments` gives the helper's parameters: the rule's own name of each atom it was given.
+    `arguments` gives each atom that it was handed under its own name of it.
     """
 
     name: str
@@ -69,13 +89,26 @@ class Group:
 class Equation:
     """One call of a primitive. `section` is forward, backward or update."""
 
-    out: Variable
+    outs: tuple[Variable, ...]
     primitive: Primitive
     args: tuple[Atom, ...]
-    params: dict[str, Any]
+    params: Mapping[str, Any]
     layer: str = ""
     section: str = "forward"
-    group: Group | None = None
+    origin: Origin | None = None
+
+    @property
+    def name(self) -> str:
+        """What the table calls the primitive; "" for a function of the user's own, whatever its
+        name is.
+        """
+        own = self.primitive.name
+        return own if PRIMITIVES.get(own) is self.primitive else ""
+
+    @property
+    def out(self) -> Variable:
+        """The result, the first where there are several."""
+        return self.outs[0]
 
     @property
     def variables(self) -> Iterator[Variable]:
@@ -87,45 +120,71 @@ class Graph:
     """A traced program.
 
     `state` are the variables that live from call to call, `updates` their new values by variable
-    (absent: unchanged), `constants` the arrays the traced function brought along.
+    (absent: unchanged), `constants` the arrays the traced function brought along. Of the variables
+    that have one, `names` holds the name that whoever computed them gave them, and `cotangents` the
+    values they are the derivative of the loss by: often several, since what flows back through a
+    sum is the derivative by the sum and by each term.
     """
 
     inputs: tuple[Variable, ...]
     state: tuple[Variable, ...]
-    constants: dict[Variable, np.ndarray[Any, Any]]
+    constants: Mapping[Variable, np.ndarray[Any, Any]]
     equations: tuple[Equation, ...]
     outputs: tuple[Atom, ...]
-    updates: dict[Variable, Atom]
+    updates: Mapping[Variable, Atom]
+    names: Mapping[Variable, str] = field(default_factory=dict)
+    cotangents: Mapping[Variable, tuple[Variable, ...]] = field(default_factory=dict)
 
     def replace_equations(self, equations: Iterable[Equation]) -> Graph:
         return replace(self, equations=tuple(equations))
 
-    def substitute(self, new: dict[Variable, Atom], equations: Iterable[Equation]) -> Graph:
+    @property
+    def ends(self) -> tuple[Atom, ...]:
+        """What the program gives to the outside: its outputs, and the new values of the state."""
+        return (*self.outputs, *self.updates.values())
+
+    def substitute(self, new: Mapping[Variable, Atom], equations: Iterable[Equation]) -> Graph:
         """The graph of these equations, with every variable in `new` read as what it maps to.
 
-        What a variable is the derivative by is renamed on the variable itself: it is the same
-        value in every version of the graph.
+        A variable that takes another's place answers to its name too.
         """
+        if not new:
+            return self.replace_equations(equations)
 
         def read(atom: Atom) -> Atom:
             while isinstance(atom, Variable) and atom in new:
                 atom = new[atom]
             return atom
 
-        def rewrite(equation: Equation) -> Equation:
-            of = map(read, equation.out.cotangent_of)
-            equation.out.cotangent_of = tuple(v for v in of if isinstance(v, Variable))
-            group = equation.group
-            if group is not None:
-                arguments = tuple((name, read(atom)) for name, atom in group.arguments)
-                group = replace(group, arguments=arguments)
-            return replace(equation, args=tuple(map(read, equation.args)), group=group)
+        origins: dict[Origin, Origin] = {}
 
+        def rewrite(equation: Equation) -> Equation:
+            origin = equation.origin
+            if origin is not None:
+                if origin not in origins:
+                    arguments = tuple((name, read(atom)) for name, atom in origin.arguments)
+                    origins[origin] = replace(origin, arguments=arguments)
+                origin = origins[origin]
+            return replace(equation, args=tuple(map(read, equation.args)), origin=origin)
+
+        names = dict(self.names)
+        cotangents: dict[Variable, tuple[Variable, ...]] = {}
+        for variable, of in self.cotangents.items():
+            kept = read(variable)
+            if isinstance(kept, Variable):
+                others = (v for v in map(read, of) if isinstance(v, Variable))
+                cotangents[kept] = (*cotangents.get(kept, ()), *others)
+        for gone in new:
+            kept = read(gone)
+            if isinstance(kept, Variable) and gone in names:
+                names.setdefault(kept, names[gone])
         return replace(
             self,
             equations=tuple(map(rewrite, equations)),
             outputs=tuple(map(read, self.outputs)),
             updates={variable: read(atom) for variable, atom in self.updates.items()},
+            names=names,
+            cotangents=cotangents,
         )
 
     def use_counts(self) -> Counter[Variable]:
@@ -133,9 +192,16 @@ class Graph:
         counts: Counter[Variable] = Counter()
         for equation in self.equations:
             counts.update(equation.variables)
-        ends = (*self.outputs, *self.updates.values())
-        counts.update(atom for atom in ends if isinstance(atom, Variable))
+        counts.update(atom for atom in self.ends if isinstance(atom, Variable))
         return counts
+
+    def makers(self) -> dict[Variable, Equation]:
+        """The equation that makes each variable, for those that one makes."""
+        return {out: equation for equation in self.equations for out in equation.outs}
+
+    def name_of(self, variable: Variable) -> str:
+        """What its caller or its maker calls a variable, "" where nobody does."""
+        return variable.name or self.names.get(variable, "")
 
     def __str__(self) -> str:
         names = _display_names(self)
@@ -149,9 +215,9 @@ class Graph:
         for equation in self.equations:
             params = "".join(f" {key}={value!r}" for key, value in equation.params.items())
             call = " ".join([equation.primitive.name + params, *map(show, equation.args)])
-            left = f"    {names[equation.out]} {equation.out} = {call}"
+            outs = ", ".join(f"{names[out]} {out}" for out in equation.outs)
             where = f"{equation.section} {equation.layer}".strip()
-            lines.append(f"{left:<60}  # {where}")
+            lines.append(f"{f'    {outs} = {call}':<60}  # {where}")
         lines += [f"    {names[v]} <- {show(atom)}" for v, atom in self.updates.items()]
         lines.append(f"return {', '.join(map(show, self.outputs))}")
         return "\n".join(lines)
@@ -159,13 +225,15 @@ class Graph:
 
 def _display_names(graph: Graph) -> dict[Variable, str]:
     """A name for every variable: its own where no other has it, else with a number."""
-    defined = [*graph.state, *graph.inputs, *graph.constants, *(e.out for e in graph.equations)]
+    made = (out for equation in graph.equations for out in equation.outs)
+    defined = [*graph.state, *graph.inputs, *graph.constants, *made]
     taken: set[str] = set()
     names: dict[Variable, str] = {}
     for number, variable in enumerate(defined):
-        name = variable.name or f"v{number}"
-        if name in taken:
-            name = f"{name}_{number}"
+        wish = name = graph.name_of(variable) or f"v{number}"
+        while name in taken:
+            name = f"{wish}_{number}"
+            number += len(defined)
         taken.add(name)
         names[variable] = name
     return names

@@ -1,115 +1,167 @@
-"""Names a person would choose: z1 and W1 from the layers, d_z1 for the derivative by z1."""
+"""Names a person would choose: z1 and W1 from the layers, d_z1 for the derivative by z1.
+
+What a value is to be called is a wish here. A `Symbol` carries it through statements and formulas,
+and a `Scope` makes a name of it at the very end, when all that will stand in the text is known. So
+no two things in a text can go by the same name, whatever users call theirs.
+"""
 
 from __future__ import annotations
 
 import builtins
 import keyword
 import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from chainrule.compiler.graph import Equation, Graph, Group, Variable
+from chainrule.compiler.graph import Equation, Graph, Origin, Variable
 from chainrule.primitives.primitive import PRIMITIVES
 
-__all__ = ["Labels", "name_variables"]
+__all__ = ["Labels", "Scope", "Symbol", "wish_names"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Symbol:
+    """Something that will have a name in a text: the wished one, if that is free.
+
+    With a `number` the wish is counted from there: scratch_1, scratch_2. The wish of something
+    `of` another goes in front of its name: d_ of z1.
+    """
+
+    wish: str
+    number: int | None = None
+    of: Symbol | None = None
+
+
+class Scope:
+    """The names of one text, or of one function in it; each stands for one thing.
+
+    A function sees the names of the text around it, its `parent`. Of those, it must not use for
+    something else what is `reserved`.
+    """
+
+    def __init__(self, reserved: Iterable[str] = (), parent: Scope | None = None) -> None:
+        self._parent = parent
+        self._used = {*keyword.kwlist, *dir(builtins), *reserved}
+        self._names: dict[Symbol, str] = {}
+        self._numbers: dict[str, int] = {}  # the number to try next for a wish
+
+    def claim(self, symbol: Symbol) -> str:
+        """The symbol's name, given to it now where it has none."""
+        known = self._names.get(symbol)
+        if known is None:
+            known = self._names[symbol] = self._unused(symbol)
+            self._used.add(known)
+        return known
+
+    def share(self, symbol: Symbol, name: str) -> None:
+        """Let a symbol go by a name that is given out already, for the same thing."""
+        self._names[symbol] = name
+
+    def __getitem__(self, symbol: Symbol) -> str:
+        if symbol in self._names or self._parent is None:
+            return self._names[symbol]
+        return self._parent[symbol]
+
+    def _unused(self, symbol: Symbol) -> str:
+        wish = _identifier(symbol.wish + (self.claim(symbol.of) if symbol.of else ""))
+        first = symbol.number
+        name = wish if first is None else f"{wish}_{first}"
+        next_number = max((first or 1) + 1, self._numbers.get(wish, 0))
+        while name in self._used:
+            name, next_number = f"{wish}_{next_number}", next_number + 1
+        self._numbers[wish] = next_number
+        return name
+
+
+def _identifier(wish: str) -> str:
+    """The wish as a Python name, in the form that Python itself reads names in."""
+    name = re.sub(r"\W", "_", unicodedata.normalize("NFKC", wish))
+    if not name.isidentifier():
+        name = f"x_{name}" if name else "value"
+    # two underscores in front mean something to Python
+    return f"x{name}" if name.startswith("__") or not name.strip("_") else name
 
 
 @dataclass(frozen=True)
 class Labels:
     """What the caller knows and the graph does not: words for the printed file.
 
-    `layers` names the output of each layer, `parts` the slices (start, stop) of the first state
-    array, `examples` gives inputs for the file's own run as Python expressions, `docs` the
-    docstrings of helpers by name.
+    `layers` names the output of each layer, `examples` gives inputs for the file's own run as
+    Python expressions, `docs` the docstrings of helpers by name.
     """
 
     function: str = "step"
     title: str = ""
     returns: str = ""
     layers: dict[str, str] = field(default_factory=dict)
-    parts: dict[tuple[int, int], str] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     docs: dict[str, str] = field(default_factory=dict)
 
 
-def name_variables(graph: Graph, labels: Labels) -> tuple[dict[Variable, str], set[Variable]]:
-    """A unique Python name for every variable, and which of them have a name that means something.
+def wish_names(graph: Graph, labels: Labels) -> tuple[dict[Variable, Symbol], set[Variable]]:
+    """A symbol for every variable, and which of them have a name that means something.
 
-    Variables the trace named keep their names; the outputs of layers and the parts of the state
-    are named by the labels, derivatives after what they differentiate by, and the rest after their
-    primitive.
+    Variables that their caller or maker named keep those names; the outputs of layers are named by
+    the labels, derivatives after what they differentiate by, the rest after their primitive.
     """
-    names: dict[Variable, str] = {}
-    used = {"np", "bind", labels.function, *keyword.kwlist, *dir(builtins), *PRIMITIVES}
-    numbers: dict[str, int] = {}  # the number to try next for a wish
+    symbols: dict[Variable, Symbol] = {}
 
     def give(variable: Variable, wish: str, number: int | None = None) -> None:
-        name = wish if number is None else f"{wish}_{number}"
-        next_number = max((number or 1) + 1, numbers.get(wish, 0))
-        while name in used:
-            name, next_number = f"{wish}_{next_number}", next_number + 1
-        used.add(name)
-        names[variable], numbers[wish] = name, next_number
+        symbols[variable] = Symbol(wish, number)
 
     for variable in (*graph.state, *graph.inputs, *graph.constants):
-        give(variable, _identifier(variable.name) or "value")
-    for variable, part in _parts(graph, labels.parts):
-        give(variable, part)
+        give(variable, graph.name_of(variable) or "value")
+    for equation in graph.equations:
+        if equation.section == "forward" and not equation.layer and _is_part(equation, graph):
+            give(equation.out, graph.name_of(equation.out))
     for layer, equation in _last_of_layers(graph).items():
-        if layer in labels.layers and equation.out not in names:
+        if layer in labels.layers and equation.out not in symbols:
             give(equation.out, labels.layers[layer])
     for equation in graph.equations:
-        if equation.section == "update" and equation.group is not None:
-            for name, atom in equation.group.arguments:
-                if isinstance(atom, Variable) and atom not in names:
+        if equation.section == "update" and equation.origin is not None:
+            for name, atom in equation.origin.arguments:
+                if isinstance(atom, Variable) and atom not in symbols:
                     give(atom, name)
-    known = set(names)  # what the caller named, before what the traced code did
-    titled = set(names)
-    last_of_group = {e.group: e for e in graph.equations if e.group is not None}
+    known = set(symbols)  # what the caller named, before what the traced code did
+    titled = set(symbols)
+    last_of_origin = {e.origin: e for e in graph.equations}
     for equation in graph.equations:
-        out = equation.out
-        if out not in names and out.name:
-            titled.add(out)
-            give(out, _identifier(out.name))
-        elif out not in names and not out.cotangent_of:
-            give(out, *_plain_name(equation, last_of_group))
+        for out in equation.outs:
+            if out not in symbols and graph.name_of(out):
+                titled.add(out)
+                give(out, graph.name_of(out))
+            elif out not in symbols and not graph.cotangents.get(out):
+                give(out, *_plain_name(equation, last_of_origin))
     for equation in graph.equations:
-        if equation.out not in names:
-            of, prefix = _differentiated_by(equation.out, names, known)
+        for out in equation.outs:
+            if out in symbols:
+                continue
+            of, prefix = _differentiated_by(out, graph, symbols, known)
             if of is None:
-                give(equation.out, equation.primitive.name, 1)
+                give(out, equation.primitive.name, 1)
                 continue
             if of in titled:
-                titled.add(equation.out)
-            give(equation.out, prefix + names[of])
-    return names, titled
+                titled.add(out)
+            symbols[out] = Symbol(prefix, of=symbols[of])
+    return symbols, titled
 
 
-def _plain_name(equation: Equation, last_of_group: dict[Group, Equation]) -> tuple[str, int | None]:
+def _is_part(equation: Equation, graph: Graph) -> bool:
+    """Whether this is a named part of the state, such as the weight of a layer."""
+    return bool(graph.name_of(equation.out)) and equation.primitive.is_view
+
+
+def _plain_name(
+    equation: Equation, last_of_origin: dict[Origin | None, Equation]
+) -> tuple[str, int | None]:
     """What a value without a name is called, and the number to count from."""
-    group = equation.group
-    if group is not None and group.name in PRIMITIVES and equation is last_of_group[group]:
-        return group.name, 1  # the result of a fused primitive
-    if equation.primitive.name in {"sum", "vdot"} and not equation.out.shape:
+    origin = equation.origin
+    if origin is not None and origin.name in PRIMITIVES and equation is last_of_origin[origin]:
+        return origin.name, 1  # the result of a fused primitive
+    if equation.name in {"sum", "vdot"} and not equation.out.shape:
         return "total", None
     return equation.primitive.name, 1
-
-
-def _parts(graph: Graph, parts: dict[tuple[int, int], str]) -> list[tuple[Variable, str]]:
-    """The views of the state that stand for its named parts, each in its final shape."""
-    if not graph.state or not parts:
-        return []
-    slices: dict[Variable, str] = {}
-    for equation in graph.equations:
-        source, key = equation.args[0], equation.params.get("key")
-        if source is graph.state[0] and equation.primitive.name == "index" and key is not None:
-            (part,) = key
-            slices[equation.out] = parts.get((part.start, part.stop), "")
-    reshaped = {
-        e.args[0]: e.out
-        for e in graph.equations
-        if e.primitive.name == "reshape" and e.args[0] in slices
-    }
-    return [(reshaped.get(cut, cut), name) for cut, name in slices.items() if name]
 
 
 def _last_of_layers(graph: Graph) -> dict[str, Equation]:
@@ -118,7 +170,7 @@ def _last_of_layers(graph: Graph) -> dict[str, Equation]:
 
 
 def _differentiated_by(
-    variable: Variable, names: dict[Variable, str], known: set[Variable]
+    variable: Variable, graph: Graph, symbols: dict[Variable, Symbol], known: set[Variable]
 ) -> tuple[Variable | None, str]:
     """The value that this is the derivative by, and d_, or d_d_ for a derivative of that.
 
@@ -126,15 +178,11 @@ def _differentiated_by(
     """
     prefix = ""
     passed: set[Variable] = set()
-    while variable not in names:
+    while variable not in symbols:
         passed.add(variable)  # the derivative of r**2 / 2 by r is r itself
-        choice = [v for v in variable.cotangent_of if v not in passed]
+        choice = [v for v in graph.cotangents.get(variable, ()) if v not in passed]
         if not choice:
             return None, ""
         variable = next((v for v in choice if v in known), choice[0])
         prefix += "d_"
     return variable, prefix
-
-
-def _identifier(name: str) -> str:
-    return re.sub(r"\W", "_", name)

@@ -8,6 +8,7 @@ is nothing to answer, and `TracedValueError` names the line that asked.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -16,13 +17,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 from chainrule import tree
-from chainrule.compiler.graph import Atom, Equation, Graph, Group, Variable
+from chainrule.compiler.graph import Atom, Equation, Graph, Origin, Variable
+from chainrule.compiler.infer import infer, infer_number
+from chainrule.primitives import PRIMITIVES
 from chainrule.primitives.dispatch import AbstractArray
 from chainrule.primitives.primitive import Primitive
 from chainrule.scope import RuleCall, current_scope, scope
 from chainrule.tensor import Tensor, new_level
 
-__all__ = ["TracedArray", "TracedValueError", "infer", "trace", "user_line"]
+__all__ = ["TracedArray", "TracedValueError", "is_static", "trace", "user_line"]
 
 
 class TracedValueError(TypeError):
@@ -31,31 +34,102 @@ class TracedValueError(TypeError):
 
 @dataclass
 class _Recording:
-    """The equations recorded so far."""
+    """What has been recorded so far."""
 
+    level: int = field(default_factory=new_level)
     equations: list[Equation] = field(default_factory=list)
     constants: dict[Variable, np.ndarray[Any, Any]] = field(default_factory=dict)
-    groups: dict[RuleCall, Group] = field(default_factory=dict)
-    serials: Any = field(default_factory=count)
+    names: dict[Variable, str] = field(default_factory=dict)
+    cotangents: dict[Variable, tuple[Variable, ...]] = field(default_factory=dict)
+    _originals: dict[int, list[tuple[Variable, Any]]] = field(default_factory=dict)
+    _origins: dict[RuleCall, Origin] = field(default_factory=dict)
+    _serials: Any = field(default_factory=count)
+
+    def start(self, variable: Variable) -> TracedArray:
+        """What stands for a variable while the function runs."""
+        return TracedArray(variable, self)
 
     def constant(self, array: np.ndarray[Any, Any]) -> Variable:
-        for variable, known in self.constants.items():
-            if known is array:
+        """The array as it is now: the function may write into its own one later."""
+        known = self._originals.setdefault(id(array), [])
+        for variable, original in known:
+            if original is array and _same_bits(self.constants[variable], array):
                 return variable
         variable = Variable(array.shape, array.dtype, "constant")
-        self.constants[variable] = array
+        self.constants[variable] = np.array(array)
+        known.append((variable, array))
         return variable
+
+    def record(
+        self, primitive: Primitive, atoms: tuple[Atom, ...], params: Any, out: Variable
+    ) -> TracedArray:
+        here = current_scope()
+        origin = self._origin(here.rule)
+        equation = Equation((out,), primitive, atoms, params, here.layer, here.section, origin)
+        self.equations.append(equation)
+        return self.start(out)
+
+    def _origin(self, rule: RuleCall | None) -> Origin | None:
+        """The origin of the vjp rule that is running, made at its first equation."""
+        if rule is None:
+            return None
+        known = self._origins.get(rule)
+        if known is None:
+            arguments = tuple(
+                (name, argument.variable)
+                for name, argument in rule.arguments
+                if isinstance(argument, TracedArray)
+            )
+            known = self._origins[rule] = Origin(rule.name, next(self._serials), arguments)
+        return known
+
+    def graph(
+        self, inputs: list[Variable], state: list[Variable], outputs: Any, new_state: list[Any]
+    ) -> Graph:
+        """What has been recorded, as a graph with these ends."""
+
+        def atom(leaf: Any) -> Atom:
+            if isinstance(leaf, TracedArray):
+                return leaf.variable
+            if isinstance(leaf, Tensor):
+                raise TracedValueError(
+                    "the function returns a tensor it was not given; return arrays"
+                )
+            return self.constant(np.asarray(leaf))
+
+        ends = tuple(atom(leaf) for leaf in tree.flatten(outputs) if not is_static(leaf))
+        pairs = zip(state, map(atom, new_state), strict=True)
+        updates = {old: new for old, new in pairs if new is not old}
+        return Graph(
+            tuple(inputs),
+            tuple(state),
+            self.constants,
+            tuple(self.equations),
+            ends,
+            updates,
+            self.names,
+            self.cotangents,
+        )
+
+
+def is_static(leaf: Any) -> bool:
+    """Whether a leaf of arguments or results is no array: it is part of their form."""
+    return leaf is None or isinstance(leaf, str | bool)
+
+
+def _same_bits(copy: np.ndarray[Any, Any], array: np.ndarray[Any, Any]) -> bool:
+    return copy.tobytes() == array.tobytes()
 
 
 class TracedArray(AbstractArray):
-    """Stands for an array while a function is traced: it has a shape and a dtype but no value."""
+    """Stands for an array, a number or a generator while a function is traced: it has no value."""
 
     __slots__ = ("_recording", "level", "variable")
 
-    def __init__(self, variable: Variable, recording: _Recording, level: int) -> None:
+    def __init__(self, variable: Variable, recording: _Recording) -> None:
         self.variable = variable
         self._recording = recording
-        self.level = level
+        self.level = recording.level
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,49 +137,35 @@ class TracedArray(AbstractArray):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.variable.dtype or np.dtype(np.float64)
+        return self.variable.dtype
 
     def apply(
         self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]
     ) -> TracedArray:
         """Record the primitive as an equation."""
         atoms = tuple(self._atom(argument, primitive) for argument in args)
-        if primitive.name in {"index", "scatter_add"} and any(map(_is_mask, atoms[1:])):
+        if primitive in _INDEXING and any(map(_is_mask, atoms[1:])):
             self._refuse(
                 "indexing with a boolean array, whose result has as many elements as it is true,",
                 "use np.where(mask, x, 0), or np.flatnonzero(mask) outside the function",
             )
-        shape, dtype = infer(primitive, atoms, params)
-        here = current_scope()
-        out = Variable(shape, dtype)
-        self._recording.equations.append(
-            Equation(
-                out, primitive, atoms, params, here.layer, here.section, self._group(here.rule)
-            )
-        )
-        return TracedArray(out, self._recording, self.level)
+        out = Variable(*infer(primitive, atoms, params))
+        return self._recording.record(primitive, atoms, params, out)
+
+    def calculate(self, primitive: Primitive, args: tuple[Any, ...]) -> TracedArray:
+        """Record what Python computes with numbers alone; the result is a number again."""
+        atoms = tuple(self._atom(argument, primitive) for argument in args)
+        out = Variable.number(infer_number(primitive, atoms))
+        return self._recording.record(primitive, atoms, {}, out)
 
     def note_cotangent_of(self, value: Any) -> None:
         if isinstance(value, TracedArray):
-            self.variable.cotangent_of += (value.variable,)
+            cotangents, own = self._recording.cotangents, self.variable
+            cotangents[own] = (*cotangents.get(own, ()), value.variable)
 
     def note_name(self, name: str) -> None:
-        self.variable.name = self.variable.name or name
-
-    def _group(self, rule: RuleCall | None) -> Group | None:
-        """The group of the vjp rule that is running, made at its first equation."""
-        if rule is None:
-            return None
-        known = self._recording.groups.get(rule)
-        if known is None:
-            arguments = tuple(
-                (name, argument.variable)
-                for name, argument in rule.arguments
-                if isinstance(argument, TracedArray)
-            )
-            known = Group(rule.name, next(self._recording.serials), arguments)
-            self._recording.groups[rule] = known
-        return known
+        if not self.variable.name:
+            self._recording.names.setdefault(self.variable, name)
 
     def _atom(self, argument: Any, primitive: Primitive) -> Atom:
         if isinstance(argument, TracedArray):
@@ -121,8 +181,8 @@ class TracedArray(AbstractArray):
                 f"outside (in {primitive.name}, {user_line()}): pass it in as an argument, or "
                 "use its .value if it is a constant"
             )
-        if isinstance(argument, bool | int | float):
-            return argument
+        if type(argument) in (bool, int, float):
+            return argument  # type: ignore[no-any-return]
         return self._recording.constant(np.asarray(argument))
 
     # Whatever asks for the value
@@ -162,6 +222,39 @@ class TracedArray(AbstractArray):
         return f"TracedArray({self.variable})"
 
 
+def _is_number(value: Any) -> bool:
+    if isinstance(value, TracedArray):
+        return value.variable.is_number
+    return type(value) in (int, float)
+
+
+def _operator(primitive: Primitive, method: str, reflected: bool) -> Callable[..., Any]:
+    """An operator that is Python's own where it meets numbers alone, and NumPy's elsewhere."""
+    numpys = getattr(AbstractArray, method)
+
+    def operate(self: TracedArray, *other: Any) -> Any:
+        if not (_is_number(self) and all(map(_is_number, other))):
+            return numpys(self, *other)
+        return self.calculate(primitive, (*other, self) if reflected else (self, *other))
+
+    return operate
+
+
+for _method, _name in {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "mod": "remainder",
+    "floordiv": "floor_divide", "pow": "power",
+}.items():  # fmt: skip
+    for _side in ("", "r"):
+        _full = f"__{_side}{_method}__"
+        setattr(TracedArray, _full, _operator(PRIMITIVES[_name], _full, bool(_side)))
+for _method, _name in {"neg": "negative", "pos": "positive", "abs": "absolute"}.items():
+    _full = f"__{_method}__"
+    setattr(TracedArray, _full, _operator(PRIMITIVES[_name], _full, False))
+
+
+_INDEXING = {PRIMITIVES["index"], PRIMITIVES["scatter_add"]}
+
+
 def _is_mask(atom: Atom) -> bool:
     return isinstance(atom, Variable) and atom.dtype == np.bool_
 
@@ -176,103 +269,20 @@ def user_line() -> str:
     return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
 
 
-_inferred: dict[Any, tuple[tuple[int, ...], np.dtype[Any] | None]] = {}
-
-
-def infer(
-    primitive: Primitive, args: tuple[Atom, ...], params: dict[str, Any]
-) -> tuple[tuple[int, ...], np.dtype[Any] | None]:
-    """Shape and dtype of a primitive's result.
-
-    NumPy knows its own rules best, so the primitive is run on zeros: elementwise ones on single
-    elements, others at full size. A dtype of None stands for a Python number.
-    """
-    signature = tuple(
-        (arg.shape, arg.dtype) if isinstance(arg, Variable) else type(arg) for arg in args
-    )
-    key = (primitive, signature, repr(params))
-    if key not in _inferred:
-        _inferred[key] = _infer(primitive, args, params)
-    return _inferred[key]
-
-
-def _infer(
-    primitive: Primitive, args: tuple[Atom, ...], params: dict[str, Any]
-) -> tuple[tuple[int, ...], np.dtype[Any] | None]:
-    if primitive.is_random:
-        return tuple(params["shape"]), np.dtype(params["dtype"])
-    if all(not isinstance(arg, Variable) or arg.dtype is None for arg in args):
-        return (), None
-    ufunc = primitive.evaluate
-    elementwise = isinstance(ufunc, np.ufunc) and ufunc.signature is None
-    with np.errstate(all="ignore"):
-        try:
-            out = primitive.evaluate(*(_zeros(arg, elementwise) for arg in args), **params)
-        except np.linalg.LinAlgError:  # a singular matrix: any regular one has the same shape
-            out = primitive.evaluate(*(_identity(arg) for arg in args), **params)
-    if elementwise:
-        return np.broadcast_shapes(*(getattr(arg, "shape", ()) for arg in args)), out.dtype
-    return np.shape(out), np.asarray(out).dtype
-
-
-def _zeros(arg: Atom, elementwise: bool) -> Any:
-    if not isinstance(arg, Variable):
-        return arg
-    if arg.dtype is None:
-        return 1.0
-    return np.zeros((1,) * len(arg.shape) if elementwise else arg.shape, arg.dtype)
-
-
-def _identity(arg: Atom) -> Any:
-    if not isinstance(arg, Variable) or len(arg.shape) < 2 or arg.dtype is None:
-        return _zeros(arg, False)
-    return np.broadcast_to(np.eye(*arg.shape[-2:], dtype=arg.dtype), arg.shape).copy()
-
-
 def trace(function: Any, args: Any, state: Any = None) -> tuple[Graph, Any]:
     """The graph of `function(*args)`, or of `function(state, *args)` where there is state.
 
     `args` and `state` are nested dicts, lists and tuples of variables, each with the name it is to
     have. A function with state returns `(outputs, new_state)`. Also returns the form of the
-    outputs, for `tree.unflatten`.
+    outputs, for `tree.unflatten`; None, strings and booleans among them are part of the form.
     """
     recording = _Recording()
-    level = new_level()
-
-    def start(leaf: Variable) -> TracedArray:
-        return TracedArray(leaf, recording, level)
-
-    traced_args = tree.map_tree(start, args)
     with scope(tracing=True):
         if state is None:
-            outputs, new_state = function(*traced_args), None
+            outputs, new_state = function(*tree.map_tree(recording.start, args)), None
         else:
-            outputs, new_state = function(tree.map_tree(start, state), *traced_args)
-
-    def atom(leaf: Any) -> Atom:
-        if isinstance(leaf, TracedArray):
-            return leaf.variable
-        if isinstance(leaf, Tensor):
-            raise TracedValueError("the function returns a tensor it was not given; return arrays")
-        return recording.constant(np.asarray(leaf))
-
-    updates = (
-        {
-            old: new
-            for old, new in zip(
-                tree.flatten(state), map(atom, tree.flatten(new_state)), strict=True
-            )
-            if new is not old
-        }
-        if state is not None
-        else {}
-    )
-    graph = Graph(
-        tuple(tree.flatten(args)),
-        tuple(tree.flatten(state)) if state is not None else (),
-        recording.constants,
-        tuple(recording.equations),
-        tuple(map(atom, tree.flatten(outputs))),
-        updates,
-    )
-    return graph, outputs
+            traced = tree.map_tree(recording.start, state)
+            outputs, new_state = function(traced, *tree.map_tree(recording.start, args))
+    variables = tree.flatten(state) if state is not None else []
+    values = tree.flatten(new_state) if state is not None else []
+    return recording.graph(tree.flatten(args), variables, outputs, values), outputs

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -12,11 +14,16 @@ import numpy as np
 from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
-from chainrule.compiler.trace import trace
-from chainrule.engines.numpy.program import Program, build_program
+from chainrule.compiler.trace import is_static, trace
+from chainrule.engines.engine import Program
+from chainrule.engines.numpy.program import build
 from chainrule.primitives.dispatch import AbstractArray
 
 __all__ = ["CompiledFunction", "compile"]
+
+
+_KEPT = 128
+"""Versions of one function that are kept, those that were called last."""
 
 
 @final
@@ -31,9 +38,9 @@ class CompiledFunction:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._versions: dict[Any, tuple[Program, Any]] = {}
+        self._versions: OrderedDict[Any, _Version] = OrderedDict()
         self._latest: Program | None = None
-        self._lock = threading.Lock()  # versions own their buffers: one call at a time
+        self._lock = threading.RLock()  # versions own their buffers: one call at a time
         self.__name__ = getattr(function, "__name__", "function")
         self.__doc__ = function.__doc__
         self.__wrapped__ = function  # whose parameters inspect.signature shows
@@ -46,13 +53,14 @@ class CompiledFunction:
         with self._lock:
             version = self._versions.get(key)
             if version is None:
-                version = self._versions[key] = self._build(args)
-            program, outputs = version
-            results = program.function(*(leaf for leaf in leaves if not _is_static(leaf)))
-        if not isinstance(outputs, tuple | list | Mapping):
-            return results
-        leaves_out = list(results) if len(tree.flatten(outputs)) > 1 else [results]
-        return tree.unflatten(outputs, leaves_out)
+                version = self._build(args)
+                self._versions[key] = version
+                if len(self._versions) > _KEPT:
+                    self._versions.popitem(last=False)
+            else:
+                self._versions.move_to_end(key)
+            results = version.program(*(leaf for leaf in leaves if not is_static(leaf)))
+        return version.arrange(results)
 
     @property
     def source(self) -> str:
@@ -64,6 +72,13 @@ class CompiledFunction:
         """The version made last, as equations; print it to read it."""
         return self._require_version().graph
 
+    def save_source(self, path: str | Path) -> None:
+        """Write the version made last to a file that runs alone.
+
+        Constants that are too large to be written into it are in an .npz file beside it.
+        """
+        self._require_version().save_source(path)
+
     def _require_version(self) -> Program:
         if self._latest is None:
             raise ValueError(
@@ -72,14 +87,19 @@ class CompiledFunction:
             )
         return self._latest
 
-    def _build(self, args: tuple[Any, ...]) -> tuple[Program, Any]:
+    def _build(self, args: tuple[Any, ...]) -> _Version:
         names = _argument_names(self._function, args)
         given = tree.flatten(args)
         variables = [
-            leaf if _is_static(leaf) else _variable(leaf, name)
+            leaf if is_static(leaf) else _variable(leaf, name)
             for leaf, name in zip(given, names, strict=True)
         ]
         dynamic = [v for v in variables if isinstance(v, Variable)]
+        strides = {
+            v: leaf.strides
+            for v, leaf in zip(variables, given, strict=True)
+            if isinstance(leaf, np.ndarray) and not leaf.flags.c_contiguous
+        }
 
         def function(*arrays: Any) -> Any:
             arrays_left = iter(arrays)
@@ -89,11 +109,31 @@ class CompiledFunction:
         graph, outputs = trace(function, dynamic)
         name = self.__name__ if self.__name__.isidentifier() else "function"
         title = f"{name}, written by chainrule for NumPy 2. Regenerate: chainrule.compile({name})."
-        examples = {v.name: "rng" for v, leaf in zip(variables, given, strict=True) if _draws(leaf)}
-        labels = Labels(name, title, "returns what the function returns", examples=examples)
-        program = build_program(graph, labels)
+        labels = Labels(name, title, "returns what the function returns")
+        program = build(graph, labels, strides=strides)
         self._latest = program
-        return program, outputs
+        return _Version(program, outputs)
+
+
+@final
+class _Version:
+    """A program for arguments of one form, and the form of its results."""
+
+    def __init__(self, program: Program, outputs: Any) -> None:
+        self.program = program
+        self._is_one = not isinstance(outputs, tuple | list | Mapping) and not is_static(outputs)
+        # without the traced arrays, which hold on to the whole recording
+        self._form = tree.map_tree(lambda leaf: leaf if is_static(leaf) else _RESULT, outputs)
+
+    def arrange(self, results: tuple[Any, ...]) -> Any:
+        """The results in the form in which the function returns them."""
+        if self._is_one:
+            return results[0]
+        left = iter(results)
+        return tree.map_tree(lambda leaf: next(left) if leaf is _RESULT else leaf, self._form)
+
+
+_RESULT = object()
 
 
 def compile(function: Callable[..., Any]) -> CompiledFunction:
@@ -114,19 +154,13 @@ def compile(function: Callable[..., Any]) -> CompiledFunction:
     return CompiledFunction(function)
 
 
-def _is_static(leaf: Any) -> bool:
-    return leaf is None or isinstance(leaf, str | bool)
-
-
-def _draws(leaf: Any) -> bool:
-    return isinstance(leaf, np.random.Generator)
-
-
 def _kind(leaf: Any) -> Any:
     """What of a leaf its version depends on."""
-    if isinstance(leaf, np.ndarray | np.generic):
-        return leaf.shape, leaf.dtype
-    return leaf if _is_static(leaf) else np.random.Generator if _draws(leaf) else float
+    if isinstance(leaf, np.ndarray):
+        return leaf.shape, leaf.dtype, None if leaf.flags.c_contiguous else leaf.strides
+    if isinstance(leaf, np.generic):
+        return (), leaf.dtype, None
+    return (type(leaf), leaf) if is_static(leaf) else type(leaf)
 
 
 def _form(tree_: Any) -> Any:
@@ -139,14 +173,16 @@ def _form(tree_: Any) -> Any:
 
 
 def _variable(leaf: Any, name: str) -> Variable:
-    if isinstance(leaf, int | float) or _draws(leaf):
-        return Variable((), None, name)
-    if not isinstance(leaf, np.ndarray | np.generic):
-        raise TypeError(
-            f"{name} is a {type(leaf).__name__}: a compiled function takes arrays and numbers, "
-            "random generators too, or nested dicts, lists and tuples of them"
-        )
-    return Variable(leaf.shape, leaf.dtype, name)
+    if isinstance(leaf, np.random.Generator):
+        return Variable.generator(name)
+    if isinstance(leaf, np.ndarray | np.generic):
+        return Variable(leaf.shape, leaf.dtype, name)
+    if isinstance(leaf, int | float):
+        return Variable.number(int if isinstance(leaf, int) else float, name)
+    raise TypeError(
+        f"{name} is a {type(leaf).__name__}: a compiled function takes arrays and numbers, "
+        "random generators too, or nested dicts, lists and tuples of them"
+    )
 
 
 def _argument_names(function: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:

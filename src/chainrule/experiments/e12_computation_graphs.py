@@ -91,9 +91,9 @@ def run(output: Path | None) -> list[Row]:
         name = f"∂W, ∂x, ∂b of y = σ(W x + b): {way}, largest difference from the formulas"
         rows.append(Row("E12", name, None, apart, apart < 1e-15))
     backward = dict.fromkeys(
-        equation.group.name
+        equation.origin.name
         for equation in unit_derivatives.graph.equations
-        if equation.section == "backward" and equation.group is not None
+        if equation.section == "backward" and equation.origin is not None
     )
     # ∂+ hands on what it gets, so the graph needs no equation for it
     rules = {"sigmoid_vjp", "matmul_vjp_x", "matmul_vjp_y"}

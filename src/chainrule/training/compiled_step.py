@@ -15,7 +15,8 @@ from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
-from chainrule.engines.numpy.program import Program, build_program
+from chainrule.engines.numpy.program import NumPyProgram as Program
+from chainrule.engines.numpy.program import build
 from chainrule.engines.numpy.threads import share_convolutions
 from chainrule.nn.network import Network
 from chainrule.optim import Optimizer
@@ -23,7 +24,7 @@ from chainrule.primitives.dispatch import Array
 from chainrule.training.step import Arrays, Penalty, make_step
 from chainrule.version import __version__
 
-__all__ = ["CompiledStep", "network_labels"]
+__all__ = ["CompiledStep", "network_labels", "parameter_symbols"]
 
 
 @final
@@ -43,7 +44,8 @@ class CompiledStep:
         optimizer: Optimizer,
         penalties: tuple[Penalty, ...] = (),
     ) -> None:
-        self._train_step = make_step(network, loss, optimizer, penalties)
+        names = parameter_symbols(network)
+        self._train_step = make_step(network, loss, optimizer, penalties, names)
         self._network = network
         self._summary = f"{_name_of(loss)}, {optimizer!r}"
         rule = (type(optimizer).__doc__ or "").split("\n")[0]
@@ -115,7 +117,11 @@ class CompiledStep:
         inputs = [Variable(x.shape, x.dtype, "x"), Variable(y.shape, y.dtype, "y")]
         if weight is not None:
             inputs.append(Variable(weight.shape, weight.dtype, "weight"))
-        numbers = [Variable((), None, name) for name in ("learning_rate", "step", "rng")]
+        numbers = [
+            Variable.number(float, "learning_rate"),
+            Variable.number(int, "step"),
+            Variable.generator("rng"),
+        ]
 
         def one_step(state: Any, *arrays: Any) -> Any:
             *batch, learning_rate, step, rng = arrays
@@ -133,9 +139,8 @@ class CompiledStep:
         used = [v for v in (step_number, generator) if counts[v]]
         graph = replace(graph, inputs=(*inputs, rate, *used))
         labels = network_labels(self._network, self._title(len(x)), self._docs)
-        program = build_program(share_convolutions(graph), labels, fresh_outputs=False)
-        assert program.bind is not None  # there are parameters
-        program.bind(*tree.flatten(state))
+        program = build(share_convolutions(graph), labels, exact=False)
+        program.write_state(tree.flatten(state))
         self._programs[len(x)] = program
         return program
 
@@ -152,15 +157,24 @@ class CompiledStep:
 _LETTERS = {"weight": "W", "bias": "b", "recurrent_weight": "U"}
 
 
+def parameter_symbols(network: Network) -> dict[str, str]:
+    """What a textbook calls the parameters: W1 and b1 for those of the first layer that has any."""
+    owners = list(dict.fromkeys(name.rpartition(".")[0] for name in network.parameters))
+    symbols = {}
+    for name in network.parameters:
+        owner, _, short = name.rpartition(".")
+        symbols[name] = f"{_LETTERS.get(short, f'{short}_')}{owners.index(owner) + 1}"
+    return symbols
+
+
 def network_labels(network: Network, title: str, docs: dict[str, str]) -> Labels:
-    """The names a textbook gives the values of a network: W1, b1, z1 and a1 for its first layer.
+    """The names a textbook gives the values of a network: z1 and a1 for its first layer.
 
     A layer with parameters begins a number, and the activation after it belongs to that number.
     Of a layer made of others, each with parameters begins a number, and the result has its name.
     """
     layers = {"loss": "loss"}
     number, shape = 0, network.input_shape
-    numbers: dict[str, int] = {}
     owners = dict.fromkeys(name.rpartition(".")[0] for name in network.parameters)
     for layer in network.layers:
         before, shape = shape, layer.output_shape(shape)
@@ -170,23 +184,13 @@ def network_labels(network: Network, title: str, docs: dict[str, str]) -> Labels
         for name in own:
             number += 1
             layers[name] = f"z{number}"
-            numbers[name] = number
         if not own:
             layers[layer.name] = f"a{number}" if number and shape == before else layer.name
-    parts: dict[tuple[int, int], str] = {}
-    start = 0
-    for name, shape in network.parameters.shapes.items():
-        layer_name, short = name.rsplit(".", 1)
-        letter = _LETTERS.get(short, f"{short}_")
-        stop = start + int(np.prod(shape))
-        parts[start, stop] = f"{letter}{numbers[layer_name]}"
-        start = stop
     return Labels(
         "train_step",
         title,
         "updates the parameters in place, returns the loss and the outputs before the update",
         layers,
-        parts,
         {"learning_rate": "0.01", "step": "1", "rng": "np.random.default_rng(1)"},
         docs,
     )

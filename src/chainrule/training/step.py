@@ -7,6 +7,7 @@ few lines run on arrays, can be differentiated, and can be traced into a program
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,6 +56,7 @@ def make_step(
     loss: Loss,
     optimizer: Optimizer,
     penalties: Sequence[Penalty] = (),
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[..., tuple[Array, Array, Array, dict[str, Array], dict[str, Array]]]:
     """One update of all parameters from one batch, as a pure function.
 
@@ -76,7 +78,10 @@ def make_step(
         step: Any,
         rng: Any,
     ) -> tuple[Array, Array, Array, dict[str, Array], dict[str, Array]]:
-        parameters = layout.unflatten(flat)
+        parameters = {
+            name: named(names.get(name, name), part)
+            for name, part in layout.unflatten(flat).items()
+        }
         (value, (outputs, new_state)), gradients = loss_and_gradients(
             parameters, state, x, y, weight, rng
         )

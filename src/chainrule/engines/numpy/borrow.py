@@ -12,27 +12,37 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.compiler.lower import NotEmittableError
+from chainrule.compiler.naming import Symbol
+from chainrule.engines.numpy.code import NumPy
 from chainrule.primitives.primitive import Primitive
 
-__all__ = ["Borrowed", "NotEmittableError"]
-
-
-class NotEmittableError(TypeError):
-    """A primitive whose NumPy form cannot stand in a file that imports only NumPy."""
+__all__ = ["Borrowed"]
 
 
 class Borrowed:
-    """The functions a file needs above its step, each once, what they call before them."""
+    """The functions a file needs above its step, each once, what they call before them.
+
+    They come with the names that they have in the library, and so do the globals they use.
+    """
 
     def __init__(self) -> None:
         self.sources: list[str] = []
         self._known: dict[str, Any] = {}  # what each name stands for
+        self._symbols: dict[str, Symbol] = {}
 
-    def call(self, primitive: Primitive) -> str:
-        """The name to call a primitive's NumPy form by."""
+    @property
+    def symbols(self) -> list[Symbol]:
+        """Everything that has a name in the sources."""
+        return [self._symbol(name) for name in self._known]
+
+    def call(self, primitive: Primitive) -> NumPy | Symbol:
+        """What to call for a primitive's NumPy form."""
         evaluate = primitive.evaluate
         if isinstance(evaluate, np.ufunc):
-            return f"np.{evaluate.__name__}"
+            if getattr(np, evaluate.__name__, None) is not evaluate:
+                raise NotEmittableError(f"{primitive.name} is a ufunc that NumPy does not have")
+            return NumPy(evaluate.__name__)
         if evaluate.__name__ == "<lambda>" or not evaluate.__module__.startswith("chainrule."):
             raise NotEmittableError(
                 f"{primitive.name} has a NumPy form of the user's own, which the file would not "
@@ -43,11 +53,14 @@ class Borrowed:
             raise NotEmittableError(f"the NumPy form of {primitive.name} has no source")
         return self.function(function)
 
-    def function(self, function: Callable[..., Any]) -> str:
-        """The name to call a function of the library by, one that is written in NumPy."""
+    def function(self, function: Callable[..., Any]) -> Symbol:
+        """What to call for a function of the library that is written in NumPy."""
         assert isinstance(function, types.FunctionType)
         self._take(function)
-        return function.__name__
+        return self._symbol(function.__name__)
+
+    def _symbol(self, name: str) -> Symbol:
+        return self._symbols.setdefault(name, Symbol(name))
 
     def _is_new(self, name: str, value: Any) -> bool:
         """Whether a name has not been taken; raises where it stands for something else."""

@@ -1,482 +1,433 @@
-"""Printing: a graph as a Python file that imports only NumPy, reads like a textbook, and runs.
+"""From a plan to the statements of a file: what each group of equations is computed by.
 
-The code column is what makes the step fast, the comment column is the mathematics. Equations of
-one vjp rule, or of one fused primitive, become a call of a helper that stands above the step.
+Equations of one vjp rule, or of one fused primitive, become a call of a helper that stands above
+the step; others become lines under one formula.
 """
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from chainrule.compiler.graph import Atom, Equation, Graph, Variable
-from chainrule.compiler.grouping import Step, group_equations
-from chainrule.compiler.memory import Buffer, plan_memory
-from chainrule.compiler.naming import Labels, name_variables
+from chainrule.compiler.formula import Formula, meaning_of_derivatives, update_formulas
+from chainrule.compiler.graph import Atom, Graph, Variable
+from chainrule.compiler.groups import Group
+from chainrule.compiler.naming import Labels, Symbol
+from chainrule.compiler.plan import TILE, Buffer, Plan
 from chainrule.engines.numpy.borrow import Borrowed
-from chainrule.engines.numpy.comments import meaning_of_derivatives, update_formulas
-from chainrule.engines.numpy.expressions import assign, expression, formula, show_value, write_into
-from chainrule.engines.numpy.layout import LINE_LENGTH, TILE, Pieces, bound_variables, print_file
+from chainrule.engines.numpy.code import (
+    Builtin,
+    Call,
+    Code,
+    Comment,
+    Infix,
+    Item,
+    Literal,
+    Loop,
+    Method,
+    NumPy,
+    Statement,
+)
 from chainrule.engines.numpy.ready import ReadyArrays
+from chainrule.engines.numpy.statements import Writer
 
-__all__ = ["Emitted", "emit"]
+__all__ = ["File", "Helper", "write_statements"]
 
+_DEEP = 8  # views of views from which on one has a line of its own
 _SMALL = 32_768
-"""Where no array is larger, what a call of NumPy costs beside the computing is worth saving: the
-numbers stand ready as arrays, since to convert one takes 0.3 µs, and functions have bare names."""
-
-
-@dataclass(frozen=True)
-class Emitted:
-    """The text of a compiled function; `bound` are the arrays its `bind` takes, in order."""
-
-    source: str
-    bound: tuple[Variable, ...]
-
-
-def emit(graph: Graph, original: Graph, labels: Labels, fresh_outputs: bool = True) -> Emitted:
-    """Print a graph whose fused primitives have been expanded (`expand_fused`).
-
-    The formulas in the comments are those of the `original`, in which they have not. With
-    `fresh_outputs` the arrays the function returns belong to the caller; without, they are
-    buffers that the next call overwrites.
-    """
-    return _Emitter(graph, original, labels, fresh_outputs).emit()
+"""Where no array is larger, what a call of NumPy costs beside the computing is worth saving."""
 
 
 @dataclass
-class _Helper:
-    """A helper while it is written: the names its parameters have inside, and its lines."""
+class Helper:
+    """A function above the step: what its parameters are handed, its lines, what it says of itself.
 
-    names: dict[Variable, str] = field(default_factory=dict)
-    buffers: dict[Buffer, str] = field(default_factory=dict)
-    call: dict[str, str] = field(default_factory=dict)  # parameter -> what the step passes
-    lines: list[str] = field(default_factory=list)
+    `names` are those that values have inside. A helper without `out` returns its result.
+    """
 
-    def name(self, variable: Variable, wish: str) -> None:
-        """Call a value made inside the helper by a name of its own there."""
-        taken = {*self.names.values(), *self.call}
-        name, number = f"{wish}_1", 1
-        while name in taken:
-            name, number = f"{wish}_{number + 1}", number + 1
-        self.names[variable] = name
+    function: Symbol
+    names: dict[Variable, Symbol] = field(default_factory=dict)
+    buffers: dict[Buffer, Symbol] = field(default_factory=dict)
+    passed: dict[Symbol, Code] = field(default_factory=dict)
+    lines: list[Statement] = field(default_factory=list)
+    out: Symbol | None = None
+    result: Code | None = None
+    doc: str = ""
+    formulas: list[tuple[Variable | None, Formula]] = field(default_factory=list)
+    fallback: str = ""
+
+    def passes(self, parameter: Symbol, code: Code) -> Symbol:
+        """A parameter that is handed this, the one there is or a new one."""
+        for known, passed in self.passed.items():
+            if passed == code:
+                return known
+        self.passed[parameter] = code
+        return parameter
+
+
+@dataclass
+class File:
+    """Everything a file is put together from."""
+
+    plan: Plan
+    labels: Labels
+    symbols: dict[Variable, Symbol]
+    buffer_symbols: dict[Buffer, Symbol]
+    borrowed: Borrowed = field(default_factory=Borrowed)
+    ready: ReadyArrays = field(default_factory=ReadyArrays)
+    imports: dict[str, Symbol] = field(default_factory=dict)
+    helpers: list[Helper] = field(default_factory=list)
+    body: list[Statement | Loop | None] = field(default_factory=list)  # None: an empty line
+    results: list[Code] = field(default_factory=list)
+    hoisted: dict[Variable, Code] = field(default_factory=dict)  # named views of the state
+    tiled: set[Buffer] = field(default_factory=set)  # scratch of the size of one tile
+    terse: bool = False
+
+
+def write_statements(
+    plan: Plan,
+    original: Graph,
+    labels: Labels,
+    symbols: dict[Variable, Symbol],
+    titled: set[Variable],
+    *,
+    fresh_results: bool,
+    exact: bool,
+) -> File:
+    """The statements of a plan.
+
+    The formulas in the comments are those of the `original` graph, before fused primitives were
+    taken apart. With `fresh_results` the arrays the function returns belong to the caller.
+    """
+    sizes = [e.out.size for e in plan.graph.equations if e.section != "update" and e.origin is None]
+    buffers = _name_buffers(plan, symbols, titled)
+    file = File(plan, labels, symbols, buffers, terse=max(sizes, default=0) <= _SMALL)
+    _Emitter(file, original, titled, exact).write(fresh_results)
+    return file
+
+
+def _name_buffers(
+    plan: Plan, symbols: dict[Variable, Symbol], titled: set[Variable]
+) -> dict[Buffer, Symbol]:
+    """Each buffer's name: that of the last value it holds which has a name of its own."""
+    lines = [group.equations for group in plan.groups if group.origin is None]
+    inner = {e.out for line in lines for e in line[:-1]}
+    inner -= {v for line in lines if line[-1].out in plan.views for v in line[-1].variables}
+    names: dict[Buffer, Symbol] = {}
+    for buffer, held in plan.holds.items():
+        own = [v for v in held if v not in plan.views]
+        if buffer.kind == "scratch" or (buffer.kind == "work" and inner.issuperset(own)):
+            names[buffer] = Symbol("scratch", 1)
+        elif buffer.kind == "work":
+            names[buffer] = symbols[([v for v in own if v in titled] or own)[-1]]
+        else:
+            names[buffer] = symbols[own[0]]
+    return names
 
 
 class _Emitter:
-    """One printing of one graph."""
+    """One writing of one file."""
 
-    def __init__(self, graph: Graph, original: Graph, labels: Labels, fresh_outputs: bool) -> None:
-        self.graph = graph
-        self.fresh_outputs = fresh_outputs
-        self.original = {e.out: e for e in original.equations}
-        self.labels = labels
-        self.names, self.titled = name_variables(graph, labels)
-        self.steps = group_equations(graph, self.titled)
-        units = [
-            unit
-            for step in self.steps
-            for unit in ([step.equations] if step.group else [[e] for e in step.equations])
-        ]
-        self.plan = plan_memory(graph, units, self.titled, fresh_outputs)
-        parts = set(labels.parts.values())
-        self.hoisted = [v for v in self.plan.views if self.names[v] in parts]
-        self.buffer_names = self._name_buffers()
-        self.helpers: dict[tuple[str, str], str] = {}  # wished name and text -> name
-        self.borrowed = Borrowed()
-        self.ready = ReadyArrays()
-        self.imported: set[str] = set()  # functions under bare names
-        sizes = [e.out.size for e in graph.equations if e.section != "update" and e.group is None]
-        self.is_small = max(sizes, default=0) <= _SMALL
-        self.tiled: set[Buffer] = set()
-        self.returned: set[Variable] = set()  # views that a helper makes and returns
+    def __init__(self, file: File, original: Graph, titled: set[Variable], exact: bool) -> None:
+        self.file = file
+        self.plan = file.plan
+        self.graph = file.plan.graph
+        self.original = original.makers()
+        self.titled = titled
+        self.writer = Writer(file.borrowed, file.ready, exact, file.terse, file.imports)
+        self.own: set[Variable] = set()  # views that have a name of their own in the step
+        self.depth: dict[Variable, int] = {}  # of a view: how many others it is a view of
+        self.kept: dict[Atom, Symbol] = {}  # results copied before the state they stand in changes
         # in a formula, the new value of a state goes by the name of the state
-        self.shown = {
-            new: self.names[old] for old, new in graph.updates.items() if isinstance(new, Variable)
+        self.new = {
+            new: old for old, new in self.graph.updates.items() if isinstance(new, Variable)
         }
-        self.kept: dict[Atom, str] = {}  # results copied before the state they stand in changes
-        self.body: list[tuple[str, str]] = []
 
-    def emit(self) -> Emitted:
+    def write(self, fresh_results: bool) -> None:
+        file, plan = self.file, self.plan
+        for view in plan.views:
+            if self._is_hoisted(view):
+                file.hoisted[view] = self._view(view, self._operand)
         section = ""
-        for step in self.steps:
-            if all(e.out in self.plan.views or e.out in self.plan.placed for e in step.equations):
+        for group in plan.groups:
+            file.body += self._deep_views(group)
+            if all(e.out in plan.views or e.out in plan.placed for e in group.equations):
                 continue
-            if step.equations[-1].section != section:
-                section = step.equations[-1].section
-                heading = f"# {section}"
-                if section == "backward":
-                    heading += f": {meaning_of_derivatives(self.graph, self.names)}"
-                self.body += [("", ""), (heading, "")]
-            if step.group is None:
-                self._statements(step)
+            if group.section != section:
+                section = group.section
+                file.body += [None, self._heading(section)]
+            if group.origin is None:
+                file.body += self._lines(group)
             else:
-                self._helper_call(step)
+                self._helper_call(group)
         self._write_updates()
-        pieces = Pieces(
-            self.graph,
-            self.labels,
-            self.plan,
-            self.names,
-            self.buffer_names,
-            self.hoisted,
-            self.tiled,
-            self.borrowed,
-            self.helpers,
-            self.ready.expressions,
-            self.imported,
-            self.body,
-            self._result,
-        )
-        return Emitted(print_file(pieces), bound_variables(self.graph))
+        file.results = [self._result(atom, fresh_results) for atom in self.graph.outputs]
+
+    def _heading(self, section: str) -> Statement:
+        words = section
+        if section == "backward":
+            words += ": d_v is the derivative of the loss by v"
+            factors = tuple(meaning_of_derivatives(self.graph))
+            return Statement(None, None, Comment(words=words, factors=factors))
+        return Statement(None, None, Comment(words=words))
 
     # Names and operands
 
-    def _name_buffers(self) -> dict[Buffer, str]:
-        """Each buffer's name: that of the last value it holds which has a name of its own."""
-        lines = [step.equations for step in self.steps if not step.group]
-        inner = {e.out for line in lines for e in line[:-1]}
-        inner -= {
-            v for line in lines if line[-1].out in self.plan.views for v in line[-1].variables
-        }
-        names: dict[Buffer, str] = {}
-        scratch = 0
-        for buffer, held in self.plan.holds.items():
-            own = [v for v in held if v not in self.plan.views]
-            if buffer.kind == "scratch" or (buffer.kind == "work" and inner.issuperset(own)):
-                scratch += 1
-                names[buffer] = f"scratch_{scratch}"
-            elif buffer.kind == "work":
-                names[buffer] = self.names[([v for v in own if v in self.titled] or own)[-1]]
-            else:
-                names[buffer] = self.names[own[0]]
-        return names
+    def _is_hoisted(self, view: Variable) -> bool:
+        """Whether this is a part of the state with a name, which is cut out once and for all."""
+        source = view
+        while source in self.plan.views:
+            (source,) = self.plan.views[source].variables
+        return source in self.graph.state and bool(self.graph.name_of(view))
 
-    def _operand(self, atom: Atom) -> str:
+    def _view(self, variable: Variable, operand: Callable[[Atom], Code]) -> Code:
+        return self.writer.expression(self.plan.views[variable], operand)
+
+    def _operand(self, atom: Atom) -> Code:
         """How the step refers to a value: a number, a name, or a view written out."""
         if not isinstance(atom, Variable):
-            return show_value(atom)
-        if atom in self.plan.views and atom not in self.hoisted and atom not in self.returned:
-            return expression(self.plan.views[atom], self._operand, self.borrowed)
-        if atom in self.plan.buffer_of and atom not in self.plan.views:
-            return self.buffer_names[self.plan.buffer_of[atom]]
-        return self.names[atom]
+            return Literal(atom)
+        plan = self.plan
+        if atom in plan.views and atom not in self.file.hoisted and atom not in self.own:
+            return self._view(atom, self._operand)
+        if plan.stands(atom):
+            return self.file.buffer_symbols[plan.buffers[atom]]
+        return self.file.symbols[atom]
 
-    def _mathematical(self, atom: Atom) -> str:
-        return self._title(atom) if isinstance(atom, Variable) else show_value(atom)
-
-    def _title(self, variable: Variable) -> str:
-        return self.shown.get(variable, self.names[variable])
-
-    def _ones(self, equation: Equation) -> str:
-        """A vector of ones as long as the axis that is summed (see expressions.write_into)."""
-        (x, *_) = equation.variables
-        return self.ready.ones(x)
-
-    def _write(
-        self, equation: Equation, name: str, operand: Callable[[Atom], str], ones: Any
-    ) -> list[str]:
-        """The statements for an equation with a buffer, in the terse form if that pays."""
-        arrays = [v for v in equation.variables if v.dtype is not None]
-        dtype = arrays[0].dtype if arrays else None
-
-        def ready(atom: Atom) -> str:
-            if isinstance(atom, Variable) or dtype is None or dtype.kind != "f":
-                return operand(atom)
-            if atom == 0 and equation.primitive.name == "maximum" and equation.out.shape:
-                return self.ready.zeros(equation.out)
-            return self.ready.number(atom, dtype) if self.is_small else operand(atom)
-
-        is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
-        lines = write_into(equation, name, ready if is_ufunc else operand, ones, self.borrowed)
-        return [self._terse(line) for line in lines] if self.is_small else lines
-
-    def _terse(self, line: str) -> str:
-        """`np.add(a, b, out=c)` as `add(a, b, c)`, an eighth less of such a small call's time."""
-        call = re.fullmatch(r"np\.(\w+)\((.*), out=(\w+)\)", line)
-        if call is None:
-            return line
-        function, arguments, out = call.groups()
-        if function != "dot" and not isinstance(getattr(np, function), np.ufunc):
-            return line
-        self.imported.add(function)
-        if function in {"maximum", "minimum"}:  # NumPy wants the word there
-            return f"{function}({arguments}, out={out})"
-        return f"{function}({arguments}, {out})"
+    def _result(self, atom: Atom, fresh_results: bool) -> Code:
+        """How the function returns a value: a view of our memory as an array of its own."""
+        if atom in self.kept:
+            return self.kept[atom]
+        code = self._operand(atom)
+        buffer = self.plan.buffers.get(atom) if isinstance(atom, Variable) else None
+        is_ours = buffer is not None and buffer.kind != "input"
+        return Method(code, "copy") if fresh_results and is_ours else code
 
     # The body of the step
 
-    def _statements(self, step: Step) -> None:
+    def _deep_views(self, group: Group) -> list[Statement]:
+        """Lines for views of views of views, which would be hard to read, or to write, as one."""
+        lines: list[Statement] = []
+        made = {out for e in group.equations for out in e.outs if out not in self.plan.views}
+        for view in (out for e in group.equations for out in e.outs if out in self.plan.views):
+            (source,) = self.plan.views[view].variables
+            self.depth[view] = self.depth.get(source, 0) + 1
+            while source in self.plan.views:
+                (source,) = self.plan.views[source].variables
+            is_there = source not in made or self.plan.stands(source)
+            if self.depth[view] >= _DEEP and is_there and view not in self.file.hoisted:
+                lines.append(Statement(self._view(view, self._operand), self.file.symbols[view]))
+                self.own.add(view)
+                self.depth[view] = 0
+        return lines
+
+    def _lines(self, group: Group) -> list[Statement | Loop | None]:
         """A chain of equations on lines of their own, under the formula of the last."""
-        out = step.out
-        if out.dtype is None:  # Python numbers: the formula is the code
-            self.body.append((f"{self.names[out]} = {self._formula(step)}", ""))
-            return
-        first = len(self.body)
-        for equation in step.equations:
+        plan, out = self.plan, group.out
+        if out.is_number:  # the formula is the code
+            return [Statement(self._number(out, group), self.file.symbols[out])]
+        lines: list[Statement] = []
+        for equation in group.equations:
             result = equation.out
-            if result in self.plan.views or result in self.plan.placed:
+            if result in plan.views or result in plan.placed:
                 continue
-            if result in self.plan.unbuffered:
-                lines = assign(equation, self.names[result], self._operand, self.borrowed)
-                self.body += [(line, "") for line in lines]
+            if plan.is_allocated_anew(result):
+                lines += self.writer.assign(equation, self.file.symbols[result], self._operand)
             else:
-                name = self.buffer_names[self.plan.buffer_of[result]]
-                lines = self._write(equation, name, self._operand, self._ones)
-                self.body += [(line, "") for line in lines]
-        code, comment = self.body[first][0], self._comment(step)
-        self.body[first] = (code, "" if comment.endswith(code) else comment)
+                memory = self.file.buffer_symbols[plan.buffers[result]]
+                lines += self.writer.write_into(equation, memory, self._operand)
+        lines[0] = replace(lines[0], comment=self._comment(group))
+        return [*lines]
 
-    def _comment(self, step: Step) -> str:
-        """`layer: value = formula  (shape)`, without the formula where it would be too long."""
-        out, equation = step.out, step.equations[-1]
-        layer = f"{equation.layer}: " if equation.layer and equation.section == "forward" else ""
-        shape = f"  {out.shape}" if out.shape else ""
-        if step.group is not None and equation.section == "update":  # the helper has the formulas
-            changed = [self.shown[e.out] for e in step.equations if e.out in self.shown]
-            return f"new {', '.join(changed)}{shape}"
-        text = self._formula(step)
-        if len(text) > 72 and step.group is not None:
-            given = (a for _, a in step.group.arguments if isinstance(a, Variable))
-            read = {v for e in step.equations for v in e.variables}
-            words = [self._mathematical(a) for a in given if a in read]
-            text = f"{step.group.name}({', '.join(words)})"
-        return f"{layer}{self._title(out)}" + (f" = {text}" if len(text) <= 72 else "") + shape
+    def _number(self, out: Variable, group: Group) -> Code:
+        """The arithmetic of a number, with those that lead up to it alone written out."""
+        own = {e.out: e for e in group.equations}
 
-    def _formula(self, step: Step) -> str:
-        """What a step computes, written in the values that have lines of their own."""
-        return formula(step.out, self._inner(step), self._mathematical)
+        def operand(atom: Atom) -> Code:
+            equation = own.get(atom) if isinstance(atom, Variable) else None
+            if equation is None:
+                return self._operand(atom)
+            return Infix(equation.name, tuple(map(operand, equation.args)))
 
-    def _inner(self, step: Step) -> dict[Variable, Equation]:
-        """The equations a step's formula writes out: its own, as they were before fused primitives
-        were taken apart, and the views it reads.
+        return operand(out)
+
+    def _comment(self, group: Group) -> Comment:
+        out, equation = group.out, group.equations[-1]
+        layer = equation.layer if equation.section == "forward" else ""
+        short = None
+        if group.origin is not None:
+            given = (a for _, a in group.origin.arguments if isinstance(a, Variable))
+            read = {v for e in group.equations for v in e.variables}
+            short = (group.origin.name, tuple(a for a in given if a in read))
+        return Comment(out, self._formula(group), short, layer)
+
+    def _formula(self, group: Group) -> Formula:
+        """What a group computes, in the values that have lines of their own: its equations as they
+        were before fused primitives were taken apart, and the views it reads.
         """
-        last = self.original.get(step.out, step.equations[-1])
+        last = self.original.get(group.out, group.equations[-1])
         inner = {last.out: last}
-        own = {e.out for e in step.equations}
+        own = {e.out for e in group.equations}
         pending = list(last.variables)
         while pending:
             variable = pending.pop()
             maker = self.original.get(variable)
-            is_view = variable in self.plan.views and variable not in self.hoisted
-            if maker is not None and (variable in own or is_view):
+            is_view = variable in self.plan.views and variable not in self.file.hoisted
+            is_view = is_view and variable not in self.own
+            if maker is not None and variable not in inner and (variable in own or is_view):
                 inner[variable] = maker
                 pending += maker.variables
-        return inner
+        return Formula(group.out, inner)
 
     def _write_updates(self) -> None:
-        """Copy into the state what could not be computed in its place, all of it at once.
-
-        An old state that is to be the new value of another, or a result of the function, is set
-        aside before either changes.
-        """
-        copies = []
-        for old, new in self.graph.updates.items():
-            for atom in self.graph.outputs:
-                if not isinstance(atom, Variable) or atom is new or atom in self.kept:
-                    continue
-                if self.plan.buffer_of.get(atom) is self.plan.buffer_of[old]:
-                    self.kept[atom] = f"old_{self.names[atom]}"
-                    copy = f"{self.kept[atom]} = {self._operand(atom)}.copy()"
-                    self.body.append((copy, "returned as it was before the update"))
-        for old, new in self.graph.updates.items():
-            placed = self.plan.buffer_of.get(new) if isinstance(new, Variable) else None
-            if placed is self.plan.buffer_of[old] and new not in self.plan.views:
-                continue
+        """Copy into the state what could not be computed in its place, all of it at once."""
+        symbols, body = self.file.symbols, self.file.body
+        for atom in self.plan.kept:
+            self.kept[atom] = Symbol("old_", of=symbols[atom])
+            copy = Method(self._operand(atom), "copy")
+            words = Comment(words="returned as it was before the update")
+            body.append(Statement(copy, self.kept[atom], words))
+        copies: list[Statement] = []
+        for old, new in self.plan.copies.items():
             source = self._operand(new)
-            if placed is not None and placed.kind == "state":
-                self.body.append((f"new_{self.names[old]} = {source}.copy()", ""))
-                source = f"new_{self.names[old]}"
-            copies.append((f"np.copyto({self.names[old]}, {source})", ""))
-        self.body += copies
-
-    def _result(self, atom: Atom) -> str:
-        """How the function returns a value: a view of our memory as an array of its own."""
-        if atom in self.kept:
-            return self.kept[atom]
-        text = self._operand(atom)
-        buffer = self.plan.buffer_of.get(atom) if isinstance(atom, Variable) else None
-        is_ours = buffer is not None and buffer.kind != "input"
-        return f"{text}.copy()" if self.fresh_outputs and is_ours else text
+            buffer = self.plan.buffers.get(new)
+            if buffer is not None and buffer.kind == "state":
+                staged = Symbol("new_", of=symbols[old])
+                body.append(Statement(Method(source, "copy"), staged))
+                source = staged
+            copies.append(Statement(Call(NumPy("copyto"), (symbols[old], source))))
+        body += copies
 
     # Helpers
 
-    def _helper_call(self, step: Step) -> None:
+    def _helper_call(self, group: Group) -> None:
         """One call of a helper for the equations of a group."""
-        helper = self._open_helper(step)
+        plan = self.plan
+        helper = self._open_helper(group)
 
-        def operand(atom: Atom) -> str:
+        def operand(atom: Atom) -> Code:
             if not isinstance(atom, Variable):
-                return show_value(atom)
+                return Literal(atom)
             if atom in helper.names:
                 return helper.names[atom]
-            if atom in self.plan.views:
-                return expression(self.plan.views[atom], operand, self.borrowed)
-            return helper.buffers[self.plan.buffer_of[atom]]
+            if atom in plan.views:
+                return self._view(atom, operand)
+            return helper.buffers[plan.buffers[atom]]
 
-        for equation in step.equations:
+        for equation in group.equations:
             out = equation.out
-            if out in self.plan.views:
+            if out in plan.views:
                 continue
-            if out in self.plan.unbuffered:
-                helper.name(out, equation.primitive.name)
-                helper.lines += assign(equation, helper.names[out], operand, self.borrowed)
+            if out.is_number or plan.is_allocated_anew(out):
+                helper.names[out] = Symbol(equation.primitive.name, 1)
+                helper.lines += self.writer.assign(equation, helper.names[out], operand)
             else:
-                name = self._local_buffer(helper, out, step)
-                helper.lines += self._write(
-                    equation, name, operand, lambda e: self._passed_ones(helper, e)
-                )
-        if step.out in self.plan.unbuffered:
-            helper.lines.append(f"return {operand(step.out)}")
-            self.returned.add(step.out)
-        self._call(step, helper)
+                memory = self._local_memory(helper, out, group)
+                helper.lines += self.writer.write_into(equation, memory, operand)
+        if not plan.stands(group.out) and not group.updates_state:
+            helper.result = operand(group.out)
+            self.own.add(group.out)
+        self._describe(helper, group)
+        self.file.helpers.append(helper)
+        self._call(group, helper)
 
-    def _open_helper(self, step: Step) -> _Helper:
+    def _open_helper(self, group: Group) -> Helper:
         """A helper with a parameter for everything the group reads from outside."""
-        helper = _Helper()
-        made = {e.out for e in step.equations}
-        own_names = {a: n for n, a in step.group.arguments if isinstance(a, Variable)}  # type: ignore[union-attr]
-        read = dict.fromkeys(v for e in step.equations for v in e.variables if v not in made)
-        for variable in sorted(
-            read, key=lambda v: list(own_names).index(v) if v in own_names else 99
-        ):
-            wish = own_names.get(variable, variable.name or self.names[variable])
-            name = "value" if wish == "out" else wish
-            while name in helper.call:
-                name += "_"
-            helper.names[variable] = name
-            helper.call[name] = self._operand(variable)
-            buffer = self.plan.buffer_of.get(variable)
-            if buffer is not None and variable not in self.plan.views:
-                helper.buffers.setdefault(buffer, name)
+        assert group.origin is not None
+        helper = Helper(Symbol(group.origin.name))
+        made = {e.out for e in group.equations}
+        own_names = {a: n for n, a in group.origin.arguments if isinstance(a, Variable)}
+        read = dict.fromkeys(v for e in group.equations for v in e.variables if v not in made)
+        order = {variable: i for i, variable in enumerate(own_names)}
+        for variable in sorted(read, key=lambda v: order.get(v, len(order))):
+            wish = own_names.get(variable) or self.graph.name_of(variable)
+            symbol = Symbol(wish) if wish else replace(self.file.symbols[variable])
+            if wish == "out":
+                symbol = Symbol("value")
+            helper.names[variable] = symbol
+            helper.passed[symbol] = self._operand(variable)
+            if self.plan.stands(variable):
+                helper.buffers.setdefault(self.plan.buffers[variable], symbol)
         return helper
 
-    def _local_buffer(self, helper: _Helper, variable: Variable, step: Step) -> str:
+    def _local_memory(self, helper: Helper, variable: Variable, group: Group) -> Symbol:
         """The name, inside the helper, of the memory a result is written to."""
-        buffer = self.plan.buffer_of[variable]
-        is_result = buffer is self.plan.buffer_of.get(step.out) and len(step.equations) > 0
-        if is_result and not self._updates_state(step):
-            helper.call.setdefault("out", self.buffer_names[buffer])
-            helper.buffers[buffer] = "out"
-            return "out"
-        if buffer not in helper.buffers:
-            number = sum(name.startswith("scratch") for name in helper.call) + 1
-            name = "scratch" if number == 1 else f"scratch_{number}"
-            helper.buffers[buffer] = name
-            helper.call[name] = self.buffer_names[buffer]
+        buffer = self.plan.buffers[variable]
+        memory = self.file.buffer_symbols[buffer]
+        if buffer is self.plan.buffers.get(group.out) and not group.updates_state:
+            if helper.out is None:
+                helper.out = Symbol("out")
+                helper.passed[helper.out] = memory
+            helper.buffers[buffer] = helper.out
+        elif buffer not in helper.buffers:
+            helper.buffers[buffer] = Symbol("scratch")
+            helper.passed[helper.buffers[buffer]] = memory
         return helper.buffers[buffer]
 
-    def _passed_ones(self, helper: _Helper, equation: Equation) -> str:
-        name = self._ones(equation)
-        parameter = "ones" if helper.call.get("ones", name) == name else name
-        helper.call[parameter] = name
-        return parameter
-
-    def _updates_state(self, step: Step) -> bool:
-        return step.equations[-1].section == "update"
-
-    def _call(self, step: Step, helper: _Helper) -> None:
-        assert step.group is not None
-        if "out" in helper.call:  # the last, whatever was met first
-            helper.call["out"] = helper.call.pop("out")
-        text = f"({', '.join(helper.call)}):\n"
-        text += f'    """{self._helper_doc(step, helper)}"""\n'
-        text += "\n".join(f"    {line}" for line in helper.lines)
-        name = self._helper_name(step.group.name, text)
-        length = self._tiled_length(step)
-        if length is not None:
-            self._tiled_call(helper, name, length)
+    def _describe(self, helper: Helper, group: Group) -> None:
+        """What a helper says of itself: the primitive's own words, or the formula of the rule."""
+        origin = group.origin
+        assert origin is not None
+        if group.updates_state:
+            helper.doc = self.file.labels.docs.get(origin.name, f"The update of {origin.name}.")
+            helper.formulas = list(update_formulas(group.equations, self.graph.updates))
             return
-        call = f"{name}({', '.join(self._keywords_after_out(helper))})"
-        if step.out in self.plan.unbuffered:
-            call = f"{self.names[step.out]} = {call}"
-        self.body.append((call, self._comment(step)))
+        whole = self.original.get(group.out)
+        if whole is not None and whole.primitive.is_fused and whole.primitive.name == origin.name:
+            words = whole.primitive.evaluate.__doc__ or f"{origin.name}, a function of the user's."
+            helper.doc = words.strip().split("\n")[0]
+            return
+        formula = self._formula(group)
+        passed = {v for v, symbol in helper.names.items() if symbol in helper.passed}
+        inner = {v: e for v, e in formula.inner.items() if v not in passed}
+        helper.formulas = [(None, Formula(group.out, inner))]
+        helper.fallback = f"The vjp rule of {origin.name.split('_vjp')[0]}."
 
-    def _keywords_after_out(self, helper: _Helper) -> list[str]:
-        """The arguments of a call: `out` and what follows it by keyword."""
-        words: list[str] = []
-        keyword = False
-        for parameter, passed in helper.call.items():
-            keyword = keyword or parameter == "out"
-            words.append(f"{parameter}={passed}" if keyword else passed)
-        return words
-
-    def _helper_name(self, wish: str, text: str) -> str:
-        known = self.helpers.get((wish, text))
-        if known is None:
-            same = sum(1 for other, _ in self.helpers if other == wish)
-            known = wish if same == 0 else f"{wish}_{same + 1}"
-            self.helpers[wish, text] = known
-        return known
-
-    def _helper_doc(self, step: Step, helper: _Helper) -> str:
-        """What a helper computes: the primitive's own words, or the formula of the rule."""
-        group = step.group
-        assert group is not None
-        if self._updates_state(step):
-            doc = self.labels.docs.get(group.name, f"The update of {group.name}.")
-            formulas = update_formulas(step.equations, self.graph.updates, helper.names)
-            return "\n    ".join([f"{doc}\n", *formulas, ""]) if formulas else doc
-        whole = self.original.get(step.out)
-        if whole is not None and whole.primitive.is_fused and whole.primitive.name == group.name:
-            doc = whole.primitive.evaluate.__doc__ or f"{group.name}, a function of the user's."
-            line = doc.strip().split("\n")[0]
-            return line.replace("\\", "\\\\").replace('"', "'")  # a user may have written it
-
-        def show(atom: Atom) -> str:
-            if isinstance(atom, Variable) and atom in helper.names:
-                return helper.names[atom]
-            return self._mathematical(atom)
-
-        passed = {v for v, name in helper.names.items() if name in helper.call}
-        inner = {v: e for v, e in self._inner(step).items() if v not in passed}
-        text = formula(step.out, inner, show)
-        if len(text) > 180:
-            return f"The vjp rule of {group.name.split('_vjp')[0]}."
-        return "\n    ".join(textwrap.wrap(text, 90, break_long_words=False))
+    def _call(self, group: Group, helper: Helper) -> None:
+        if helper.out is not None:  # the last, whatever was met first
+            helper.passed[helper.out] = helper.passed.pop(helper.out)
+        assert group.origin is not None
+        length = self.plan.tiles.get(group.origin)
+        if length is not None:
+            self._tiled_call(helper, length)
+            return
+        passed = dict(helper.passed)
+        out = passed.pop(helper.out) if helper.out is not None else None
+        call = Call(helper.function, tuple(passed.values()), (), out)
+        target = self.file.symbols[group.out] if helper.result is not None else None
+        comment = self._comment(group)
+        if group.updates_state:  # the helper has the formulas
+            changes = tuple(self.new[e.out] for e in group.equations if e.out in self.new)
+            comment = Comment(group.out, changes=changes)
+        self.file.body.append(Statement(call, target, comment))
 
     # Long vectors, a tile at a time
 
-    def _tiled_length(self, step: Step) -> int | None:
-        """The length of the vectors an update works on, where they are too long for the cache."""
-        if not self._updates_state(step):
-            return None
-        shapes = {v.shape for e in step.equations for v in (*e.variables, e.out) if v.shape}
-        if len(shapes) != 1:
-            return None
-        (shape,) = shapes
-        return shape[0] if len(shape) == 1 and shape[0] > TILE else None
-
-    def _tiled_call(self, helper: _Helper, name: str, length: int) -> None:
+    def _tiled_call(self, helper: Helper, length: int) -> None:
         """Call a helper on one part of its long vectors after the other."""
-        buffers = {name: buffer for buffer, name in helper.buffers.items()}
-        words = []
-        for parameter, passed in helper.call.items():
-            buffer = buffers.get(parameter)
-            if buffer is None:
-                words.append(passed)
+        start, tile, part = Symbol("start"), Symbol("tile"), Symbol("part")
+        memory = {symbol: buffer for buffer, symbol in helper.buffers.items()}
+        args: list[Code] = []
+        has_scratch = False
+        for parameter, passed in helper.passed.items():
+            buffer = memory.get(parameter)
+            if buffer is None or not buffer.shape:
+                args.append(passed)
             elif buffer.kind == "scratch":
-                self.tiled.add(buffer)
-                words.append(f"{passed}[part]")
+                self.file.tiled.add(buffer)
+                has_scratch = True
+                args.append(Item(passed, (part,)))
             else:
-                words.append(f"{passed}[tile]")
-        has_scratch = any(word.endswith("[part]") for word in words)
-        self.body += [
-            (f"for start in range(0, {length}, {TILE}):", "in tiles that fit the cache"),
-            (f"    tile = slice(start, start + {TILE})", ""),
-        ]
+                args.append(Item(passed, (tile,)))
+        bounds = (Literal(0), Literal(length), Literal(TILE))
+        end = Infix("add", (start, Literal(TILE)))
+        body: list[Statement | Loop] = [Statement(_slice(start, end), tile)]
         if has_scratch:
-            self.body.append((f"    part = slice({length} - start)", ""))
-        self.body += [(f"    {line}", "") for line in _wrapped_call(name, words)]
+            body.append(Statement(_slice(Infix("subtract", (Literal(length), start))), part))
+        body.append(Statement(Call(helper.function, tuple(args))))
+        words = Comment(words="in tiles that fit the cache")
+        self.file.body.append(Loop(start, bounds, tuple(body), words))
 
 
-def _wrapped_call(name: str, words: list[str]) -> list[str]:
-    """A call on one line, or with its arguments on lines of their own where that is too long."""
-    line = f"{name}({', '.join(words)})"
-    if len(line) <= LINE_LENGTH - 8:
-        return [line]
-    return [f"{name}(", *(f"    {w}" for w in textwrap.wrap(", ".join(words), 80)), ")"]
+def _slice(*bounds: Code) -> Code:
+    return Call(Builtin("slice"), bounds)

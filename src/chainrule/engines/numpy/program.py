@@ -3,69 +3,107 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
+from pathlib import Path
+from typing import Any, final
 
 import numpy as np
 
 from chainrule.compiler.check import check_graph
-from chainrule.compiler.graph import Graph
-from chainrule.compiler.naming import Labels
-from chainrule.compiler.passes import PASSES, Pass, run_passes
-from chainrule.engines.numpy.emit import emit
-from chainrule.engines.numpy.lower import expand_fused
+from chainrule.compiler.graph import Graph, Variable
+from chainrule.compiler.lower import expand_fused
+from chainrule.compiler.naming import Labels, wish_names
+from chainrule.compiler.passes import EXACT, Pass, run_passes
+from chainrule.compiler.plan import make_plan
+from chainrule.compiler.scales import TRAINING
+from chainrule.engines.engine import Array, Program
+from chainrule.engines.numpy.emit import write_statements
+from chainrule.engines.numpy.file import print_file
+from chainrule.engines.numpy.statements import NumPyAbilities
+from chainrule.files import replacing
 
-__all__ = ["Program", "build_program"]
+__all__ = ["NumPyProgram", "build"]
 
 _numbers = count(1)
 
 
-@dataclass(frozen=True)
-class Program:
-    """A compiled function: its graph, its source, and the function that the source defines.
+@final
+class NumPyProgram(Program):
+    """A graph as NumPy source, and the function that the source defines."""
 
-    `bind` gives the arrays of the state to work on, in the order of `graph.state`; None where
-    there is no state.
-    """
+    def __init__(
+        self,
+        graph: Graph,
+        source: str,
+        function: Callable[..., Any],
+        bind: Callable[..., None] | None,
+        constants: Mapping[str, Array],
+        filename: str,
+    ) -> None:
+        self.graph = graph
+        self.source = source
+        self.function = function
+        self._bind = bind
+        self._constants = constants
+        self._state: tuple[Array, ...] = ()
+        self._is_single = len(graph.outputs) == 1
+        weakref.finalize(self, linecache.cache.pop, filename, None)
 
-    graph: Graph
-    source: str
-    function: Callable[..., Any]
-    bind: Callable[..., None] | None
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        results = self.function(*inputs)
+        return (results,) if self._is_single else results
+
+    def read_state(self) -> tuple[Array, ...]:
+        return self._state
+
+    def write_state(self, arrays: Sequence[Array]) -> None:
+        """Work in place on these arrays from now on."""
+        self._state = tuple(arrays)
+        if self._bind is not None:
+            self._bind(*self._state)
+
+    def save_source(self, path: str | Path) -> None:
+        path = Path(path)
+        with replacing(path) as beside:
+            beside.write_text(self.source, encoding="utf-8")
+        if self._constants:
+            with replacing(path.with_suffix(".npz")) as beside:
+                np.savez(beside, **self._constants)  # type: ignore[arg-type]
 
 
-def build_program(
+def build(
     graph: Graph,
     labels: Labels,
     *,
-    passes: Sequence[Pass] = PASSES,
-    fresh_outputs: bool = True,
-) -> Program:
+    exact: bool = True,
+    passes: Sequence[Pass] | None = None,
+    strides: Mapping[Variable, tuple[int, ...]] | None = None,
+) -> NumPyProgram:
     """Simplify a traced graph, print it, and execute what was printed.
 
+    An `exact` program gives the bits of the function as it was traced, and arrays that belong to
+    the caller; without, results round otherwise and stand in memory that the next call overwrites.
     The text stands in `linecache` under the name in tracebacks, so that debuggers show it.
     """
+    if passes is None:
+        passes = EXACT if exact else TRAINING
     simplified = run_passes(graph, passes)
     expanded = check_graph(expand_fused(simplified))
-    emitted = emit(expanded, simplified, labels, fresh_outputs)
-    filename = f"<chainrule {labels.function} {next(_numbers)}>"
-    lines = emitted.source.splitlines(keepends=True)
-    linecache.cache[filename] = (len(emitted.source), None, lines, filename)
-    namespace: dict[str, Any] = {"__name__": filename}
-    exec(compile(emitted.source, filename, "exec"), namespace)
-    constants = [expanded.constants[v] for v in emitted.bound if v in expanded.constants]
-    bind = namespace.get("bind")
-    if bind is not None and constants:
-        bind = _with_constants(bind, constants)
-        if not graph.state:
-            bind()
-            bind = None
-    return Program(simplified, emitted.source, namespace[labels.function], bind)
-
-
-def _with_constants(
-    bind: Callable[..., None], constants: list[np.ndarray[Any, Any]]
-) -> Callable[..., None]:
-    return lambda *state: bind(*state, *constants)
+    symbols, titled = wish_names(expanded, labels)
+    plan = make_plan(
+        expanded, titled, NumPyAbilities(), fresh_results=exact, exact=exact, strides=strides
+    )
+    file = write_statements(
+        plan, simplified, labels, symbols, titled, fresh_results=exact, exact=exact
+    )
+    text = print_file(file)
+    filename = f"<chainrule {text.function} {next(_numbers)}>"
+    lines = text.source.splitlines(keepends=True)
+    linecache.cache[filename] = (len(text.source), None, lines, filename)
+    constants = {name: expanded.constants[v] for name, v in text.constants.items()}
+    namespace: dict[str, Any] = {"__name__": filename, "constants": constants}
+    exec(compile(text.source, filename, "exec"), namespace)
+    function, bind = namespace[text.function], namespace.get(text.bind)
+    return NumPyProgram(simplified, text.source, function, bind, constants, filename)

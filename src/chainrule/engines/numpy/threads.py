@@ -75,7 +75,7 @@ def limit_threads(graph: Graph) -> AbstractContextManager[Any]:
 def _in_product(equation: Equation) -> int:
     """The number of multiplications of a matrix product; 0 for what is none."""
     left = equation.args[0] if equation.args else None
-    if equation.primitive.name == "matmul" and isinstance(left, Variable) and left.shape:
+    if equation.name == "matmul" and isinstance(left, Variable) and left.shape:
         return equation.out.size * left.shape[-1]
     return 0
 
@@ -85,7 +85,7 @@ def _in_convolution(equation: Equation) -> int:
 
     Each element of the convolution's result is a sum over one filter of the kernel.
     """
-    name = equation.primitive.name
+    name = equation.name
     if name not in _CONVOLUTIONS:
         return 0
     first, second = equation.args[:2]

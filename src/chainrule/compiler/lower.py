@@ -1,28 +1,32 @@
 """Taking fused primitives apart: from one equation to the ones its NumPy form consists of.
 
-A primitive like the sigmoid is one equation while the graph is simplified and shown. Before it is
-printed for NumPy, its form is traced in turn, and its equations become one helper.
+A primitive like the sigmoid is one equation while the graph is simplified and shown. For an engine
+that has no kernel of its own for it, its form is traced in turn.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 
-from chainrule.compiler.graph import Atom, Equation, Graph, Group, Variable
+from chainrule.compiler.graph import Atom, Equation, Graph, Origin, Variable
 from chainrule.compiler.passes import simplify_algebra
 from chainrule.compiler.trace import trace
-from chainrule.engines.numpy.borrow import NotEmittableError
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
-__all__ = ["expand_fused"]
+__all__ = ["NotEmittableError", "expand_fused"]
+
+
+class NotEmittableError(TypeError):
+    """A primitive that an engine has no way to write down."""
 
 
 def expand_fused(graph: Graph) -> Graph:
     """Replace every equation of a fused primitive by the equations of its NumPy form."""
+    if not any(equation.primitive.is_fused for equation in graph.equations):
+        return graph
     equations: list[Equation] = []
-    constants = dict(graph.constants)
+    constants, names = dict(graph.constants), dict(graph.names)
     for number, equation in enumerate(graph.equations):
         if not equation.primitive.is_fused:
             equations.append(equation)
@@ -30,7 +34,8 @@ def expand_fused(graph: Graph) -> Graph:
         inner, own = _trace_form(equation, -1 - number)
         equations += own
         constants |= inner.constants
-    return replace(graph, equations=tuple(equations), constants=constants)
+        names = {**inner.names, **names}
+    return replace(graph, equations=tuple(equations), constants=constants, names=names)
 
 
 def _trace_own(form: Callable[..., object], variables: list[Variable], of: Primitive) -> Graph:
@@ -50,7 +55,8 @@ def _trace_form(equation: Equation, serial: int) -> tuple[Graph, list[Equation]]
     """The equations of a fused primitive's form, reading and making what the equation does."""
     evaluate, params = equation.primitive.evaluate, equation.params
     stand_ins = [
-        Variable(a.shape, a.dtype) if isinstance(a, Variable) else a for a in equation.args
+        replace(a, name="") if isinstance(a, Variable) else a  # equal, and another variable
+        for a in equation.args
     ]
     variables = [a for a in stand_ins if isinstance(a, Variable)]
 
@@ -66,28 +72,25 @@ def _trace_form(equation: Equation, serial: int) -> tuple[Graph, list[Equation]]
         for stand_in, atom in zip(stand_ins, equation.args, strict=True)
         if isinstance(stand_in, Variable)
     }
-    names = tuple(inspect.signature(evaluate).parameters)
-    group = equation.group or Group(
+    code = evaluate.__code__
+    names = code.co_varnames[: code.co_argcount]
+    origin = equation.origin or Origin(
         equation.primitive.name, serial, tuple(zip(names, equation.args, strict=False))
     )
     inner = inner.substitute(new, inner.equations)
     own = [
-        replace(e, layer=equation.layer, section=equation.section, group=group)
+        replace(e, layer=equation.layer, section=equation.section, origin=origin)
         for e in inner.equations
     ]
-    result = inner.outputs[0]
+    (result,) = inner.outputs
     if all(e.out is not result for e in own):  # handed on as it came
-        same = Variable(equation.out.shape, equation.out.dtype)
+        same = replace(equation.out, name="")
         shape = {"shape": equation.out.shape}
-        reshape = PRIMITIVES["reshape"]
-        own.append(
-            replace(
-                equation, out=same, primitive=reshape, args=(result,), params=shape, group=group
-            )
-        )
+        handed_on = replace(equation, primitive=PRIMITIVES["reshape"], params=shape)
+        own.append(replace(handed_on, outs=(same,), args=(result,), origin=origin))
         result = same
     last = next(i for i, e in enumerate(own) if e.out is result)
-    own[last] = replace(own[last], out=equation.out)
+    own[last] = replace(own[last], outs=(equation.out,))
     return inner, [
         replace(e, args=tuple(equation.out if a is result else a for a in e.args)) for e in own
     ]

@@ -1,0 +1,47 @@
+"""What an engine is to the rest of the library: who writes a graph down and runs it.
+
+An engine is a folder beside this file: what it can do (`compiler.plan.Abilities`), its kernels, its
+printer, and a function `build(graph, labels, ...) -> Program`. Nothing else in the library knows
+which engine runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.compiler.graph import Graph
+
+__all__ = ["Array", "Program"]
+
+Array = np.ndarray[Any, Any]
+
+
+class Program(ABC):
+    """A graph that runs: its text, and the state it works on.
+
+    `graph` is the simplified graph, `source` the text of what runs.
+    """
+
+    graph: Graph
+    source: str
+
+    @abstractmethod
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        """One step: the outputs for these inputs, in the order of the graph's."""
+
+    @abstractmethod
+    def read_state(self) -> tuple[Array, ...]:
+        """The arrays of the state as they are now, in the order of the graph's."""
+
+    @abstractmethod
+    def write_state(self, arrays: Sequence[Array]) -> None:
+        """Go on from these arrays; what they hold is taken, or the arrays themselves are."""
+
+    @abstractmethod
+    def save_source(self, path: str | Path) -> None:
+        """Write the source to a file that runs alone; large constants into an .npz beside it."""
