@@ -334,7 +334,9 @@ def test_without_pooch_the_message_names_the_extra(published, monkeypatch):
 
 
 def test_read_images_knows_two_names():
-    with pytest.raises(ValueError, match="there are mnist, fashion_mnist"):
+    with pytest.raises(
+        ValueError, match="no publication of images 'iris'.* names are mnist, fashion_mnist"
+    ):
         data.read_images("iris")
 
 

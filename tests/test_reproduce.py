@@ -80,7 +80,7 @@ def test_select_by_name_and_speed(monkeypatch):
     assert [e.name for e in select(["e13", "E01", "1"])] == ["E13", "E1"]
     assert [e.name for e in select(quick=True)] == ["E1", "E13"]
     assert [e.name for e in select(["E2"], quick=True)] == []
-    with pytest.raises(ValueError, match="no experiment 'E133': did you mean E13"):
+    with pytest.raises(ValueError, match="no experiment 'E133': did you mean 'E13'"):
         select(["E133"])
 
 
@@ -104,7 +104,7 @@ def test_rows_come_one_experiment_at_a_time(monkeypatch):
 
 def test_an_unknown_name_is_an_error_at_once(monkeypatch):
     use(monkeypatch, E1=right)
-    with pytest.raises(ValueError, match="did you mean E1"):
+    with pytest.raises(ValueError, match="did you mean 'E1'"):
         reproduce(["E11"])
 
 

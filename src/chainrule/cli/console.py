@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-from chainrule.names import nearest_name
+from chainrule.names import unknown_name
 
 __all__ = [
     "CommandError",
@@ -117,8 +117,4 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     known = sorted(known)
     if name in known:
         return name
-    nearest = nearest_name(name, known)
-    hint = f" Did you mean {nearest!r}?" if nearest else ""
-    raise CommandError(
-        f"there is no {what} {name!r}.{hint} There are {', '.join(known)}.", status=2
-    )
+    raise CommandError(unknown_name(what, name, known), status=2)

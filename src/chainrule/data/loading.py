@@ -14,7 +14,7 @@ from chainrule.data import made
 from chainrule.data.dataset import Dataset
 from chainrule.data.ex4 import ex4_samples
 from chainrule.data.storage import read_images
-from chainrule.training.inputs import did_you_mean
+from chainrule.names import did_you_mean, look_up
 
 __all__ = ["NAMES", "load", "shrink_by_two"]
 
@@ -50,12 +50,7 @@ def load(name: str, **options: Any) -> Dataset:
     >>> load("xor").y
     array([0, 1, 1, 0])
     """
-    if name not in _LOADERS:
-        raise ValueError(
-            f"there is no data set {name!r}{did_you_mean(str(name), NAMES)}; there are "
-            f"{', '.join(NAMES)}"
-        )
-    loader = _LOADERS[name]
+    loader = look_up(_LOADERS, name, "data set")
     known = tuple(inspect.signature(loader).parameters)
     for option in options:
         if option not in known:

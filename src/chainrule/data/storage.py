@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.names import look_up
+
 __all__ = ["DataNotFoundError", "find_local", "read_idx", "read_images", "where_to_put"]
 
 
@@ -97,11 +99,8 @@ def read_images(name: str) -> tuple[npt.NDArray[np.uint8], ...]:
     test labels (10000,), all uint8. Raises DataNotFoundError where a file is neither here nor to be
     downloaded, ValueError where one is damaged.
     """
-    if name not in _FILES:
-        raise ValueError(f"{name!r} has no image files: there are {', '.join(_FILES)}")
-    images, labels, test_images, test_labels = (
-        _read_published(name, file) for file in _FILES[name]
-    )
+    files = look_up(_FILES, name, "publication of images")
+    images, labels, test_images, test_labels = (_read_published(name, file) for file in files)
     for part, part_labels in ((images, labels), (test_images, test_labels)):
         if part.shape != (len(part_labels), 28, 28):
             raise ValueError(

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.data import DataNotFoundError
-from chainrule.names import nearest_name
+from chainrule.names import unknown_name
 
 __all__ = [
     "Experiment",
@@ -89,9 +89,7 @@ def select(names: Iterable[str] = (), *, quick: bool = False) -> list[Experiment
     names = list(names)
     for name in names:
         if _canonical(name) not in known:
-            nearest = nearest_name(_canonical(name), known)
-            hint = f"did you mean {nearest}? " if nearest else ""
-            raise ValueError(f"there is no experiment {name!r}: {hint}There are {', '.join(known)}")
+            raise ValueError(unknown_name("experiment", _canonical(name), known))
     chosen = [known[name] for name in dict.fromkeys(map(_canonical, names))] or known.values()
     return [experiment for experiment in chosen if experiment.quick or not quick]
 

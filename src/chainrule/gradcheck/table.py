@@ -16,7 +16,7 @@ from chainrule.gradcheck.evidence import ComplexStep
 from chainrule.gradcheck.numeric import difference, random_direction
 from chainrule.gradcheck.problem import make_problem
 from chainrule.gradcheck.report import GradientReport
-from chainrule.names import nearest_name
+from chainrule.names import look_up
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
 __all__ = ["RuleResult", "argument_name", "case_function", "check_table"]
@@ -59,10 +59,7 @@ def check_table(
     """
     chosen = sorted(PRIMITIVES) if names is None else list(names)
     for name in chosen:
-        if name not in PRIMITIVES:
-            near = nearest_name(name, PRIMITIVES)
-            hint = f"; did you mean {near!r}?" if near else ", see chainrule.primitives.PRIMITIVES"
-            raise ValueError(f"no primitive is named {name!r}{hint}")
+        look_up(PRIMITIVES, name, "primitive")
     cases = all_cases(np.random.default_rng(seed))
     return [
         result
