@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.gradcheck.problem import Arrays, Problem, evaluate
+from chainrule.gradcheck.problem import Leaves, Problem, evaluate
 
 __all__ = [
     "Estimate",
@@ -186,7 +186,7 @@ def complex_step(
     It is taken only if f runs on complex numbers without a warning, gives the same real part, and
     agrees with the finite difference to that one's accuracy.
     """
-    leaves: Arrays = list(problem.reference)
+    leaves: Leaves = list(problem.reference)
     leaves[position] = leaves[position] + 1j * _COMPLEX_STEP * direction
     try:
         with warnings.catch_warnings():
