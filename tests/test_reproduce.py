@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chainrule import experiments
 from chainrule.cli.console import CommandError
 from chainrule.cli.reproduce import reproduce as reproduce_command
-from chainrule.data import DataNotFoundError
+from chainrule.data import DamagedFileError, DataNotFoundError
 from chainrule.experiments import (
     Experiment,
     Row,
@@ -27,6 +27,7 @@ from chainrule.experiments import (
     reproduce,
     select,
 )
+from chainrule.extras import missing_extra
 
 
 def right(output):
@@ -44,8 +45,12 @@ def absent(_):
     raise DataNotFoundError("fetch this file")
 
 
+def damaged(_):
+    raise DamagedFileError("this file is cut")
+
+
 def without_library(_):
-    raise ImportError('needs scipy: pip install "chainrule[scipy]"')
+    raise missing_extra("this needs scipy", "scipy")
 
 
 def broken(_):
@@ -120,11 +125,15 @@ def test_what_is_missing_is_not_run_and_what_is_broken_does_not_hold(monkeypatch
     assert "chainrule[scipy]" in rows[1].measured
     assert rows[2].measured.startswith("KeyError: 'no such thing' (test_reproduce.py:")
     assert [row.holds for row in rows[3:]] == [True, True]
+    use(monkeypatch, E1=damaged)
+    assert [(row.holds, row.measured) for row in reproduce()] == [
+        (None, "not run: this file is cut")
+    ]
 
 
 def test_another_import_error_is_a_fault(monkeypatch):
     def misspelled(_):
-        raise ImportError("cannot import name 'dense'")
+        raise ImportError("cannot import name 'dense' from chainrule[scipy]")
 
     use(monkeypatch, E1=misspelled)
     assert [row.holds for row in reproduce()] == [False]

@@ -18,6 +18,7 @@ from chainrule.cli.reproduce import reproduce as run_reproduce
 from chainrule.cli.source import source as run_source
 from chainrule.cli.train import Options
 from chainrule.cli.train import train as run_train
+from chainrule.extras import MissingExtraError
 from chainrule.version import __version__
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ def _end(command: Callable[..., int], *args: Any) -> NoReturn:
         text, status = str(error), 1
         if isinstance(error, BrokenPipeError):
             raise
-    except ImportError as error:
-        if "chainrule[" not in str(error):
-            raise
+    except MissingExtraError as error:
         text, status = str(error), 1
     else:
         raise typer.Exit(status)

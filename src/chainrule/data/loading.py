@@ -14,6 +14,7 @@ from chainrule.data import made
 from chainrule.data.dataset import Dataset
 from chainrule.data.ex4 import ex4_samples
 from chainrule.data.storage import read_images
+from chainrule.extras import missing_extra
 from chainrule.names import did_you_mean, look_up
 
 __all__ = ["NAMES", "load", "shrink_by_two"]
@@ -44,8 +45,9 @@ def load(name: str, **options: Any) -> Dataset:
     - "ex4": 5000 digits of 20x20 written column by column, class 9 the digit zero.
 
     Raises ValueError for an unknown name, TypeError for an unknown option (each with the nearest
-    one), DataNotFoundError for files that are absent and not to be downloaded, ImportError where a
-    library of the extra "data" is missing.
+    one), DataNotFoundError for files that are absent and not to be downloaded, DamagedFileError (a
+    ValueError) for those that are not what they should be, ImportError where a library of the extra
+    "data" is missing.
 
     >>> load("xor").y
     array([0, 1, 1, 0])
@@ -133,9 +135,7 @@ def _sklearn_dataset(name: str) -> Dataset:
     try:
         import sklearn.datasets
     except ImportError as missing:
-        raise ImportError(
-            f'{name} comes with scikit-learn: pip install "chainrule[data]"'
-        ) from missing
+        raise missing_extra(f"{name} comes with scikit-learn", "data") from missing
     # Its diabetes is standardised already unless told otherwise.
     arguments = {"scaled": False} if name == "diabetes" else {}
     bunch = getattr(sklearn.datasets, f"load_{name}")(**arguments)

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data import DataNotFoundError
+from chainrule.data import DamagedFileError, DataNotFoundError
+from chainrule.extras import MissingExtraError
 from chainrule.names import unknown_name
 
 __all__ = [
@@ -137,12 +138,9 @@ def _rows(
 def _run(experiment: Experiment, output: Path | None) -> list[Row]:
     try:
         return experiment.run(output)
-    except DataNotFoundError as missing:
+    except (DamagedFileError, DataNotFoundError, MissingExtraError) as missing:
         return [_not_run(experiment, missing)]
     except Exception as fault:
-        # A library of an extra is missing: its message names the extra, as all of ours do.
-        if isinstance(fault, ImportError) and "chainrule[" in str(fault):
-            return [_not_run(experiment, fault)]
         frame = traceback.extract_tb(fault.__traceback__)[-1]
         measured = f"{type(fault).__name__}: {fault} ({Path(frame.filename).name}:{frame.lineno})"
         return [Row(experiment.name, experiment.title, None, measured, False)]

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.extras import missing_extra
 from chainrule.names import look_up
 from chainrule.optim.checks import require_count, require_number
 
@@ -194,9 +195,7 @@ def _scipy_minimize(method: str) -> Callable[..., Any]:
     try:
         from scipy.optimize import minimize
     except ImportError as missing:
-        raise ImportError(
-            f'the {method} minimizer is SciPy\'s: pip install "chainrule[scipy]"'
-        ) from missing
+        raise missing_extra(f"the {method} minimizer is SciPy's", "scipy") from missing
     return minimize
 
 
