@@ -12,6 +12,8 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 
+collect_ignore = ["mutants.py"]  # a tool that runs tests, and none itself
+
 _DATA_BESIDE = ROOT.parent / "shared" / "data"
 if _DATA_BESIDE.is_dir():
     os.environ.setdefault("CHAINRULE_DATA", str(_DATA_BESIDE))
