@@ -199,13 +199,13 @@ class Comparison:
         """The finite difference, or the complex step where the function is analytic."""
         problem, settings = self.problem, self.settings
         found = estimate(problem, position, direction, settings.step, settings.eps)
-        self.methods.add(found.method)
+        self.methods.add(found.label)
         wanted = settings.complex_step
         if wanted is False or (wanted == "auto" and settings.step is not None):
             return found
         exact = complex_step(problem, position, direction, found, settings.eps)
         if exact is not None:
-            self.methods.add(exact.method)
+            self.methods.add(exact.label)
             return exact
         if wanted is True:
             text = (
@@ -227,7 +227,7 @@ class Comparison:
         quiet = not gradient.any() and not found.value.any()
         self.silent[position] = self.silent.get(position, True) and quiet
         ok, relative = self._inner_products_agree(gradient * direction, u, found)
-        if not ok and found.method == "central differences":
+        if not ok and found.method == "central differences" and found.step is None:
             found = careful(self.problem, position, direction, self.settings.eps)
             ok, relative = self._inner_products_agree(gradient * direction, u, found)
         self.worst = max(self.worst, relative)
