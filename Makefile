@@ -6,13 +6,14 @@ RUN = $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/)
 # The matrices of the tests are small: a second BLAS thread only gets in the way of a second test.
 SINGLE_THREADED = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 
-.PHONY: help demo test check slow bench clean
+.PHONY: help demo test check slow mutants bench clean
 
 help:
 	@echo 'make demo    install, train a network on digits, run the quick published experiments'
 	@echo 'make test    install and run every check'
 	@echo 'make check   every check, in the environment as it is (for developers)'
 	@echo 'make slow    the tests of the long experiments (minutes)'
+	@echo 'make mutants plant faults, one at a time, and see that the tests notice (minutes)'
 	@echo 'make bench   measure beside the peers, in an environment of its own (40 minutes)'
 	@echo 'make clean   remove environments, caches and builds; output/ and runs/ stay'
 
@@ -32,6 +33,10 @@ check:
 # BENCH holds options, as in make bench BENCH='--only e10 --peers numpy,jax'.
 slow:
 	$(SINGLE_THREADED) $(RUN)python -m pytest -q -m slow
+
+# MUTANTS holds words of a file or a text, as in make mutants MUTANTS='reduce.py'.
+mutants:
+	$(RUN)python tests/mutants.py $(MUTANTS)
 
 bench: .venv-bench/.installed-peers
 	.venv-bench/bin/python benchmarks/run.py $(BENCH)

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 
+collect_ignore = ["mutants.py"]  # a tool that runs tests, and none itself
+
 _DATA_BESIDE = ROOT.parent / "shared" / "data"
 if _DATA_BESIDE.is_dir():
     os.environ.setdefault("CHAINRULE_DATA", str(_DATA_BESIDE))
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets one, and tables would be folded to it
+
+
+class NetworkUsed(BaseException):
+    """No test uses the network. Not an Exception, so that no code under test can swallow it."""
+
+
+def _refuse_the_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: Python asks it before any socket connects, sends or looks a host up."""
+    if event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+        raise NetworkUsed(f"a test looks up the host {arguments[0]!r}")
+    if event in {"socket.connect", "socket.sendto", "socket.sendmsg"}:
+        address = arguments[1]
+        if isinstance(address, tuple):  # a path is a socket of this machine
+            raise NetworkUsed(f"a test connects to {address}")
+
+
+sys.addaudithook(_refuse_the_network)
+# What tests start as processes of their own has no hook: their requests end on this machine.
+for _scheme in ("http", "https", "all"):
+    os.environ[f"{_scheme}_proxy"] = os.environ[f"{_scheme.upper()}_PROXY"] = "http://127.0.0.1:9"
 
 # The same examples on every machine, and no deadline: CI machines are shared.
 settings.register_profile("house", derandomize=True, database=None, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from chainrule import nn
 from chainrule.cli.app import make_app
 from chainrule.cli.console import json_text, number
-from chainrule.data import DataNotFoundError
+from chainrule.data import DamagedFileError, DataNotFoundError
 from chainrule.primitives.primitive import PRIMITIVES
 
 COMMANDS = ("train", "reproduce", "check", "data")
@@ -102,18 +103,49 @@ def test_closed_output_is_no_traceback():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "digist"], "no data set 'digist'. Did you mean 'digits'?"),
-        (["train", "iris", "--loss", "cross_entorpy"], "Did you mean 'cross_entropy'?"),
-        (["train", "iris", "--activation", "sigmoind"], "Did you mean 'sigmoid'?"),
-        (["train", "iris", "--optimizer", "adma"], "Did you mean 'adam'?"),
+        (["train", "digist"], "no data set 'digist': did you mean 'digits'?"),
+        (["train", "iris", "--loss", "cross_entorpy"], "did you mean 'cross_entropy'?"),
+        (["train", "iris", "--activation", "sigmoind"], "did you mean 'sigmoid'?"),
+        (["train", "iris", "--optimizer", "adma"], "did you mean 'adam'?"),
         (["train", "iris", "--layers", "3,x"], "--layers is '3,x'"),
         (["train", "iris", "--layers", "3,0"], "--layers is '3,0'"),
+        (["train", "iris", "--layers", "-5"], "--layers is '-5'"),
+        (["train", "iris", "--layers", "5,"], "--layers is '5,'"),
+        (["train", "iris", "--layers", ","], "--layers is ','"),
+        (["train", "iris", "--layers", "1_0"], "--layers is '1_0'"),
+        (["train", "iris", "--layers", "9" * 9], "at most 50000000 weights"),
+        (["train", "iris", "--layers", "9" * 9999], f"--layers is '{'9' * 40}…'"),
+        (["train", "iris", "--layers", "99999,99999"], "at most 50000000 weights"),
+        (["train", "iris", "--layers", ",".join("2" * 101)], "at most 100 hidden layers"),
+        (["source", "iris", "--layers", "-5"], "--layers is '-5'"),
+        (["train", "iris", "--learning-rate", "inf"], "finite number above 0"),
+        (["train", "iris", "--learning-rate", "1e999"], "finite number above 0"),
+        (["train", "iris", "--learning-rate", ""], "--learning-rate"),
+        (["train", "iris", "--epochs", "9" * 40], "--epochs"),
+        (["train", "iris", "--batch-size", "9" * 40], "--batch-size"),
+        (["train", "iris", "--batch-size", "2.5"], "--batch-size"),
+        (["train", "iris", "--seed", "-1"], "--seed"),
+        (["train", "iris", "--optimizer", ""], "there is no optimizer ''"),
+        (["train", "iris", "--activation", ""], "there is no activation ''"),
+        (["train", "iris", "--schedule", ""], "there is no schedule ''"),
+        (["train", "iris", "--output", ""], "--output is empty"),
+        (["train", "iris", "--output", "a\0b"], "--output is 'a\\x00b', which names no folder"),
+        (["train", "iris", "--output", "a" * 300], "nothing can be written into aaa"),
+        (["train", "a" * 5000], f"there is no data set '{'a' * 59}…: the names are"),
+        (["train", ""], "there is no data set ''"),
+        (["data", ""], "there is no data set ''"),
+        (["source", ""], "there is no data set or folder of a run ''"),
+        (["source", "a" * 5000], "there is no data set or folder of a run"),
+        (["source", "a\0b"], "there is no data set or folder of a run"),
+        (["reproduce", ""], "there is no experiment ''"),
+        (["reproduce", "E1", "--output", " "], "--output is empty"),
+        (["check", ""], "there is no primitive ''"),
         (["train", "iris", "--learning-rate", "0"], "number above 0"),
         (["train", "iris", "--learning-rate", "nan"], "number above 0"),
         (["train", "iris", "--optimizer", "lbfgs", "--learning-rate", "0.1"], "step lengths"),
         (["train", "iris", "--optimizer", "lbfgs", "--schedule", "cosine"], "leave --schedule out"),
-        (["train", "iris", "--schedule", "cosin"], "Did you mean 'cosine'?"),
-        (["train", "digits", "--model", "lenett"], "Did you mean 'lenet'?"),
+        (["train", "iris", "--schedule", "cosin"], "did you mean 'cosine'?"),
+        (["train", "digits", "--model", "lenett"], "did you mean 'lenet'?"),
         (["train", "iris", "--model", "lenet"], "lenet takes images, but iris has none"),
         (["train", "digits", "--model", "lenet"], "cannot take images of 8x8"),
         (
@@ -124,9 +156,9 @@ def test_closed_output_is_no_traceback():
         (["train", "diabetes", "--loss", "cross_entropy"], "diabetes has values to predict"),
         (["train", "iris", "--epochs", "0"], "--epochs"),
         (["train"], "Missing argument"),
-        (["data", "iriss"], "Did you mean 'iris'?"),
+        (["data", "iriss"], "did you mean 'iris'?"),
         (["reproduce", "E99"], "no experiment 'E99'"),
-        (["check", "mutliply"], "Did you mean 'multiply'?"),
+        (["check", "mutliply"], "did you mean 'multiply'?"),
     ],
 )
 def test_mistakes_are_usage_errors(arguments, said, tmp_path, monkeypatch):
@@ -148,12 +180,74 @@ def test_absent_data_says_what_to_fetch(monkeypatch, tmp_path):
     assert result.stderr == "chainrule: fetch train-images-idx3-ubyte.gz\n"
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path):
-    (tmp_path / "file").write_text("")
-    result = run("train", "xor", "--epochs", 1, "-q", "--output", tmp_path / "file")
+@pytest.fixture
+def no_work(monkeypatch):
+    """Nothing may be trained or run before a mistake is found."""
+
+    def work(*_):
+        raise AssertionError("this should have been refused before")
+
+    monkeypatch.setattr("chainrule.cli.train._run", work)
+    monkeypatch.setattr("chainrule.experiments._run", work)
+
+
+@pytest.mark.parametrize("command", [("train", "xor"), ("reproduce", "E2")])
+@pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
+def test_a_file_in_the_place_of_the_folder_is_refused_before_the_work(
+    tmp_path, no_work, command, below
+):
+    (tmp_path / "file").write_text("kept")
+    result = run(*command, "-q", "--output", tmp_path / "file" / below)
+    assert (result.exit_code, result.stdout) == (2, "")
+    given = str(tmp_path / "file" / below)
+    assert result.stderr == f"chainrule: --output is {given!r}, which is no folder\n"
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_default_folder_that_is_a_file_is_refused_before_the_work(tmp_path, no_work, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "output").write_text("kept")
+    assert run("train", "xor", "-q").exit_code == 2
+
+
+@pytest.mark.parametrize("command", [("train", "xor"), ("reproduce", "E2")])
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path, no_work, monkeypatch, command, fault
+):
+    def full(**_):
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    result = run(*command, "-q", "--output", tmp_path / "new" / "results")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"chainrule: nothing can be written into {tmp_path / 'new' / 'results'}: "
+        f"{os.strerror(fault)}\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_a_result_is_refused_before_the_work(tmp_path, no_work):
+    (tmp_path / "report.json").mkdir()
+    result = run("train", "xor", "-q", "--output", tmp_path)
     assert result.exit_code == 1
-    assert "chainrule: " in result.stderr
-    assert "file" in result.stderr
+    assert "report.json is a folder" in result.stderr
+
+
+def test_a_damaged_file_and_a_want_of_memory_are_said(monkeypatch):
+    for error, said in (
+        (DamagedFileError("ex4data1.mat is damaged"), "ex4data1.mat is damaged"),
+        (MemoryError("9 GiB"), "there is not enough memory for this (9 GiB)"),
+    ):
+
+        def load(_, error=error):
+            raise error
+
+        monkeypatch.setattr("chainrule.data.load", load)
+        for command in ("train", "data", "source"):
+            result = run(command, "ex4")
+            assert (result.exit_code, result.stderr) == (1, f"chainrule: {said}\n")
 
 
 def test_a_loss_that_is_not_finite_is_said(tmp_path):
@@ -379,4 +473,32 @@ def test_source_prints_the_step_of_a_data_set_and_of_a_run(tmp_path):
 
 def test_source_of_a_minimizer_or_an_unknown_name_says_what_to_do():
     assert run("source", "iris", "--optimizer", "lbfgs").exit_code == 2
-    assert "Did you mean 'iris'?" in run("source", "irsi").stderr
+    assert "did you mean 'iris'?" in run("source", "irsi").stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (bytes(range(256)), "step.py is no Python source"),
+        (None, "is not the folder of a finished run: it holds no step.py"),
+    ],
+)
+def test_source_of_a_folder_without_a_step(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "step.py").write_bytes(content)
+    result = run("source", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_source_of_a_file_or_of_a_run_with_options(tmp_path):
+    binary = tmp_path / "network.bin"
+    binary.write_bytes(bytes(range(256)))
+    result = run("source", binary)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not the folder of a finished run" in result.stderr
+    (tmp_path / "step.py").write_text("pass\n")
+    assert run("source", tmp_path).stdout == "pass\n"
+    result = run("source", tmp_path, "--layers", "5")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "leave options out" in result.stderr

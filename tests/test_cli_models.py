@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from chainrule import data
 from chainrule.cli.app import make_app
+from chainrule.cli.prepare import make_optimizer, prepare
 from chainrule.cli.recipes import recipe_for
-from chainrule.cli.task import make_optimizer, prepare
-from chainrule.cli.train import Options, make_plan
+from chainrule.cli.train import Options, make_setup
 from chainrule.data import storage
 from chainrule.optim import RMSprop
 
@@ -136,7 +136,7 @@ def test_dense_networks_take_a_schedule_too(tmp_path, no_pictures):
 @pytest.mark.parametrize("n_samples", [1, 63, 64, 65, 600])
 def test_the_schedule_ends_with_the_last_step(n_samples):
     options = Options("mnist", model="lenet", epochs=3, batch_size=64)
-    optimizer = make_optimizer(make_plan(options, images_like("mnist")), n_samples)
+    optimizer = make_optimizer(make_setup(options, images_like("mnist")), n_samples)
     n_steps = 3 * -(-n_samples // 64)
     assert optimizer.learning_rate_at(1) == recipe_for("mnist", "lenet").learning_rate
     assert optimizer.learning_rate_at(n_steps) > 0
@@ -145,9 +145,9 @@ def test_the_schedule_ends_with_the_last_step(n_samples):
 
 def test_an_optimizer_without_a_rate_of_the_recipe_falls_from_its_own():
     options = Options("mnist", model="lenet", optimizer="rmsprop")
-    plan = make_plan(options, images_like("mnist"))
-    assert plan.learning_rate is None
-    assert make_optimizer(plan, 600).learning_rate_at(1) == RMSprop().learning_rate
+    setup = make_setup(options, images_like("mnist"))
+    assert setup.learning_rate is None
+    assert make_optimizer(setup, 600).learning_rate_at(1) == RMSprop().learning_rate
 
 
 def test_the_seed_decides(tmp_path, no_pictures):
@@ -173,9 +173,9 @@ def test_images_written_column_by_column_reach_the_network_upright():
     by_column = dataclasses.replace(
         dataset, x=dataset.images().swapaxes(1, 2).reshape(400, -1), image_order="F"
     )
-    plan = make_plan(Options("mnist", model="lenet"), dataset)
-    tasks = [prepare(either, plan) for either in (dataset, by_column)]
-    upright, turned = (task.inputs(task.x[:3]) for task in tasks)
+    setup = make_setup(Options("mnist", model="lenet"), dataset)
+    both = [prepare(either, setup) for either in (dataset, by_column)]
+    upright, turned = (prepared.inputs(prepared.x[:3]) for prepared in both)
     assert upright.shape == (3, 28, 28, 1)
     np.testing.assert_array_equal(upright, turned)
 

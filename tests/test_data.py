@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +86,15 @@ def test_noise_has_its_deviation():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("xor", {"n_samples": 3}, "n_samples=3: give at least 4"),
+        ("xor", {"n_samples": 3}, "n_samples=3: give a whole number of at least 4"),
         ("circles", {"factor": 1.0}, "factor=1.0"),
         ("moons", {"noise": -1.0}, "noise=-1.0"),
+        ("moons", {"noise": np.nan}, "noise=nan"),
+        ("xor", {"noise": np.inf}, "noise=inf"),
         ("spirals", {"n_classes": 1}, "n_classes=1"),
+        ("spirals", {"n_classes": 2.5}, "n_classes=2.5"),
+        ("spirals", {"turns": np.nan}, "turns=nan"),
+        ("circles", {"n_samples": 10.5}, "n_samples=10.5: give a whole number of at least 2"),
     ],
 )
 def test_made_sets_refuse_nonsense(name, options, message):
@@ -198,6 +205,17 @@ SMALL = idx_bytes(np.arange(12, dtype=np.uint8).reshape(3, 4))
         ("empty", b"", "no IDX file: it begins with nothing"),
         ("page", b"<html>", "no IDX file: it begins with 3c 68 74 6d"),
         ("type", b"\0\0\x07\x01" + SMALL[4:], "no IDX file"),
+        ("two bytes", b"\0\0", "no IDX file: it begins with 00 00"),
+        ("three bytes", b"\0\0\x08", "no IDX file: it begins with 00 00 08"),
+        ("magic", b"\1\0" + SMALL[2:], "no IDX file: it begins with 01 00 08 02"),
+        ("sizes", b"\0\0\x08\x03" + b"\xff" * 12, "no IDX file"),
+        ("product", b"\0\0\x08\x04" + b"\0\1\0\0" * 4, "no IDX file"),
+        ("nothing of much", b"\0\0\x08\x03\0\0\0\0" + b"\xff" * 8, "no IDX file"),
+        ("axes", b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"\1", "no IDX file"),
+        ("lying", b"\0\0\x08\x02" + b"\0\x10\0\0" * 2, r"damaged: .*has 1099511627788 bytes"),
+        ("lying.gz", gzip.compress(b"\0\0\x08\x02" + b"\0\x10\0\0" * 2, mtime=0), "damaged: "),
+        ("two.gz", gzip.compress(SMALL, mtime=0) + gzip.compress(b"more", mtime=0), "this one 25"),
+        ("nothing.gz", b"", "no IDX file: it begins with nothing"),
         ("short.gz", gzip.compress(SMALL, mtime=0)[:-9], "damaged"),
         ("page.gz", b"<html>", "damaged"),
         ("flipped.gz", gzip.compress(SMALL, mtime=0)[:10] + b"\xff" * 30, r"damaged \(Error -3"),
@@ -206,7 +224,7 @@ SMALL = idx_bytes(np.arange(12, dtype=np.uint8).reshape(3, 4))
 def test_damaged_idx_files_are_refused(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(data.DamagedFileError, match=message):
         data.read_idx(path)
 
 
@@ -224,7 +242,8 @@ def published(monkeypatch, tmp_path):
             name = f"{part}-{kind}-ubyte"
             contents[f"{name}.gz"] = gzip.compress(content, mtime=0)
             md5 = hashlib.md5(contents[f"{name}.gz"]).hexdigest()
-            files.append(storage._File(name, md5, hashlib.sha256(content).hexdigest()))
+            sha256 = hashlib.sha256(content).hexdigest()
+            files.append(storage._File(name, md5, sha256, len(content)))
     monkeypatch.setitem(storage._FILES, "mnist", tuple(files))
     monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path / "data"))
     return contents
@@ -267,8 +286,41 @@ def test_another_content_is_refused(published, tmp_path):
         data.read_images("mnist")
 
 
+@pytest.fixture
+def bomb():
+    """A .gz of 128 MB of zeros that says it holds one label."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [packer.compress(idx_bytes(np.zeros(1, np.uint8)))]
+    parts += [packer.compress(bytes(2**24)) for _ in range(8)]
+    return b"".join([*parts, packer.flush()])
+
+
+@pytest.mark.parametrize("read", [data.read_idx, lambda path: data.read_images("mnist")])
+def test_a_gzip_bomb_is_not_unpacked(published, bomb, tmp_path, read):
+    name = "train-images-idx3-ubyte.gz"
+    put(tmp_path / "data", published | {name: bomb})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is damaged: .* \(1,\)"):
+            read(tmp_path / "data" / name)
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_that_promises_more_than_the_published_file_is_refused_at_once(
+    published, tmp_path, monkeypatch
+):
+    large = gzip.compress(idx_bytes(np.zeros((6, 28, 28), np.uint8)))
+    put(tmp_path / "data", published | {"train-images-idx3-ubyte.gz": large})
+    with pytest.raises(ValueError, match="promises 4720 bytes, and that has 3936"):
+        data.read_images("mnist")
+
+
 def test_files_of_two_publications_are_refused(published, tmp_path, monkeypatch):
-    files = tuple(storage._File(file.name, file.md5, None) for file in storage._FILES["mnist"])
+    files = tuple(
+        storage._File(file.name, file.md5, None, file.size) for file in storage._FILES["mnist"]
+    )
     monkeypatch.setitem(storage._FILES, "mnist", files)
     other = gzip.compress(idx_bytes(np.zeros((4, 28, 28), np.uint8)))
     put(tmp_path / "data", published | {"train-images-idx3-ubyte.gz": other})
@@ -334,8 +386,77 @@ def test_without_pooch_the_message_names_the_extra(published, monkeypatch):
 
 
 def test_read_images_knows_two_names():
-    with pytest.raises(ValueError, match="there are mnist, fashion_mnist"):
+    with pytest.raises(
+        ValueError, match="no publication of images 'iris'.* names are mnist, fashion_mnist"
+    ):
         data.read_images("iris")
+
+
+# Exercise 4's files, damaged
+
+MAT_ARRAYS = {
+    "X": np.random.default_rng(0).random((5000, 400)).round(1),
+    "y": np.repeat([10, *range(1, 10)], 500)[:, None],
+}
+
+
+@pytest.fixture
+def ex4_file(tmp_path, monkeypatch):
+    """Write a .mat in the place of ex4data1.mat, or of another."""
+    io = pytest.importorskip("scipy.io")
+    monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path))
+
+    def write(name="ex4data1.mat", **arrays):
+        io.savemat(tmp_path / name, arrays, do_compression=True)
+        return tmp_path / name
+
+    return write
+
+
+def test_a_whole_file_of_exercise_4_is_read(ex4_file):
+    ex4_file(**MAT_ARRAYS)
+    assert np.array_equal(data.load("ex4").x, MAT_ARRAYS["X"])
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 100, 130, 1000, -1])
+def test_a_cut_file_of_exercise_4_is_refused(ex4_file, n_bytes):
+    path = ex4_file(**MAT_ARRAYS)
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    with pytest.raises(
+        data.DamagedFileError, match=r"ex4data1\.mat is (damaged|not exercise 4's file)"
+    ):
+        data.load("ex4")
+
+
+@pytest.mark.parametrize("content", [b"<html>" * 100, b"\0" * 200, bytes(range(256)) * 4])
+def test_another_file_in_the_place_of_exercise_4_is_refused(ex4_file, content):
+    ex4_file(**MAT_ARRAYS).write_bytes(content)
+    with pytest.raises(data.DamagedFileError, match=r"ex4data1\.mat is damaged, or no \.mat file"):
+        data.load("ex4")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"X": np.zeros((10, 400))}, r"X should have shape \(5000, 400\), but is \(10, 400\)"),
+        ({"X": "abc"}, "X should have shape"),
+        ({"y": np.ones((5000, 2))}, r"y should have shape \(5000, 1\), but is \(5000, 2\)"),
+        ({"y": np.full((5000, 1), 11)}, "y holds other labels than 1 to 10"),
+        ({"y": np.full((5000, 1), 1.5)}, "y holds other labels than 1 to 10"),
+        ({"X": np.full((5000, 400), np.nan)}, "it does not hold finite real numbers"),
+        ({"X": np.full((5000, 400), 1j)}, "it does not hold finite real numbers"),
+    ],
+)
+def test_other_arrays_in_the_file_of_exercise_4_are_refused(ex4_file, changes, message):
+    ex4_file(**MAT_ARRAYS | changes)
+    with pytest.raises(ValueError, match=message):
+        data.load("ex4")
+
+
+def test_other_weights_of_exercise_4_are_refused(ex4_file):
+    ex4_file("ex4weights.mat", Theta1=np.zeros((25, 401)))
+    with pytest.raises(ValueError, match="Theta2 should have shape .10, 26., but is absent"):
+        data.ex4_weights()
 
 
 # MNIST and exercise 4, where they are
@@ -466,7 +587,11 @@ def test_split_shuffles_and_rounds_up():
     assert len(data.split(np.arange(100), np.arange(100), 0.07)[1]) == 7  # 0.07 * 100 > 7
 
 
-@pytest.mark.parametrize("test_size", [0, 1.0, 8, -1, 0.0, float("nan")])
+def test_split_takes_numpys_whole_numbers():
+    assert len(data.split(np.arange(8), np.arange(8), np.int64(3))[1]) == 3
+
+
+@pytest.mark.parametrize("test_size", [0, 1.0, 8, -1, 0.0, float("nan"), np.int64(8), np.inf])
 def test_split_refuses_empty_parts(test_size):
     with pytest.raises(ValueError, match="test_size="):
         data.split(np.arange(8), np.arange(8), test_size)
@@ -523,6 +648,12 @@ def test_one_hot_is_rows_of_the_identity(labels):
     assert data.one_hot(labels, 6).dtype == np.float32
 
 
+@pytest.mark.parametrize("x", [[["a"]], [[1j]], [[None]]])
+def test_standardizer_refuses_what_is_no_real_number(x):
+    with pytest.raises(TypeError, match="x holds .*: give real numbers"):
+        data.Standardizer.fit(x)
+
+
 def test_one_hot_refuses_what_is_no_label():
     with pytest.raises(ValueError, match="1 of 2 labels lie outside 0 to 9, the first is 10"):
         data.one_hot([1, 10], 10)
@@ -532,6 +663,9 @@ def test_one_hot_refuses_what_is_no_label():
         data.one_hot([1.0], 10)
     with pytest.raises(TypeError, match=r"\(1, 2\)"):
         data.one_hot([[0, 1]], 10)
+    for n_classes in (-1, 2.5):
+        with pytest.raises(ValueError, match=f"n_classes={n_classes}: give a whole number"):
+            data.one_hot([0], n_classes)
 
 
 @given(n_samples=st.integers(0, 20), batch_size=st.integers(1, 8), shuffled=st.booleans())
@@ -549,7 +683,8 @@ def test_batches_are_shuffled_and_checked_at_once():
     x = np.arange(100)
     [(shuffled, _)] = data.batches(x, x, 100, np.random.default_rng(0))
     assert not np.array_equal(shuffled, x)
-    with pytest.raises(ValueError, match="batch_size=0"):
-        data.batches(x, x, 0)
+    for batch_size in (0, -3, 2.5, np.nan, "8"):
+        with pytest.raises(ValueError, match=f"batch_size={batch_size}: give a whole number"):
+            data.batches(x, x, batch_size)
     with pytest.raises(ValueError, match=r"\(100,\), y \(\)"):
         data.batches(x, 1, 10)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule import data, experiments, nn, optim
+from chainrule.data import storage
 from chainrule.experiments import (
     bias_trick,
     e02_xor,
@@ -28,6 +29,18 @@ from chainrule.experiments.iris_pair import load_iris_pair
 from chainrule.experiments.seeds import fits, spread
 
 EXPERIMENTS = registry()
+
+
+@pytest.fixture(autouse=True)
+def no_download(monkeypatch):
+    """Files are on this machine, or an experiment on them is not run."""
+
+    def absent(name, file):
+        raise data.DataNotFoundError(f"{file.name} of {name} is not in the folder CHAINRULE_DATA")
+
+    monkeypatch.setattr(storage, "_cached_or_downloaded", absent)
+
+
 QUICK = [name for name, experiment in EXPERIMENTS.items() if experiment.quick]
 SLOW = [name for name, experiment in EXPERIMENTS.items() if not experiment.quick]
 

@@ -814,14 +814,17 @@ def test_several_arguments_and_data_without_gradient():
 
     def gradient(w, b, x, labels):
         residual = x @ w + b - labels
-        return 2 * x.T @ residual, 2 * residual.sum(), None
+        return 2 * x.T @ residual, 2 * residual.sum(), None, None
 
     args = (normal(4), normal(), normal(7, 4), np.arange(7))
     assert check_gradient(loss, gradient, args).ok
     first_alone = check_gradient(loss, lambda *args: gradient(*args)[0], args)
     assert first_alone.ok
     wrong_second = check_gradient(
-        loss, lambda *args: (gradient(*args)[0], 2 * gradient(*args)[1]), args, raises=False
+        loss,
+        lambda *args: (gradient(*args)[0], 2 * gradient(*args)[1], None, None),
+        args,
+        raises=False,
     )
     assert "by b (argument 1) is 2 times" in wrong_second.reasons[0]
 
@@ -859,6 +862,195 @@ def test_misfits_of_nested_gradients():
         check_gradient(f, lambda p: {"w": p["w"]}, p)
     with pytest.raises(ValueError, match=r"argument 0\['b'\] should have 1 parts, but has 2"):
         check_gradient(f, lambda p: {"w": p["w"], "b": [1.0, 2.0]}, p)
+
+
+# What is no gradient at all: nothing compared is never a check that passed
+
+
+def squares(w):
+    return (w**2).sum()
+
+
+@pytest.mark.parametrize(
+    ("f", "gradient", "args"),
+    [
+        (squares, lambda w: None, normal(3)),
+        (squares, lambda w: (None,), normal(3)),
+        (lambda w, b: squares(w) + squares(b), lambda w, b: (None, None), (normal(3), normal(2))),
+        (lambda p: squares(p["w"]), lambda p: {"w": None}, {"w": normal(3)}),
+        (lambda w: squares(w.real), lambda w: None, normal(3) + 1j),
+        (squares, lambda w: None, np.zeros((0, 3))),
+    ],
+)
+def test_a_gradient_of_nothing_fails(f, gradient, args):
+    report = check_gradient(f, gradient, args, raises=False)
+    assert not report.ok
+    assert report.directions == 0
+    assert report.worst_relative_error == np.inf
+    assert [fault.cause for fault in report.faults] == ["nothing compared"]
+    assert "returned None for every argument" in report.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (2 * normal(3) + 0j, "an array of complex128"),
+        ([str(2 * x) for x in normal(3)], "an array of <U"),
+        ("gradient", "but str"),
+        ((2 * normal(3)).astype(object), "an array of object"),
+        ({1, 2}, "but set"),
+    ],
+)
+def test_a_gradient_that_is_not_of_real_numbers_fails(given, words):
+    report = check_gradient(squares, lambda w: given, normal(3), raises=False)
+    assert report.faults[0].cause == "no numbers"
+    assert words in report.reasons[0]
+
+
+def test_a_gradient_of_another_shape_fails():
+    for other in (1.0, normal(4), normal(3, 1), normal(1, 3), np.zeros(0)):
+        report = check_gradient(squares, lambda w, other=other: other, normal(3), raises=False)
+        assert [fault.cause for fault in report.faults] == ["shape"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda w, b: (2 * w,), "1 gradients were returned for 2 arguments: return one for each"),
+        (lambda w, b: (), "0 gradients were returned for 2 arguments"),
+        (lambda w, b: [2 * w, 2 * b], "but is a list: return several gradients as a tuple"),
+        (lambda w, b: {"w": 2 * w, "b": 2 * b}, "should be an array, but is a dict"),
+        (lambda w, b: (np.ma.array(w, mask=True), 2 * b), "argument 0 .* is a MaskedArray"),
+    ],
+)
+def test_a_gradient_of_another_form_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        check_gradient(lambda w, b: squares(w) + squares(b), given, (normal(3), normal(2)))
+
+
+@pytest.mark.parametrize("part", [0.0, "ab", np.array(3.0), {0: 1, 1: 2}, {1, 2}])
+def test_a_part_of_a_nested_gradient_of_another_form_is_refused(part):
+    p = {"w": normal(3), "b": [normal(2), normal(2)]}
+    with pytest.raises(ValueError, match=r"argument 0\['b'\] should be a list of 2, but is a "):
+        check_gradient(lambda p: squares(p["w"]), lambda p: {"w": 2 * p["w"], "b": part}, p)
+
+
+@pytest.mark.parametrize("check", [check_grads, lambda f, a: check_gradient(f, lambda w: w, a)])
+@pytest.mark.parametrize(
+    ("args", "error", "message"),
+    [
+        ((), ValueError, "args holds no array"),
+        ({}, ValueError, "args holds no array"),
+        (["a"], TypeError, "is a str, not an array of numbers"),
+        ((None,), TypeError, "is a NoneType, not an array of numbers"),
+        (normal(3).astype(object), TypeError, "an array of object, not an array of numbers"),
+        (np.ma.array(normal(3), mask=[1, 0, 0]), TypeError, "is a masked array"),
+    ],
+)
+def test_arguments_that_are_no_numbers_are_refused(check, args, error, message):
+    with pytest.raises(error, match=message):
+        check(squares, args)
+
+
+def test_functions_that_cannot_be_called_or_return_nothing():
+    with pytest.raises(TypeError, match="the function is a int"):
+        check_grads(3, normal(3))
+    with pytest.raises(TypeError, match="the gradient is a ndarray"):
+        check_gradient(squares, normal(3), normal(3))
+    with pytest.raises(ValueError, match="returned None: is a return forgotten"):
+        check_gradient(lambda w: None, lambda w: w, normal(3))
+    assert "no floating-point" in failed(lambda w: None, normal(3)).reasons[0]
+    assert "complex numbers" in failed(lambda w: w * 1j, normal(3)).reasons[0]
+
+
+def test_empty_arguments_are_compared_by_shape_and_that_is_noted():
+    report = check_gradient(squares, lambda w: 2 * w, np.zeros((0, 3)))
+    assert report.notes == (
+        "w (argument 0) has no elements: of its gradient only the shape was compared",
+    )
+    wrong_shape = check_gradient(squares, lambda w: w.T, np.zeros((0, 3)), raises=False)
+    assert wrong_shape.faults[0].cause == "shape"
+
+
+def test_what_was_not_checked_is_noted():
+    report = check_gradient(
+        lambda w, b: squares(w) + squares(b), lambda w, b: 2 * w, (normal(3), normal(2))
+    )
+    assert report.notes == ("b (argument 1) was not checked: no gradient by it was given",)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rtol": np.nan},
+        {"rtol": np.inf},
+        {"rtol": 1.0},
+        {"rtol": -1e-6},
+        {"rtol": "1e-6"},
+        {"atol": np.inf},
+        {"atol": np.nan},
+        {"atol": -1.0},
+        {"step": 0.0},
+        {"step": -1e-5},
+        {"step": np.nan},
+        {"step": np.inf},
+        {"complex_step": "yes"},
+        {"complex_step": None},
+        {"order": 1.5},
+        {"order": "2"},
+        {"modes": "vjp"},
+        {"modes": ()},
+        {"modes": [["vjp"]]},
+    ],
+)
+def test_options_with_which_a_check_would_say_nothing_are_refused(options):
+    [name] = options
+    with pytest.raises(ValueError, match=f"{name}="):
+        check_grads(wrong(lambda g, out, x: 3 * g, np.sin), normal(3), **options)
+
+
+def test_faults_carry_facts_beside_their_words():
+    f = cr.custom_vjp(lambda g, out, x, y: g, lambda g, out, x, y: 2 * g)(lambda x, y: x + y)
+    [fault] = failed(lambda a, b: f(a, b), (normal(3), normal(3, seed=1))).faults
+    assert (fault.cause, fault.leaf) == ("factor", 1)
+    unknown = failed(wrong(lambda g, out, x: g * np.exp(x), np.sinh), normal(4)).faults
+    assert [fault.cause for fault in unknown] == [""]
+
+
+def test_no_decision_hangs_on_words_of_the_users():
+    """A function may be called, and may raise, what the checker itself says."""
+
+    def gradient(theta):
+        raise_if_read_only(theta)
+        return 3 * theta
+
+    def raise_if_read_only(theta):
+        if not theta.flags.writeable:
+            return
+
+    gradient.__name__ = "changes w in place, no sign explains it"
+    report = check_gradient(cubes, gradient, normal(6), raises=False)
+    assert [fault.cause for fault in report.faults] == [""]
+
+    def complains(theta):
+        raise ValueError("the shape is read-only")
+
+    with pytest.raises(ValueError, match="the shape is read-only"):
+        check_gradient(cubes, complains, normal(6), raises=False)
+
+
+def test_writing_in_place_is_recognised_whatever_the_function_raises():
+    """A function that turns NumPy's error into its own writes all the same."""
+
+    def gradient(theta):
+        try:
+            theta[0] += 0.0
+        except ValueError:
+            raise RuntimeError("cannot go on") from None
+        return 4 * theta**2
+
+    report = check_gradient(cubes, gradient, normal(6), raises=False)
+    assert report.faults[0].cause == "in place"
 
 
 def test_our_own_gradient_is_a_gradient_function_like_any():

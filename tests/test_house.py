@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import socket
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 # modules are free among themselves. A module that stands alone is a room of its own. `chainrule`
 # itself, which gathers the public names, stands below all that a user imports with it.
 LEVELS = [
-    ["version", "files", "names", "scope", "tree"],
+    ["version", "extras", "files", "names", "scope", "tree"],
     ["primitives"],
     ["tensor"],
     ["autodiff"],
@@ -271,6 +273,31 @@ def test_no_name_of_this_machine_stands_in_the_project():
             if path.suffix in {".py", ".md", ".toml"} and path != Path(__file__):
                 found = re.search(r"/(home|root|work)/\w+", path.read_text(encoding="utf-8"))
                 assert found is None, f"{path} names the folder {found and found[0]}"
+
+
+# The network
+
+
+def looked_up():
+    socket.getaddrinfo("example.org", 80)
+
+
+def connected():
+    with socket.socket() as one:
+        one.connect(("127.0.0.1", 9))
+
+
+def downloaded():
+    try:
+        urllib.request.urlopen("http://example.org/", timeout=1)
+    except Exception:  # as a library may that tries another mirror
+        return
+
+
+@pytest.mark.parametrize("use", [looked_up, connected, downloaded])
+def test_no_test_can_use_the_network(use):
+    with pytest.raises(BaseException, match="a test (connects to|looks up the host)"):
+        use()
 
 
 # The package

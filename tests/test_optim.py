@@ -41,7 +41,7 @@ def test_every_name_makes_an_optimizer_of_its_name(name):
 def test_get_optimizer_names_the_nearest():
     with pytest.raises(ValueError, match=r"no optimizer named 'adma': did you mean 'adam'\? The"):
         optim.get_optimizer("adma")
-    with pytest.raises(ValueError, match=r"named 'zzz': The names are adagrad, adam"):
+    with pytest.raises(ValueError, match=r"named 'zzz': the names are adagrad, adam"):
         optim.get_optimizer("zzz")
 
 

@@ -443,7 +443,7 @@ def test_one_raising_rule_does_not_stop_the_table(monkeypatch):
 
 
 def test_unknown_names_get_the_nearest():
-    with pytest.raises(ValueError, match="no primitive is named 'sigmod'; did you mean 'sigmoid'"):
+    with pytest.raises(ValueError, match="no primitive 'sigmod': did you mean 'sigmoid'"):
         check_table(["sigmod"])
 
 

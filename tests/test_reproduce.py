@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chainrule import experiments
 from chainrule.cli.console import CommandError
 from chainrule.cli.reproduce import reproduce as reproduce_command
-from chainrule.data import DataNotFoundError
+from chainrule.data import DamagedFileError, DataNotFoundError
 from chainrule.experiments import (
     Experiment,
     Row,
@@ -27,6 +27,7 @@ from chainrule.experiments import (
     reproduce,
     select,
 )
+from chainrule.extras import missing_extra
 
 
 def right(output):
@@ -44,8 +45,12 @@ def absent(_):
     raise DataNotFoundError("fetch this file")
 
 
+def damaged(_):
+    raise DamagedFileError("this file is cut")
+
+
 def without_library(_):
-    raise ImportError('needs scipy: pip install "chainrule[scipy]"')
+    raise missing_extra("this needs scipy", "scipy")
 
 
 def broken(_):
@@ -80,7 +85,7 @@ def test_select_by_name_and_speed(monkeypatch):
     assert [e.name for e in select(["e13", "E01", "1"])] == ["E13", "E1"]
     assert [e.name for e in select(quick=True)] == ["E1", "E13"]
     assert [e.name for e in select(["E2"], quick=True)] == []
-    with pytest.raises(ValueError, match="no experiment 'E133': did you mean E13"):
+    with pytest.raises(ValueError, match="no experiment 'E133': did you mean 'E13'"):
         select(["E133"])
 
 
@@ -104,7 +109,7 @@ def test_rows_come_one_experiment_at_a_time(monkeypatch):
 
 def test_an_unknown_name_is_an_error_at_once(monkeypatch):
     use(monkeypatch, E1=right)
-    with pytest.raises(ValueError, match="did you mean E1"):
+    with pytest.raises(ValueError, match="did you mean 'E1'"):
         reproduce(["E11"])
 
 
@@ -120,11 +125,15 @@ def test_what_is_missing_is_not_run_and_what_is_broken_does_not_hold(monkeypatch
     assert "chainrule[scipy]" in rows[1].measured
     assert rows[2].measured.startswith("KeyError: 'no such thing' (test_reproduce.py:")
     assert [row.holds for row in rows[3:]] == [True, True]
+    use(monkeypatch, E1=damaged)
+    assert [(row.holds, row.measured) for row in reproduce()] == [
+        (None, "not run: this file is cut")
+    ]
 
 
 def test_another_import_error_is_a_fault(monkeypatch):
     def misspelled(_):
-        raise ImportError("cannot import name 'dense'")
+        raise ImportError("cannot import name 'dense' from chainrule[scipy]")
 
     use(monkeypatch, E1=misspelled)
     assert [row.holds for row in reproduce()] == [False]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "require_writable"]
+
+_ROOM = 2**20  # bytes that must fit, of the results of a run
 
 
 @contextmanager
@@ -32,3 +35,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, names: Iterable[str] = ()) -> None:
+    """Raise OSError where no files, or none of these names, can be written into a folder.
+
+    To be asked before work whose results go there. The folder need not exist; it is left as it is.
+    """
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_ROOM))
+            probe.flush()
+    finally:
+        for path in absent:
+            with suppress(OSError):
+                path.rmdir()
+    for name in names:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(f"{folder / name} is a folder, where a file is to be written")

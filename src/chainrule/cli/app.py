@@ -8,7 +8,6 @@ What a command does stands in the file of its name, and knows nothing of typer.
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from chainrule.cli.check import check as run_check
@@ -18,12 +17,16 @@ from chainrule.cli.reproduce import reproduce as run_reproduce
 from chainrule.cli.source import source as run_source
 from chainrule.cli.train import Options
 from chainrule.cli.train import train as run_train
+from chainrule.data import DamagedFileError
+from chainrule.extras import MissingExtraError
 from chainrule.version import __version__
 
 if TYPE_CHECKING:
     import typer
 
 __all__ = ["make_app"]
+
+_MOST = 10**9  # of what is counted: whoever gives more has mistyped
 
 
 def make_app() -> "typer.Typer":
@@ -66,8 +69,9 @@ def make_app() -> "typer.Typer":
 def _end(command: Callable[..., int], *args: Any) -> NoReturn:
     """Run a command and end with its status; where the message says what to do, without traceback.
 
-    Such are data that is absent, files that cannot be read or written, and libraries of an extra
-    that is not installed. Everything else is a fault of ours and keeps its traceback.
+    Such are data that is absent or damaged, files that cannot be read or written, libraries of an
+    extra that is not installed, and a want of memory. Everything else is a fault of ours and keeps
+    its traceback.
     """
     import typer
 
@@ -79,10 +83,10 @@ def _end(command: Callable[..., int], *args: Any) -> NoReturn:
         text, status = str(error), 1
         if isinstance(error, BrokenPipeError):
             raise
-    except ImportError as error:
-        if "chainrule[" not in str(error):
-            raise
+    except (DamagedFileError, MissingExtraError) as error:
         text, status = str(error), 1
+    except MemoryError as error:
+        text, status = f"there is not enough memory for this ({error})", 1
     else:
         raise typer.Exit(status)
     message(f"chainrule: {text}")
@@ -112,11 +116,15 @@ def _add_train(app: "typer.Typer") -> None:
         schedule: Annotated[
             str | None, typer.Option(help="The learning rate is constant, or falls by a cosine.")
         ] = None,
-        epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
-        batch_size: Annotated[int | None, typer.Option(min=1, help="Samples per step.")] = None,
+        epochs: Annotated[
+            int | None, typer.Option(min=1, max=_MOST, help="Passes over the data.")
+        ] = None,
+        batch_size: Annotated[
+            int | None, typer.Option(min=1, max=_MOST, help="Samples per step.")
+        ] = None,
         seed: Annotated[int, typer.Option(min=0, help="Fixes split, start and order.")] = 0,
         output: Annotated[
-            Path | None, typer.Option(help="Folder for the results. [default: output/NAME]")
+            str | None, typer.Option(help="Folder for the results. [default: output/NAME]")
         ] = None,
         as_json: Annotated[
             bool, typer.Option("--json", help="Print the report as one JSON object.")
@@ -163,7 +171,9 @@ def _add_source(app: "typer.Typer") -> None:
         activation: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
         loss: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "auto",
         optimizer: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
-        batch_size: Annotated[int | None, typer.Option(min=1, help="Samples per step.")] = None,
+        batch_size: Annotated[
+            int | None, typer.Option(min=1, max=_MOST, help="Samples per step.")
+        ] = None,
     ) -> None:
         """Print the training step of a network as NumPy source: a file that runs on its own."""
         options = Options(name, model, layers, activation, loss, optimizer, batch_size=batch_size)
@@ -181,7 +191,7 @@ def _add_reproduce(app: "typer.Typer") -> None:
         quick: Annotated[
             bool, typer.Option("--quick", help="Only those that take a few seconds.")
         ] = False,
-        output: Annotated[Path | None, typer.Option(help="Folder for their pictures.")] = None,
+        output: Annotated[str | None, typer.Option(help="Folder for their pictures.")] = None,
         as_json: Annotated[
             bool, typer.Option("--json", help="Print the rows as a list of JSON objects.")
         ] = False,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-from chainrule.names import nearest_name
+from chainrule.files import require_writable
+from chainrule.names import unknown_name
 
 __all__ = [
     "CommandError",
@@ -24,6 +27,7 @@ __all__ = [
     "message",
     "new_table",
     "number",
+    "output_folder",
     "print_table",
     "stdout",
     "write_json",
@@ -117,8 +121,25 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     known = sorted(known)
     if name in known:
         return name
-    nearest = nearest_name(name, known)
-    hint = f" Did you mean {nearest!r}?" if nearest else ""
-    raise CommandError(
-        f"there is no {what} {name!r}.{hint} There are {', '.join(known)}.", status=2
-    )
+    raise CommandError(unknown_name(what, name, known), status=2)
+
+
+def output_folder(given: str | Path, names: Iterable[str] = ()) -> Path:
+    """The folder for the results, once it is certain that files of these names can be written.
+
+    Raises CommandError where they cannot: with status 2 for what is no folder, 1 where the folder
+    is not ours to write to or its disk is full.
+    """
+    folder = Path(given)
+    if not str(given).strip():
+        raise CommandError("--output is empty: give the folder for the results", 2)
+    try:
+        require_writable(folder, names)
+    except ValueError as error:  # a zero byte
+        raise CommandError(f"--output is {str(given)!r}, which names no folder", 2) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise CommandError(f"--output is {str(given)!r}, which is no folder", 2) from error
+    except OSError as error:
+        why, status = error.strerror or error, 2 if error.errno == errno.ENAMETOOLONG else 1
+        raise CommandError(f"nothing can be written into {folder}: {why}", status) from error
+    return folder

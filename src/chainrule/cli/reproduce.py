@@ -14,6 +14,7 @@ from chainrule.cli.console import (
     message,
     new_table,
     number,
+    output_folder,
     print_table,
     stdout,
     write_json,
@@ -27,16 +28,17 @@ _HOLDS = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("not run", "
 
 
 def reproduce(
-    names: list[str], quick: bool, output: Path | None, as_json: bool, quiet: bool
+    names: list[str], quick: bool, output: str | Path | None, as_json: bool, quiet: bool
 ) -> int:
     """Run the experiments of these names (all for none) and print their rows.
 
     Returns the exit status: 1 if a row does not hold, 130 after Ctrl-C, which ends the run with the
-    rows so far. Raises CommandError for an unknown name.
+    rows so far. Raises CommandError for an unknown name, and for a folder that cannot be written.
     """
     on_begin = None if quiet else _announce
+    folder = None if output is None else output_folder(output)
     try:
-        found = run(names, quick=quick, output=output, on_begin=on_begin)
+        found = run(names, quick=quick, output=folder, on_begin=on_begin)
     except ValueError as unknown:
         raise CommandError(str(unknown), status=2) from unknown
     rows: list[Row] = []
@@ -50,8 +52,8 @@ def reproduce(
         write_json([vars(row) for row in rows])
     else:
         _print_table(rows)
-    if output is not None and not quiet:
-        message(f"pictures are in {output}")
+    if folder is not None and not quiet:
+        message(f"pictures are in {folder}")
     if interrupted:
         message("interrupted: these are the rows so far")
         return 130

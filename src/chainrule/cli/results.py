@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule import nn, plots
 from chainrule.cli.console import json_text, new_table, print_table
-from chainrule.cli.task import Plan, Task
+from chainrule.cli.prepare import PreparedData, Setup
 from chainrule.files import replacing
 from chainrule.training.history import History
 from chainrule.training.reports import ClassificationReport, RegressionReport
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
-__all__ = ["Result", "print_report", "summarise", "write_results"]
+__all__ = ["FILES", "Result", "print_report", "summarise", "write_results"]
+
+FILES = ("history.csv", "report.json", "step.py", "curves.png")
+"""Files that every run leaves; pictures that suit the data come on top."""
 
 _MOST_UNITS_SHOWN = 100
 _MOST_CLASSES_PRINTED = 20
@@ -34,8 +37,8 @@ _IMAGES_OF_A_KIND = 30
 class Result:
     """A trained network, how it was trained, and how it did; `predicted` is for the test part."""
 
-    task: Task
-    plan: Plan
+    prepared: PreparedData
+    setup: Setup
     network: nn.Network
     history: History
     seconds: float
@@ -46,11 +49,11 @@ class Result:
     @property
     def architecture(self) -> str:
         """Such as "64-32-10, relu", or "lenet, relu"."""
-        if self.plan.layers is None:
-            return f"{self.plan.model}, {self.plan.activation}"
-        sizes = (self.task.x.shape[1], *self.plan.layers, self.task.n_outputs)
+        if self.setup.layers is None:
+            return f"{self.setup.model}, {self.setup.activation}"
+        sizes = (self.prepared.x.shape[1], *self.setup.layers, self.prepared.n_outputs)
         text = "-".join(map(str, sizes))
-        return f"{text}, {self.plan.activation}" if self.plan.layers else text
+        return f"{text}, {self.setup.activation}" if self.setup.layers else text
 
     @property
     def source(self) -> str:
@@ -60,26 +63,26 @@ class Result:
     @property
     def test_part(self) -> str:
         """What the second line of a report is about."""
-        return "test" if self.task.has_test else "the same"
+        return "test" if self.prepared.has_test else "the same"
 
 
 def summarise(result: Result) -> dict[str, Any]:
     """Everything about a run that goes into report.json."""
-    task, history = result.task, result.history
+    prepared, history = result.prepared, result.history
     return {
-        "dataset": task.dataset.name,
-        "kind": task.dataset.kind,
+        "dataset": prepared.dataset.name,
+        "kind": prepared.dataset.kind,
         "architecture": result.architecture,
-        **asdict(result.plan),
+        **asdict(result.setup),
         "n_parameters": int(result.network.parameters.flat.size),
-        "n_training_samples": len(task.x),
-        "n_test_samples": len(task.x_test) if task.has_test else 0,
+        "n_training_samples": len(prepared.x),
+        "n_test_samples": len(prepared.x_test) if prepared.has_test else 0,
         "epochs_done": history.epochs,
         "stopped_by": history.stopped_by,
         "seconds": result.seconds,
         "history": history.last(),
         "training": result.training.as_dict(),
-        "test": result.test.as_dict() if task.has_test else None,
+        "test": result.test.as_dict() if prepared.has_test else None,
         "versions": {
             "chainrule": __version__,
             "numpy": np.__version__,
@@ -122,8 +125,8 @@ def _write_history(history: History, path: Path) -> None:
 
 def _pictures(result: Result) -> Iterator[tuple[str, Figure]]:
     """File names and figures: the curves, and what shows the fit of this kind of data."""
-    task = result.task
-    dataset, name = task.dataset, task.dataset.name
+    prepared = result.prepared
+    dataset, name = prepared.dataset, prepared.dataset.name
     title = f"{name}: {result.architecture}"
     yield (
         "curves.png",
@@ -133,24 +136,26 @@ def _pictures(result: Result) -> Iterator[tuple[str, Figure]]:
         yield (
             "predicted_against_true.png",
             plots.predicted_against_true(
-                task.y_test, result.predicted, title=f"{title}\n{result.test_part}: {result.test}"
+                prepared.y_test,
+                result.predicted,
+                title=f"{title}\n{result.test_part}: {result.test}",
             ),
         )
         return
-    share = f"accuracy {result.test.accuracy:.4f} on {len(task.y_test)} {_samples(result)}"
+    share = f"accuracy {result.test.accuracy:.4f} on {len(prepared.y_test)} {_samples(result)}"
     yield (
         "confusion_matrix.png",
         plots.confusion_matrix(
             result.test.confusion, dataset.class_names, title=f"{name}: {share}"
         ),
     )
-    if task.x.shape[1] == 2:
+    if prepared.x.shape[1] == 2:
         yield (
             "decision_regions.png",
             plots.decision_regions(
-                lambda points: result.network.predict(task.inputs(points)),
-                task.x_test,
-                task.y_test,
+                lambda points: result.network.predict(prepared.inputs(points)),
+                prepared.x_test,
+                prepared.y_test,
                 class_names=dataset.class_names,
                 feature_names=dataset.feature_names,
                 title=f"{title}\n{share}",
@@ -158,29 +163,29 @@ def _pictures(result: Result) -> Iterator[tuple[str, Figure]]:
         )
     if dataset.image_shape is not None:
         yield "images.png", _right_and_wrong_images(result, title=f"{name}: {share}")
-        if task.as_images:
+        if prepared.as_images:
             yield from _convolution(result)
         else:
             yield "hidden_units.png", _hidden_units(result)
 
 
 def _samples(result: Result) -> str:
-    return "test samples" if result.task.has_test else "samples, all trained on"
+    return "test samples" if result.prepared.has_test else "samples, all trained on"
 
 
 def _right_and_wrong_images(result: Result, title: str) -> Figure:
     """The first test images that were right, and below them the first that were wrong."""
-    task, predicted = result.task, result.predicted
-    is_right = predicted == task.y_test
+    prepared, predicted = result.prepared, result.predicted
+    is_right = predicted == prepared.y_test
     right = np.flatnonzero(is_right)[:_IMAGES_OF_A_KIND]
     chosen = np.concatenate([right, np.flatnonzero(~is_right)[:_IMAGES_OF_A_KIND]])
-    names = task.dataset.class_names
+    names = prepared.dataset.class_names
     between = ", not " if max(map(len, names)) <= 3 else "\nnot "
     return plots.image_grid(
-        task.dataset.images(task.x_test[chosen]),
+        prepared.dataset.images(prepared.x_test[chosen]),
         labels=[
             names[p] if p == t else f"{names[p]}{between}{names[t]}"
-            for p, t in zip(predicted[chosen], task.y_test[chosen], strict=True)
+            for p, t in zip(predicted[chosen], prepared.y_test[chosen], strict=True)
         ],
         right=is_right[chosen],
         title=title,
@@ -192,8 +197,8 @@ def _hidden_units(result: Result) -> Figure:
     n_units = weights.shape[1]
     shown = min(n_units, _MOST_UNITS_SHOWN)
     which = f"the first {shown} of {n_units}" if shown < n_units else f"the {n_units}"
-    kind = "hidden units" if result.plan.layers else "outputs"
-    dataset = result.task.dataset
+    kind = "hidden units" if result.setup.layers else "outputs"
+    dataset = result.prepared.dataset
     return plots.hidden_units(
         dataset.images(weights[:, :shown].T), title=f"{dataset.name}: weights of {which} {kind}"
     )
@@ -201,7 +206,7 @@ def _hidden_units(result: Result) -> Figure:
 
 def _convolution(result: Result) -> Iterator[tuple[str, Figure]]:
     """The kernels of the first convolution, and what they make of the first test image."""
-    task, network, name = result.task, result.network, result.task.dataset.name
+    prepared, network, name = result.prepared, result.network, result.prepared.dataset.name
     first = next(i for i, layer in enumerate(network.layers) if isinstance(layer, nn.Conv2D))
     activations = tuple(nn.ACTIVATIONS.values())
     after = next(layer for layer in network.layers[first:] if isinstance(layer, activations))
@@ -210,14 +215,14 @@ def _convolution(result: Result) -> Iterator[tuple[str, Figure]]:
         "kernels.png",
         plots.kernels(weight, title=f"{name}: the {weight.shape[-1]} kernels of the first layer"),
     )
-    image = task.inputs(task.x_test[:1])
+    image = prepared.inputs(prepared.x_test[:1])
     yield (
         "feature_maps.png",
         plots.feature_maps(
             image[0, :, :, 0],
             network.layer_outputs(image)[after.name][0],
             title=f"{name}: the first test image, and the first layer's feature maps of it, "
-            f"after {result.plan.activation}",
+            f"after {result.setup.activation}",
         ),
     )
 
@@ -227,17 +232,17 @@ def _convolution(result: Result) -> Iterator[tuple[str, Figure]]:
 
 def print_report(console: Console, result: Result) -> None:
     """What was trained, how good it is, and for classes the tables of the test part."""
-    task, plan, history = result.task, result.plan, result.history
-    rate = "" if plan.learning_rate is None else f" at {plan.learning_rate:g}"
-    rate += f" ({plan.schedule})" if plan.schedule == "cosine" else ""
+    prepared, setup, history = result.prepared, result.setup, result.history
+    rate = "" if setup.learning_rate is None else f" at {setup.learning_rate:g}"
+    rate += f" ({setup.schedule})" if setup.schedule == "cosine" else ""
     lines = [
-        ("data", task.dataset.description),
+        ("data", prepared.dataset.description),
         ("parts", _parts(result)),
         ("network", f"{result.architecture}; {result.network.parameters.flat.size} parameters"),
-        ("training", f"{history.epochs} epochs, {plan.optimizer}{rate}, {plan.loss}"),
+        ("training", f"{history.epochs} epochs, {setup.optimizer}{rate}, {setup.loss}"),
         ("seconds", f"{result.seconds:.2f}"),
     ]
-    console.print(f"[bold]{task.dataset.name}[/bold]")
+    console.print(f"[bold]{prepared.dataset.name}[/bold]")
     for label, text in lines:
         console.print(f"{label:9} {text}", markup=False, soft_wrap=True)
     console.print()
@@ -251,15 +256,15 @@ def print_report(console: Console, result: Result) -> None:
 
 
 def _parts(result: Result) -> str:
-    task = result.task
-    if not task.has_test:
-        return f"all {len(task.x)} samples to train on: too few to hold any out"
-    return f"{len(task.x)} samples to train on, {len(task.x_test)} to test with"
+    prepared = result.prepared
+    if not prepared.has_test:
+        return f"all {len(prepared.x)} samples to train on: too few to hold any out"
+    return f"{len(prepared.x)} samples to train on, {len(prepared.x_test)} to test with"
 
 
 def _print_scores(console: Console, result: Result) -> None:
     parts = {"training": result.training}
-    if result.task.has_test:
+    if result.prepared.has_test:
         parts["test"] = result.test
     last = result.history.last()
     is_regression = isinstance(result.test, RegressionReport)

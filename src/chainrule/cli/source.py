@@ -6,8 +6,8 @@ from pathlib import Path
 
 from chainrule import data
 from chainrule.cli.console import CommandError, choose
-from chainrule.cli.task import make_network, make_optimizer, prepare
-from chainrule.cli.train import Options, make_plan
+from chainrule.cli.prepare import make_network, make_optimizer, prepare
+from chainrule.cli.train import Options, make_setup
 from chainrule.optim import Minimizer
 
 __all__ = ["source"]
@@ -16,31 +16,57 @@ __all__ = ["source"]
 def source(options: Options) -> int:
     """Print the step of a finished run's folder, or of the network `train` would make.
 
-    Raises CommandError for options that are wrong, and for minimizers, which take no such steps.
+    Raises CommandError for options that are wrong, for a folder without a step, and for minimizers,
+    which take no such steps.
     """
-    written = Path(options.name, "step.py")
-    if written.is_file():
-        print(written.read_text(encoding="utf-8"), end="")
+    if _is_folder(options.name):
+        print(_step_of_run(options), end="")
         return 0
     dataset = data.load(choose(options.name, data.NAMES, "data set or folder of a run"))
-    plan = make_plan(options, dataset)
-    task = prepare(dataset, plan)
-    optimizer = make_optimizer(plan, len(task.x))
+    setup = make_setup(options, dataset)
+    prepared = prepare(dataset, setup)
+    optimizer = make_optimizer(setup, len(prepared.x))
     if isinstance(optimizer, Minimizer):
         raise CommandError(
-            f"{plan.optimizer} minimises the loss of all samples at once and has no step to print: "
-            "take an optimizer such as sgd or adam",
+            f"{setup.optimizer} minimises the loss of all samples at once and has no step to "
+            "print: take an optimizer such as sgd or adam",
             status=2,
         )
-    network = make_network(task, plan)
-    batch = slice(0, plan.batch_size)
+    network = make_network(prepared, setup)
+    batch = slice(0, setup.batch_size)
     network.fit(
-        task.inputs(task.x[batch]),
-        task.targets(task.y[batch]),
-        loss=plan.loss,
+        prepared.inputs(prepared.x[batch]),
+        prepared.targets(prepared.y[batch]),
+        loss=setup.loss,
         optimizer=optimizer,
-        batch_size=plan.batch_size,
+        batch_size=setup.batch_size,
         verbose=0,
     )
     print(network.step.source, end="")
     return 0
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return bool(name) and name not in data.NAMES and Path(name).exists()
+    except OSError:  # a name that no file could have
+        return False
+
+
+def _step_of_run(options: Options) -> str:
+    if options != Options(options.name):
+        raise CommandError(
+            f"{options.name} is the folder of a run, whose step is as it was: leave options out",
+            status=2,
+        )
+    path = Path(options.name, "step.py")
+    if not path.is_file():
+        raise CommandError(
+            f"{options.name} is not the folder of a finished run: it holds no step.py (of a run by "
+            "a minimizer there is none)",
+            status=2,
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{path} is no Python source: {error.reason}", status=2) from error

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from chainrule import data, nn, optim
-from chainrule.cli.console import CommandError, choose, message, stdout, write_json
+from chainrule.cli.console import (
+    CommandError,
+    choose,
+    message,
+    output_folder,
+    stdout,
+    write_json,
+)
+from chainrule.cli.prepare import PreparedData, Setup, make_network, make_optimizer, prepare
 from chainrule.cli.recipes import SCHEDULES, recipe_for
-from chainrule.cli.results import Result, print_report, summarise, write_results
-from chainrule.cli.task import Plan, Task, make_network, make_optimizer, prepare
+from chainrule.cli.results import FILES, Result, print_report, summarise, write_results
 from chainrule.data import Dataset
 from chainrule.training.metrics import accuracy
 
-__all__ = ["Options", "make_plan", "train"]
+__all__ = ["Options", "make_setup", "train"]
 
+_MOST_LAYERS, _MOST_WEIGHTS = 100, 50_000_000  # beyond, a dense network fits into no memory
 _LOSSES_OF_VALUES = ("huber", "mean_absolute_error", "mean_squared_error", "squared_error")
 
 
@@ -36,7 +47,7 @@ class Options:
     epochs: int | None = None
     batch_size: int | None = None
     seed: int = 0
-    output: Path | None = None
+    output: str | None = None
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -49,9 +60,10 @@ def train(options: Options) -> int:
     for options that are wrong, and for a training whose loss became infinite.
     """
     dataset = data.load(choose(options.name, data.NAMES, "data set"))
-    plan = make_plan(options, dataset)
-    result = _run(prepare(dataset, plan), plan, options)
-    folder = options.output or Path("output", dataset.name)
+    setup = make_setup(options, dataset)
+    default = Path("output", dataset.name)
+    folder = output_folder(default if options.output is None else options.output, FILES)
+    result = _run(prepare(dataset, setup), setup, options)
     summary = summarise(result)
     files = write_results(result, summary, folder)
     if options.as_json:
@@ -66,11 +78,11 @@ def train(options: Options) -> int:
     return 0
 
 
-def make_plan(options: Options, dataset: Dataset) -> Plan:
+def make_setup(options: Options, dataset: Dataset) -> Setup:
     """Every choice made, by the user or by the recipe; raises CommandError for a wrong one."""
     model = _choose_model(options, dataset)
     recipe = recipe_for(dataset.name, model)
-    name = (options.optimizer or recipe.optimizer).lower().replace("-", "").replace("_", "")
+    name = _given(options.optimizer, recipe.optimizer).lower().replace("-", "").replace("_", "")
     optimizer = choose(name, optim.OPTIMIZERS, "optimizer")
     is_minimizer = isinstance(optim.get_optimizer(optimizer), optim.Minimizer)
     if is_minimizer:
@@ -78,26 +90,33 @@ def make_plan(options: Options, dataset: Dataset) -> Plan:
             if getattr(options, option) is not None:
                 text = f"--{option.replace('_', '-')}"
                 raise CommandError(f"{optimizer} finds its own step lengths: leave {text} out", 2)
-    if options.learning_rate is not None and not options.learning_rate > 0:
+    if options.learning_rate is not None and not 0 < options.learning_rate < math.inf:
         raise CommandError(
-            f"--learning-rate is {options.learning_rate}: give a number above 0", status=2
+            f"--learning-rate is {options.learning_rate}: give a finite number above 0", status=2
         )
     own_rate = recipe.learning_rate if optimizer == recipe.optimizer else None
-    return Plan(
+    return Setup(
         model=model,
         layers=_choose_layers(options, model, recipe.layers),
-        activation=choose(options.activation or recipe.activation, nn.ACTIVATIONS, "activation"),
+        activation=choose(
+            _given(options.activation, recipe.activation), nn.ACTIVATIONS, "activation"
+        ),
         loss=_choose_loss(options.loss, dataset),
         optimizer=optimizer,
         learning_rate=options.learning_rate or own_rate,
         schedule=None
         if is_minimizer
-        else choose(options.schedule or recipe.schedule, SCHEDULES, "schedule"),
+        else choose(_given(options.schedule, recipe.schedule), SCHEDULES, "schedule"),
         epochs=options.epochs or recipe.epochs,
         batch_size=options.batch_size or recipe.batch_size,
         seed=options.seed,
         dtype="float64" if is_minimizer else "float32",
     )
+
+
+def _given(option: str | None, of_recipe: str) -> str:
+    """What the user said, be it nothing but an empty text, which no table knows."""
+    return of_recipe if option is None else option
 
 
 def _choose_model(options: Options, dataset: Dataset) -> str:
@@ -126,13 +145,20 @@ def _choose_layers(
         return None
     if text is None:
         return of_recipe
-    try:
-        layers = tuple(int(part) for part in text.replace("-", ",").split(",") if part.strip())
-    except ValueError:
-        layers = (0,)
-    if any(units < 1 for units in layers):
+    if not text.strip():
+        return ()
+    shown = repr(text if len(text) <= 40 else f"{text[:40]}…")
+    if not re.fullmatch(r"\s*[0-9]{1,18}\s*([,-]\s*[0-9]{1,18}\s*)*", text):
         raise CommandError(
-            f'--layers is {text!r}: give the units of the hidden layers, as "32,16"', 2
+            f'--layers is {shown}: give the units of the hidden layers, as "32,16"', 2
+        )
+    layers = tuple(int(part) for part in re.split("[,-]", text))
+    weights = sum(a * b for a, b in pairwise((1000, *layers, 10)))
+    if min(layers) < 1 or len(layers) > _MOST_LAYERS or weights > _MOST_WEIGHTS:
+        raise CommandError(
+            f"--layers is {shown}: give at least 1 unit in each of at most {_MOST_LAYERS} hidden "
+            f"layers, with at most {_MOST_WEIGHTS} weights in all",
+            2,
         )
     return layers
 
@@ -157,9 +183,9 @@ def _choose_loss(name: str, dataset: Dataset) -> str:
     return loss
 
 
-def _run(task: Task, plan: Plan, options: Options) -> Result:
+def _run(prepared: PreparedData, setup: Setup, options: Options) -> Result:
     """Train the network, with progress on stderr, and try it on both parts of the data."""
-    network = make_network(task, plan)
+    network = make_network(prepared, setup)
     if options.verbose:
         message(network.summary())
     begin = time.perf_counter()
@@ -167,15 +193,15 @@ def _run(task: Task, plan: Plan, options: Options) -> Result:
         # Of a loss that is not finite, said below in the command line's own words.
         warnings.simplefilter("ignore", RuntimeWarning)
         history = network.fit(
-            task.inputs(task.x),
-            task.targets(task.y),
-            loss=plan.loss,
-            optimizer=make_optimizer(plan, len(task.x)),
-            epochs=plan.epochs,
-            batch_size=plan.batch_size,
-            validation_data=_validation_data(task),
-            metrics=_metrics(task),
-            seed=plan.seed,
+            prepared.inputs(prepared.x),
+            prepared.targets(prepared.y),
+            loss=setup.loss,
+            optimizer=make_optimizer(setup, len(prepared.x)),
+            epochs=setup.epochs,
+            batch_size=setup.batch_size,
+            validation_data=_validation_data(prepared),
+            metrics=_metrics(prepared),
+            seed=setup.seed,
             verbose=0 if options.quiet else 2 if options.verbose else "auto",
         )
     seconds = time.perf_counter() - begin
@@ -188,27 +214,29 @@ def _run(task: Task, plan: Plan, options: Options) -> Result:
         raise CommandError(
             "interrupted before the end of the first epoch: nothing to report", status=130
         )
-    predicted = task.predict(network, task.x_test)
+    predicted = prepared.predict(network, prepared.x_test)
     return Result(
-        task,
-        plan,
+        prepared,
+        setup,
         network,
         history,
         seconds,
         predicted,
-        training=task.report(task.y, task.predict(network, task.x)),
-        test=task.report(task.y_test, predicted),
+        training=prepared.report(prepared.y, prepared.predict(network, prepared.x)),
+        test=prepared.report(prepared.y_test, predicted),
     )
 
 
-def _validation_data(task: Task) -> tuple[Any, Any] | None:
+def _validation_data(prepared: PreparedData) -> tuple[Any, Any] | None:
     """The test part, watched and nothing else: no choice in the training depends on it."""
-    return (task.inputs(task.x_test), task.targets(task.y_test)) if task.has_test else None
+    if not prepared.has_test:
+        return None
+    return prepared.inputs(prepared.x_test), prepared.targets(prepared.y_test)
 
 
-def _metrics(task: Task) -> Any:
-    if task.values is not None:
+def _metrics(prepared: PreparedData) -> Any:
+    if prepared.values is not None:
         return "r2"
     # By name the decision suits the hinge loss; the function compares the largest of the outputs,
     # also where the loss sees each output as a decision of its own.
-    return "accuracy" if task.n_outputs == 1 else accuracy
+    return "accuracy" if prepared.n_outputs == 1 else accuracy

@@ -6,10 +6,11 @@
 from chainrule.data.dataset import Dataset, Standardizer, batches, one_hot, split
 from chainrule.data.ex4 import ex4_weights, rebuild_ex4_from_mnist
 from chainrule.data.loading import NAMES, load, shrink_by_two
-from chainrule.data.storage import DataNotFoundError, read_idx, read_images
+from chainrule.data.storage import DamagedFileError, DataNotFoundError, read_idx, read_images
 
 __all__ = [
     "NAMES",
+    "DamagedFileError",
     "DataNotFoundError",
     "Dataset",
     "Standardizer",

@@ -83,8 +83,8 @@ def split(
     """
     x, y = np.asarray(x), np.asarray(y)
     n_samples = _n_samples(x, y)
-    if isinstance(test_size, int):
-        n_test = test_size
+    if isinstance(test_size, int | np.integer):
+        n_test = int(test_size)
     else:
         n_test = math.ceil(n_samples * test_size - 1e-9) if 0 < test_size < 1 else 0
     if not 0 < n_test < n_samples:
@@ -137,11 +137,14 @@ class Standardizer:
     def fit(cls, x: npt.ArrayLike) -> Standardizer:
         """Measure mean and deviation of the samples `x`, (n_samples, n_features).
 
-        Raises ValueError where there are no samples, and for NaN or infinity.
+        Raises ValueError where there are no samples, and for NaN or infinity; TypeError for what is
+        no real number.
         """
         x = np.asarray(x)
         if x.ndim != 2 or not len(x):
             raise ValueError(f"x has shape {x.shape}: give (n_samples, n_features), not empty")
+        if x.dtype.kind not in "biuf":
+            raise TypeError(f"x holds {x.dtype}: give real numbers")
         bad = np.flatnonzero(~np.isfinite(x).all(axis=0))
         if bad.size:
             raise ValueError(
@@ -187,6 +190,8 @@ def one_hot(
         )
     if n_classes is None:
         n_classes = int(labels.max(initial=-1)) + 1
+    elif not isinstance(n_classes, int | np.integer) or n_classes < 0:
+        raise ValueError(f"n_classes={n_classes}: give a whole number, the number of classes")
     outside = labels[(labels < 0) | (labels >= n_classes)]
     if outside.size:
         raise ValueError(
@@ -211,8 +216,8 @@ def batches(
     """
     x, y = np.asarray(x), np.asarray(y)
     n_samples = _n_samples(x, y)
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: give at least 1")
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: give a whole number of at least 1")
     order = np.arange(n_samples) if rng is None else rng.permutation(n_samples)
     parts = [order[start : start + batch_size] for start in range(0, n_samples, batch_size)]
     return ((x[part], y[part]) for part in parts)

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.data.storage import DataNotFoundError, find_local, read_images, where_to_put
+from chainrule.data.storage import (
+    DamagedFileError,
+    DataNotFoundError,
+    find_local,
+    read_images,
+    where_to_put,
+)
+from chainrule.extras import missing_extra
 
 __all__ = ["bicubic_weights", "ex4_samples", "ex4_weights", "rebuild_ex4_from_mnist"]
 
@@ -24,23 +31,28 @@ _N_PER_DIGIT = 500
 def ex4_samples() -> tuple[_Floats, npt.NDArray[np.int64], str]:
     """The samples x (5000, 400), labels 0 to 9 as `Dataset.y` has them, and where they came from.
 
-    Raises as `rebuild_ex4_from_mnist` does where there is no ex4data1.mat.
+    Raises as `rebuild_ex4_from_mnist` does where there is no ex4data1.mat, DamagedFileError where
+    it is not the exercise's.
     """
     path = find_local("ex4", "ex4data1.mat")
     if path is None:
         x, course_labels = rebuild_ex4_from_mnist()
         origin = "rebuilt from MNIST"
     else:
-        content = _load_mat(path, "X", "y")
-        x, course_labels = np.ascontiguousarray(content["X"]), content["y"].ravel()
+        x, course_labels = _load_mat(path, {"X": (5000, 400), "y": (5000, 1)})
+        if not np.isin(course_labels, np.arange(1, 11)).all():
+            raise DamagedFileError(
+                f"{path} is not the file of exercise 4: y holds other labels than 1 to 10"
+            )
         origin = "ex4data1.mat"
-    return x, course_labels.astype(np.int64) - 1, origin
+    return x, course_labels.ravel().astype(np.int64) - 1, origin
 
 
 def ex4_weights() -> tuple[_Floats, _Floats]:
     """The given weights Theta1 (25, 401) and Theta2 (10, 26), the bias in column 0 of each.
 
-    Raises DataNotFoundError where ex4weights.mat is absent: it cannot be rebuilt.
+    Raises DataNotFoundError where ex4weights.mat is absent, for it cannot be rebuilt, and
+    DamagedFileError where it is not the exercise's.
     """
     path = find_local("ex4", "ex4weights.mat")
     if path is None:
@@ -49,22 +61,36 @@ def ex4_weights() -> tuple[_Floats, _Floats]:
             "not on this machine and there is no download: take it from the exercise's files and "
             f"put it into {where_to_put('ex4')}"
         )
-    content = _load_mat(path, "Theta1", "Theta2")
-    return np.ascontiguousarray(content["Theta1"]), np.ascontiguousarray(content["Theta2"])
+    theta1, theta2 = _load_mat(path, {"Theta1": (25, 401), "Theta2": (10, 26)})
+    return theta1, theta2
 
 
-def _load_mat(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
+def _load_mat(path: Path, wanted: dict[str, tuple[int, ...]]) -> list[npt.NDArray[Any]]:
+    """The arrays of these names and shapes; nothing is unpacked where the file has others."""
     try:
-        from scipy.io import loadmat
+        from scipy.io import loadmat, whosmat
     except ImportError as missing:
-        raise ImportError(f'to read {path} SciPy is needed: pip install "chainrule[scipy]"') from (
-            missing
-        )
-    content = loadmat(path, variable_names=names)
-    for name in names:
-        if name not in content:
-            raise ValueError(f"{path} holds no {name}: it is not the file of exercise 4")
-    return {name: np.asarray(content[name]) for name in names}
+        raise missing_extra(f"to read {path} SciPy is needed", "scipy") from missing
+    content: dict[str, Any] = {}
+    try:
+        found = {name: shape for name, shape, _ in whosmat(path)}
+        if all(found.get(name) == shape for name, shape in wanted.items()):
+            content = loadmat(path, variable_names=list(wanted))
+    except Exception as fault:  # SciPy's reader raises whatever it stumbles over
+        raise DamagedFileError(
+            f"{path} is damaged, or no .mat file ({type(fault).__name__}: {fault}): take it from "
+            "the exercise's files again"
+        ) from fault
+    for name, shape in wanted.items():
+        if found.get(name) != shape:
+            raise DamagedFileError(
+                f"{path} is not exercise 4's file: {name} should have shape {shape}, but is "
+                f"{found.get(name, 'absent')}"
+            )
+    arrays = [np.asarray(content.get(name)) for name in wanted]
+    if not all(array.dtype.kind in "iuf" and np.isfinite(array).all() for array in arrays):
+        raise DamagedFileError(f"{path} is damaged: it does not hold finite real numbers")
+    return [np.ascontiguousarray(array) for array in arrays]
 
 
 def rebuild_ex4_from_mnist() -> tuple[_Floats, npt.NDArray[np.int64]]:

@@ -14,7 +14,8 @@ from chainrule.data import made
 from chainrule.data.dataset import Dataset
 from chainrule.data.ex4 import ex4_samples
 from chainrule.data.storage import read_images
-from chainrule.training.inputs import did_you_mean
+from chainrule.extras import missing_extra
+from chainrule.names import did_you_mean, look_up
 
 __all__ = ["NAMES", "load", "shrink_by_two"]
 
@@ -44,18 +45,14 @@ def load(name: str, **options: Any) -> Dataset:
     - "ex4": 5000 digits of 20x20 written column by column, class 9 the digit zero.
 
     Raises ValueError for an unknown name, TypeError for an unknown option (each with the nearest
-    one), DataNotFoundError for files that are absent and not to be downloaded, ImportError where a
-    library of the extra "data" is missing.
+    one), DataNotFoundError for files that are absent and not to be downloaded, DamagedFileError (a
+    ValueError) for those that are not what they should be, ImportError where a library of the extra
+    "data" is missing.
 
     >>> load("xor").y
     array([0, 1, 1, 0])
     """
-    if name not in _LOADERS:
-        raise ValueError(
-            f"there is no data set {name!r}{did_you_mean(str(name), NAMES)}; there are "
-            f"{', '.join(NAMES)}"
-        )
-    loader = _LOADERS[name]
+    loader = look_up(_LOADERS, name, "data set")
     known = tuple(inspect.signature(loader).parameters)
     for option in options:
         if option not in known:
@@ -138,9 +135,7 @@ def _sklearn_dataset(name: str) -> Dataset:
     try:
         import sklearn.datasets
     except ImportError as missing:
-        raise ImportError(
-            f'{name} comes with scikit-learn: pip install "chainrule[data]"'
-        ) from missing
+        raise missing_extra(f"{name} comes with scikit-learn", "data") from missing
     # Its diabetes is standardised already unless told otherwise.
     arguments = {"scaled": False} if name == "diabetes" else {}
     bunch = getattr(sklearn.datasets, f"load_{name}")(**arguments)

@@ -54,8 +54,10 @@ def spirals(
     seed: int = 0,
 ) -> Dataset:
     """One spiral arm a class, winding `turns` times from the origin out to radius 1."""
-    if n_classes < 2:
-        raise ValueError(f"n_classes={n_classes}: give at least 2")
+    if not isinstance(n_classes, int | np.integer) or n_classes < 2:
+        raise ValueError(f"n_classes={n_classes}: give a whole number of at least 2")
+    if not np.isfinite(turns):
+        raise ValueError(f"turns={turns}: give a finite number")
     labels = np.arange(_at_least(n_samples, n_classes)) % n_classes
     # The square root spreads the points evenly along the arm, not densely at its centre.
     along = np.sqrt(np.random.default_rng(seed).uniform(0.005, 1.0, n_samples))
@@ -64,8 +66,8 @@ def spirals(
 
 
 def _at_least(n_samples: int, least: int) -> int:
-    if n_samples < least:
-        raise ValueError(f"n_samples={n_samples}: give at least {least}")
+    if not isinstance(n_samples, int | np.integer) or n_samples < least:
+        raise ValueError(f"n_samples={n_samples}: give a whole number of at least {least}")
     return n_samples
 
 
@@ -82,8 +84,8 @@ def _plane(
     shuffle: bool = True,
 ) -> Dataset:
     """The points with normal noise added, in random order, as a data set of two features."""
-    if noise < 0:
-        raise ValueError(f"noise={noise} is a standard deviation: give 0 or more")
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise={noise} is a standard deviation: give a number of 0 or more")
     # A stream of its own, so that the noise does not repeat the draws that placed the points.
     rng = np.random.default_rng([seed, 1])
     points = points + rng.normal(0.0, noise, points.shape)

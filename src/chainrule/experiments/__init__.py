@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data import DataNotFoundError
-from chainrule.names import nearest_name
+from chainrule.data import DamagedFileError, DataNotFoundError
+from chainrule.extras import MissingExtraError
+from chainrule.names import unknown_name
 
 __all__ = [
     "Experiment",
@@ -89,9 +90,7 @@ def select(names: Iterable[str] = (), *, quick: bool = False) -> list[Experiment
     names = list(names)
     for name in names:
         if _canonical(name) not in known:
-            nearest = nearest_name(_canonical(name), known)
-            hint = f"did you mean {nearest}? " if nearest else ""
-            raise ValueError(f"there is no experiment {name!r}: {hint}There are {', '.join(known)}")
+            raise ValueError(unknown_name("experiment", _canonical(name), known))
     chosen = [known[name] for name in dict.fromkeys(map(_canonical, names))] or known.values()
     return [experiment for experiment in chosen if experiment.quick or not quick]
 
@@ -139,12 +138,9 @@ def _rows(
 def _run(experiment: Experiment, output: Path | None) -> list[Row]:
     try:
         return experiment.run(output)
-    except DataNotFoundError as missing:
+    except (DamagedFileError, DataNotFoundError, MissingExtraError) as missing:
         return [_not_run(experiment, missing)]
     except Exception as fault:
-        # A library of an extra is missing: its message names the extra, as all of ours do.
-        if isinstance(fault, ImportError) and "chainrule[" in str(fault):
-            return [_not_run(experiment, fault)]
         frame = traceback.extract_tb(fault.__traceback__)[-1]
         measured = f"{type(fault).__name__}: {fault} ({Path(frame.filename).name}:{frame.lineno})"
         return [Row(experiment.name, experiment.title, None, measured, False)]

@@ -6,11 +6,12 @@ random directions, and with the complex step where that is exact, and says why a
 """
 
 from chainrule.gradcheck.check import check_gradient, check_grads
-from chainrule.gradcheck.report import Element, GradientCheckError, GradientReport
+from chainrule.gradcheck.report import Element, Fault, GradientCheckError, GradientReport
 from chainrule.gradcheck.table import RuleResult, check_table
 
 __all__ = [
     "Element",
+    "Fault",
     "GradientCheckError",
     "GradientReport",
     "RuleResult",

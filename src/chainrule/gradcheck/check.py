@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from chainrule.gradcheck.faults import (
     faults_of_the_point,
     writes_in_place,
 )
-from chainrule.gradcheck.problem import Arrays, Problem, derivative_of, function_name, make_problem
-from chainrule.gradcheck.report import GradientCheckError, GradientReport
+from chainrule.gradcheck.problem import Leaves, Problem, derivative_of, function_name, make_problem
+from chainrule.gradcheck.report import Fault, GradientCheckError, GradientReport
 
 __all__ = ["check_gradient", "check_grads"]
 
@@ -59,11 +60,10 @@ def check_grads(
     the gradient by argument 0 is 2 times the numerical one, the same factor in every element; 2 is
     the size of axis 0 of argument 0: a sum where a mean was meant?
     """
-    unknown = set(modes) - {"vjp", "jvp"}
-    if unknown or not modes:
-        raise ValueError(f"modes={tuple(modes)!r}: give 'vjp', 'jvp' or both")
-    if order < 1:
-        raise ValueError(f"order={order}: give 1 for first derivatives, 2 for second ones too")
+    if not modes or isinstance(modes, str) or any(mode not in ("vjp", "jvp") for mode in modes):
+        raise ValueError(f"modes={modes!r}: give 'vjp', 'jvp' or both, in a tuple")
+    if not isinstance(order, int | np.integer) or order < 1:
+        raise ValueError(f"order={order!r}: give 1 for first derivatives, 2 for second ones too")
     problem = make_problem(f, args if isinstance(args, tuple) else (args,))
     rng = np.random.default_rng(seed)
     orders: list[Comparison] = []
@@ -71,11 +71,11 @@ def check_grads(
         wanted = complex_step if current == 1 else False
         settings = settings_for(problem, rtol, atol, step, wanted)
         comparison = Comparison(problem, settings, rng)
-        comparison.reasons += faults_of_the_point(problem, by_us=True, record=current == 1)
-        if not comparison.reasons:
+        comparison.faults += faults_of_the_point(problem, by_us=True, record=current == 1)
+        if not comparison.faults:
             comparison.run(modes)
         orders.append(comparison)
-        if comparison.reasons or current == order:
+        if comparison.faults or current == order:
             break
         problem = derivative_of(problem, random_cotangents(problem, rng))
     return _conclude(problem.label, orders, raises)
@@ -99,8 +99,9 @@ def check_gradient(
     each argument (None for those not to be checked), or the gradient of the first argument alone.
     `args` is a tuple, or one array or nested dict or list. Neither function sees your arrays, only
     copies, so one that changes its argument is found out. Checks, tolerances, diagnosis and errors
-    are those of `check_grads`; ValueError where `f` does not return one number, or the gradient has
-    not the form of the arguments.
+    are those of `check_grads`; where nothing is given to compare, the check fails. Raises
+    ValueError where `f` does not return one number, or the gradient has not the form of the
+    arguments: another number of gradients, other keys, another nesting.
 
     >>> import numpy as np
     >>> w = np.array([1.0, -2.0, 0.5])
@@ -111,18 +112,24 @@ def check_gradient(
     >>> print(check_gradient(loss, lambda w: -w, w, raises=False).reasons[0])
     the gradient by w (argument 0) has the wrong sign: it is -1 times the numerical one
     """
+    if not callable(gradient):
+        raise TypeError(f"the gradient is a {type(gradient).__name__}, which cannot be called")
     args = args if isinstance(args, tuple) else (args,)
     problem = make_problem(f, args, _given_gradient(gradient, args))
     _require_one_number(f, problem, args)
     rng = np.random.default_rng(seed)
     comparison = Comparison(problem, settings_for(problem, rtol, atol, step, complex_step), rng)
-    comparison.reasons += faults_of_the_point(problem, by_us=False, record=False)
-    comparison.reasons += faults_of_the_gradient(problem, gradient, args)
-    changes_arguments = any("in place" in fault for fault in comparison.reasons)
+    comparison.faults += faults_of_the_point(problem, by_us=False, record=False)
+    comparison.faults += faults_of_the_gradient(problem, gradient, args)
+    changes_arguments = any(fault.cause == "in place" for fault in comparison.faults)
     if comparable(problem):
         comparison.run(("vjp",))
-    if comparison.reasons and not changes_arguments:
-        comparison.reasons[:0] = writes_in_place(problem, gradient, args)
+    if not comparison.faults and not comparison.directions:
+        name = function_name(gradient, "the gradient function")
+        text = f"nothing was compared: {name} returned None for every argument"
+        comparison.faults.append(Fault(text, "nothing compared"))
+    if comparison.faults and not changes_arguments:
+        comparison.faults[:0] = writes_in_place(problem, gradient, args)
     label = f"{function_name(gradient, 'the gradient')} of {problem.label}"
     return _conclude(label, [comparison], raises)
 
@@ -139,6 +146,8 @@ def _require_one_number(f: Callable[..., Any], problem: Problem, args: tuple[Any
             f"{problem.label} returned a {type(result).__name__} of {len(result)}, and a gradient "
             "belongs to one number: if the loss stands first, check lambda *args: f(*args)[0]"
         )
+    if result is None:
+        raise ValueError(f"{problem.label} returned None: is a return forgotten?")
     if np.size(result) != 1 or np.asarray(result).dtype.kind not in "fiu":
         raise ValueError(
             f"{problem.label} returned shape {np.shape(result)}, dtype {np.asarray(result).dtype}; "
@@ -148,14 +157,16 @@ def _require_one_number(f: Callable[..., Any], problem: Problem, args: tuple[Any
 
 def _given_gradient(
     gradient: Callable[..., Any], args: tuple[Any, ...]
-) -> Callable[[Arrays, Arrays], list[Any]]:
-    def flat_gradient(leaves: Arrays, cotangents: Arrays) -> list[Any]:
+) -> Callable[[Leaves, Leaves], list[Any]]:
+    def flat_gradient(leaves: Leaves, cotangents: Leaves) -> list[Any]:
         found = gradient(*tree.unflatten(args, [leaf.copy() for leaf in leaves]))
         if not isinstance(found, tuple):
-            found = (found,)
-        if len(found) > len(args):
-            raise ValueError(f"{len(found)} gradients were returned for {len(args)} arguments")
-        found = (*found, *[None] * (len(args) - len(found)))
+            found = (found, *[None] * (len(args) - 1))
+        if len(found) != len(args):
+            raise ValueError(
+                f"{len(found)} gradients were returned for {len(args)} arguments: return one for "
+                "each, None for those not to be checked"
+            )
         return [
             leaf
             for position, (argument, given) in enumerate(zip(args, found, strict=True))
@@ -177,7 +188,12 @@ def _leaves_like(like: Any, found: Any, place: str) -> list[Any]:
                 f"but is {keys}"
             )
         children = [(like[key], found[key], f"{place}[{key!r}]") for key in like]
-    elif isinstance(like, list | tuple) and not np.isscalar(found):
+    elif isinstance(like, list | tuple):
+        if not isinstance(found, list | tuple | np.ndarray) or np.ndim(found) == 0:
+            raise ValueError(
+                f"the gradient of {place} should be a {type(like).__name__} of {len(like)}, but is "
+                f"a {type(found).__name__}"
+            )
         if len(found) != len(like):
             raise ValueError(
                 f"the gradient of {place} should have {len(like)} parts, but has {len(found)}"
@@ -186,8 +202,22 @@ def _leaves_like(like: Any, found: Any, place: str) -> list[Any]:
             (a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(like, found, strict=True))
         ]
     else:
-        return [np.array(found)]
+        return [_as_gradient(found, place)]
     return [leaf for child in children for leaf in _leaves_like(*child)]
+
+
+def _as_gradient(found: Any, place: str) -> np.ndarray[Any, Any]:
+    """The gradient of one array as an array; whether of numbers is seen when it is compared."""
+    try:
+        array = np.array(found)
+    except ValueError:  # lists of different lengths
+        array = None
+    if array is None or isinstance(found, Mapping | np.ma.MaskedArray):
+        raise ValueError(
+            f"the gradient of {place} should be an array, but is a {type(found).__name__}"
+            + (": return several gradients as a tuple" if isinstance(found, list) else "")
+        )
+    return array
 
 
 # The report
@@ -195,12 +225,16 @@ def _leaves_like(like: Any, found: Any, place: str) -> list[Any]:
 
 def _conclude(label: str, orders: list[Comparison], raises: bool) -> GradientReport:
     """One report of all orders that were compared; the last may have failed."""
-    reasons = [
-        reason if order == 1 else f"in the derivative of order {order}: {reason}"
+    faults = [
+        fault
+        if order == 1
+        else replace(fault, text=f"in the derivative of order {order}: {fault.text}")
         for order, comparison in enumerate(orders, 1)
-        for reason in comparison.reasons
+        for fault in comparison.faults
     ]
     directions = sum(comparison.directions for comparison in orders)
+    if not faults and not directions:
+        faults.append(Fault("nothing was compared", "nothing compared"))
     worst = max(comparison.worst for comparison in orders)
     notes = orders[0].notes()
     if any(comparison.weighted for comparison in orders):
@@ -210,13 +244,13 @@ def _conclude(label: str, orders: list[Comparison], raises: bool) -> GradientRep
         )
     report = GradientReport(
         name=label,
-        ok=not reasons,
+        ok=not faults,
         order=len(orders),
-        worst_relative_error=worst if directions or not reasons else float("inf"),
+        worst_relative_error=worst if directions else float("inf"),
         tolerance=orders[0].settings.rtol,
         directions=directions,
         methods=tuple(sorted({method for comparison in orders for method in comparison.methods})),
-        reasons=tuple(dict.fromkeys(reasons)),
+        faults=tuple(dict.fromkeys(faults)),
         elements=tuple(element for comparison in orders for element in comparison.elements),
         notes=tuple(notes),
     )

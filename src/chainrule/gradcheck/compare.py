@@ -22,8 +22,8 @@ from chainrule.gradcheck.numeric import (
     random_direction,
     resolution,
 )
-from chainrule.gradcheck.problem import Arrays, BackwardError, Problem
-from chainrule.gradcheck.report import Element
+from chainrule.gradcheck.problem import BackwardError, Leaves, Problem
+from chainrule.gradcheck.report import Element, Fault
 
 __all__ = ["Comparison", "random_cotangents", "settings_for"]
 
@@ -43,7 +43,18 @@ def settings_for(
     step: float | None,
     complex_step: ComplexStep,
 ) -> Settings:
-    """Tolerance by the coarsest dtype in play, a float32 hidden inside the function included."""
+    """Tolerance by the coarsest dtype in play, a float32 hidden inside the function included.
+
+    Raises ValueError for an option with which a check would say nothing.
+    """
+    if rtol is not None and not (_is_number(rtol) and 0 <= rtol < 1):
+        raise ValueError(f"rtol={rtol!r}: give a number from 0 to below 1, or None")
+    if not (_is_number(atol) and 0 <= atol < np.inf):
+        raise ValueError(f"atol={atol!r}: give a number of at least 0")
+    if step is not None and not (_is_number(step) and 0 < step < np.inf):
+        raise ValueError(f"step={step!r}: give a number above 0, or None to have it chosen")
+    if complex_step != "auto" and not isinstance(complex_step, bool | np.bool_):
+        raise ValueError(f"complex_step={complex_step!r}: give 'auto', True or False")
     eps = resolution(problem)
     coarsest = max([eps, *(np.finfo(a.dtype).eps for a in problem.leaves if a.dtype.kind == "f")])
     default = _DOUBLE_TOLERANCE
@@ -53,12 +64,17 @@ def settings_for(
     tight = _COMPLEX_TOLERANCE if default == _DOUBLE_TOLERANCE else default
     if rtol is not None:
         default = tight = rtol
-    return Settings(default, tight, atol, step, eps, complex_step)
+    wanted: ComplexStep = "auto" if complex_step == "auto" else bool(complex_step)
+    return Settings(default, tight, atol, step, eps, wanted)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating)
 
 
 def random_cotangents(
     problem: Problem, rng: np.random.Generator, unit_for_a_number: bool = False
-) -> Arrays:
+) -> Leaves:
     """A random cotangent for every result, of its shape and dtype; 1 where a user's gradient is.
 
     With `unit_for_a_number` it is 1 also where the only result is one number: a gradient to show.
@@ -81,7 +97,8 @@ class Comparison:
     `run` compares in random directions until something disagrees, and then asks why. `silent` says
     of each leaf whether gradient and numerical derivative were zero throughout, `unresolved` how
     far off a derivative may be that agrees within the rounding of the function only, and `kinks`
-    where the function has one. `weighted` says that the elements belong to a random cotangent.
+    where the function has one; by an `unchecked` leaf no gradient was given. `weighted` says that
+    the elements belong to a random cotangent.
     """
 
     problem: Problem
@@ -90,10 +107,11 @@ class Comparison:
     worst: float = 0.0
     directions: int = 0
     methods: set[str] = field(default_factory=set)
-    reasons: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     elements: list[Element] = field(default_factory=list)
     silent: dict[int, bool] = field(default_factory=dict)
     unresolved: dict[int, float] = field(default_factory=dict)
+    unchecked: set[int] = field(default_factory=set)
     kinks: set[int] = field(default_factory=set)
     weighted: bool = False
 
@@ -104,15 +122,19 @@ class Comparison:
             try:
                 given = self.problem.gradient(self.problem.leaves, cotangents)
             except BackwardError as error:
-                self.reasons.append(f"the reverse pass raised {error}{_hint(error)}")
+                self.faults.append(
+                    Fault(f"the reverse pass raised {error}{_hint(error)}", "raises")
+                )
                 return
+            self.unchecked |= {k for k, found in enumerate(given) if found is None}
             directions = [random_direction(leaf, self.rng) for leaf in self.problem.reference]
             numerical: list[Estimate] = []
             for position, direction in enumerate(directions):
                 if given[position] is None:
                     continue
-                if self.problem.leaves[position].dtype.kind != "f":
-                    self.reasons.append(self._no_derivative(position))
+                fault = self._not_comparable(position, given[position])
+                if fault is not None:
+                    self.faults.append(fault)
                     continue
                 numerical.append(self._numerical(position, direction))
                 self.directions += 1
@@ -122,24 +144,34 @@ class Comparison:
                     self._compare_vjp(
                         position, cotangents, given[position], direction, numerical[-1]
                     )
-            if "jvp" in modes and not self.reasons:
+            if "jvp" in modes and not self.faults:
                 self._compare_jvp(directions, numerical)
-            if self.reasons:
+            if self.faults:
                 return
 
     def notes(self) -> list[str]:
         """What is worth knowing of a derivative that agrees."""
-        label, names = self.problem.label, self.problem.names
+        label, names, leaves = self.problem.label, self.problem.names, self.problem.leaves
         notes = [
             f"{label} does not depend on {names[position]} at this point"
             for position, silent in self.silent.items()
-            if silent and self.problem.leaves[position].size
+            if silent and leaves[position].size
+        ]
+        notes += [
+            f"{names[position]} has no elements: of its gradient only the shape was compared"
+            for position in self.silent
+            if not leaves[position].size
+        ]
+        notes += [
+            f"{names[position]} was not checked: no gradient by it was given"
+            for position in sorted(self.unchecked)
+            if leaves[position].dtype.kind == "f"
         ]
         notes += [
             f"the derivative by {names[position]} is so small beside the rounding of {label} that "
             f"it was checked to {share:.0%} only"
             for position, share in self.unresolved.items()
-            if not self.reasons
+            if not self.faults
         ]
         notes += [
             f"{label} has a kink in {names[position]} at this point: the slopes on its two sides "
@@ -148,34 +180,43 @@ class Comparison:
         ]
         return notes
 
-    def _no_derivative(self, position: int) -> str:
-        dtype = self.problem.leaves[position].dtype
-        return (
-            f"{self.problem.names[position]} is {dtype}, but a gradient is given for it: return "
-            "None in its place, or check with .astype(float)"
-        )
+    def _not_comparable(self, position: int, given: Any) -> Fault | None:
+        """What keeps a gradient from being compared at all: it is of, or by, no real numbers."""
+        name, leaf = self.problem.names[position], self.problem.leaves[position]
+        if leaf.dtype.kind != "f":
+            text = (
+                f"{name} is {leaf.dtype}, but a gradient is given for it: return None in its "
+                "place, or check with .astype(float)"
+            )
+            return Fault(text, "argument", position)
+        if given.dtype.kind in "biuf":
+            return None
+        what = type(given.item()).__name__ if given.shape == () else f"an array of {given.dtype}"
+        text = f"the gradient by {name} is not of real numbers but {what}: return a float array"
+        return Fault(text, "no numbers", position)
 
     def _numerical(self, position: int, direction: Vector) -> Estimate:
         """The finite difference, or the complex step where the function is analytic."""
         problem, settings = self.problem, self.settings
         found = estimate(problem, position, direction, settings.step, settings.eps)
-        self.methods.add(found.method)
+        self.methods.add(found.label)
         wanted = settings.complex_step
         if wanted is False or (wanted == "auto" and settings.step is not None):
             return found
         exact = complex_step(problem, position, direction, found, settings.eps)
         if exact is not None:
-            self.methods.add(exact.method)
+            self.methods.add(exact.label)
             return exact
         if wanted is True:
-            self.reasons.append(
+            text = (
                 f"the complex step was asked for, but {problem.label} is not analytic in "
                 f"{problem.names[position]}, or does not take complex arrays"
             )
+            self.faults.append(Fault(text, "complex step", position))
         return found
 
     def _compare_vjp(
-        self, position: int, cotangents: Arrays, given: Any, direction: Vector, found: Estimate
+        self, position: int, cotangents: Leaves, given: Any, direction: Vector, found: Estimate
     ) -> None:
         """<gradient, v> against <u, J v>; where they disagree, the elements and the cause."""
         u = np.concatenate([np.ravel(cotangent) for cotangent in cotangents]).astype(np.float64)
@@ -186,14 +227,14 @@ class Comparison:
         quiet = not gradient.any() and not found.value.any()
         self.silent[position] = self.silent.get(position, True) and quiet
         ok, relative = self._inner_products_agree(gradient * direction, u, found)
-        if not ok and found.method == "central differences":
+        if not ok and found.method == "central differences" and found.step is None:
             found = careful(self.problem, position, direction, self.settings.eps)
             ok, relative = self._inner_products_agree(gradient * direction, u, found)
         self.worst = max(self.worst, relative)
         self._note_rounding(position, gradient * direction, u, found)
         if not ok:
             evidence = gather(self.problem, position, cotangents, gradient, self.settings, self.rng)
-            self.reasons.append(diagnose(evidence))
+            self.faults.append(diagnose(evidence))
             self.elements += evidence.worst_elements()
             self.weighted = any(np.any(u != 1) for u in cotangents)
 
@@ -211,7 +252,8 @@ class Comparison:
         self.worst = np.inf
         name = self.problem.names[position]
         numerical = numerical.reshape(leaf.shape)
-        self.reasons.append(wrong_shape(name, gradient, leaf, numerical, settings.rtol))
+        text = wrong_shape(name, gradient, leaf, numerical, settings.rtol)
+        self.faults.append(Fault(text, "shape", position))
 
     def _inner_products_agree(
         self, products: Vector, u: Vector, found: Estimate
@@ -239,7 +281,8 @@ class Comparison:
                     lambda *point: problem.call(list(point)), tuple(problem.leaves), tuple(tangents)
                 )
         except Exception as error:  # whatever a rule raises when it is itself recorded
-            self.reasons.append(f"the jvp raised {type(error).__name__}: {error}")
+            text = f"the jvp raised {type(error).__name__}: {error}"
+            self.faults.append(Fault(text, "raises"))
             return
         ours = np.concatenate([np.ravel(result) for result in results]).astype(np.float64)
         zeros = np.zeros(ours.shape)
@@ -256,10 +299,11 @@ class Comparison:
         ok, relative = self._verdict(ours, found, scale, magnitude(problem))
         self.worst = max(self.worst, relative)
         if not ok:
-            self.reasons.append(
+            text = (
                 "the numerical derivative agrees with the vjp but not with the jvp, which is the "
                 "vjp of the vjp: a rule is not linear in its cotangent, or leaves the record"
             )
+            self.faults.append(Fault(text, "not linear"))
 
     def _verdict(self, ours: Any, found: Estimate, scale: Any, size: Any) -> tuple[bool, float]:
         """Whether all agree, and the worst relative error (0 where rounding explains it)."""
@@ -278,6 +322,5 @@ class Comparison:
 
 def _hint(error: BackwardError) -> str:
     """A rule whose matrices do not fit together most often lacks a transposition."""
-    words = ("shape", "dimension", "aligned", "broadcast")
-    misfit = isinstance(error.__cause__, ValueError) and any(word in str(error) for word in words)
-    return ". In a vjp rule the shapes do not fit: a transposition forgotten?" if misfit else ""
+    misfit = isinstance(error.__cause__, ValueError)
+    return ". If shapes do not fit in a vjp rule: a transposition forgotten?" if misfit else ""

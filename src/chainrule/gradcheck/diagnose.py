@@ -7,7 +7,7 @@ answer counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any
 
@@ -22,49 +22,27 @@ from chainrule.gradcheck.numeric import (
     one_sided,
     random_direction,
 )
-from chainrule.gradcheck.problem import Arrays
+from chainrule.gradcheck.problem import Leaves
+from chainrule.gradcheck.report import Fault
 
-__all__ = ["diagnose", "is_vague", "wrong_shape"]
+__all__ = ["diagnose", "wrong_shape"]
 
 Vector = np.ndarray[Any, Any]
 
-_NO_CAUSE = "no sign, factor, transposition, exchanged variable or penalty explains it"
 
-
-def diagnose(evidence: Evidence) -> str:
+def diagnose(evidence: Evidence) -> Fault:
     """The cause of a wrong gradient in one sentence, or what is known where none is recognised."""
-    for cause in (
-        _gradient_not_finite,
-        _function_not_finite,
-        _kink,
-        _step,
-        _single_precision,
-        _rounding,
-        _one_is_zero,
-        _not_linear,
-        _constant_factor,
-        _transposed,
-        _wrong_variable,
-        _penalty,
-        _slice,
-    ):
-        sentence = cause(evidence)
+    for cause, recognise in _CAUSES.items():
+        sentence = recognise(evidence)
         if sentence:
-            return sentence
+            return Fault(sentence, cause, evidence.position)
     n_wrong = int(evidence.wrong.sum())
-    return (
+    text = (
         f"the gradient by {evidence.name} is wrong in {n_wrong} of {evidence.indices.size} "
-        f"elements examined; {_NO_CAUSE}"
+        "elements examined; no sign, factor, transposition, exchanged variable or penalty "
+        "explains it"
     )
-
-
-def is_vague(reason: str) -> bool:
-    """Whether a reason says only that a gradient is wrong.
-
-    >>> is_vague("the gradient by x is transposed: its transpose agrees")
-    False
-    """
-    return reason.endswith(_NO_CAUSE)
+    return Fault(text, leaf=evidence.position)
 
 
 # Faults of the point, the step and the precision
@@ -216,19 +194,23 @@ def _rounding(evidence: Evidence) -> str | None:
 # Faults of the gradient
 
 
-def _one_is_zero(evidence: Evidence) -> str | None:
-    if not evidence.gradient.any() and np.abs(evidence.numerical).max() > 0:
-        return (
-            f"the gradient by {evidence.name} is zero, but the function depends on it: the way "
-            "from it to the result is cut (.value, .detach(), .item(), stop_gradient), or its "
-            "contribution was forgotten, or a difference was taken between a point and itself"
-        )
-    if not evidence.numerical.any() and evidence.examined.any():
-        return (
-            f"the function does not depend on {evidence.name}: its numerical derivative is 0, yet "
-            "the gradient is not"
-        )
-    return None
+def _cut(evidence: Evidence) -> str | None:
+    if evidence.gradient.any() or not np.abs(evidence.numerical).max() > 0:
+        return None
+    return (
+        f"the gradient by {evidence.name} is zero, but the function depends on it: the way "
+        "from it to the result is cut (.value, .detach(), .item(), stop_gradient), or its "
+        "contribution was forgotten, or a difference was taken between a point and itself"
+    )
+
+
+def _no_dependence(evidence: Evidence) -> str | None:
+    if evidence.numerical.any() or not evidence.examined.any():
+        return None
+    return (
+        f"the function does not depend on {evidence.name}: its numerical derivative is 0, yet "
+        "the gradient is not"
+    )
 
 
 def _not_linear(evidence: Evidence) -> str | None:
@@ -339,7 +321,7 @@ def _wrong_variable(evidence: Evidence) -> str | None:
     return None
 
 
-def _exchanges(evidence: Evidence) -> Iterator[tuple[str, Arrays, Arrays]]:
+def _exchanges(evidence: Evidence) -> Iterator[tuple[str, Leaves, Leaves]]:
     problem, cotangents = evidence.problem, evidence.cotangents
     for k, leaf in enumerate(problem.leaves):
         if leaf.ndim >= 2 and leaf.shape[-1] == leaf.shape[-2]:
@@ -399,7 +381,7 @@ def _place(evidence: Evidence) -> str:
     return ""
 
 
-def _gradient_with(evidence: Evidence, leaves: Arrays, cotangents: Arrays) -> Vector | None:
+def _gradient_with(evidence: Evidence, leaves: Leaves, cotangents: Leaves) -> Vector | None:
     """The gradient under check at other leaves or cotangents; None where it cannot be had."""
     try:
         with np.errstate(all="ignore"):
@@ -408,6 +390,25 @@ def _gradient_with(evidence: Evidence, leaves: Arrays, cotangents: Arrays) -> Ve
         return None
     found = gradient[evidence.position]
     return None if found is None else np.asarray(found, np.float64)
+
+
+# In the order in which they are asked: a fault of the check itself would look like another below.
+_CAUSES: dict[str, Callable[[Evidence], str | None]] = {
+    "gradient not finite": _gradient_not_finite,
+    "function not finite": _function_not_finite,
+    "kink": _kink,
+    "step": _step,
+    "single precision": _single_precision,
+    "rounding": _rounding,
+    "cut": _cut,
+    "no dependence": _no_dependence,
+    "not linear": _not_linear,
+    "factor": _constant_factor,
+    "transposed": _transposed,
+    "wrong variable": _wrong_variable,
+    "penalty": _penalty,
+    "part": _slice,
+}
 
 
 # Shapes

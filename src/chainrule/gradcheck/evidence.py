@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from chainrule.gradcheck.numeric import element_derivatives, estimate, random_direction
-from chainrule.gradcheck.problem import Arrays, Problem
+from chainrule.gradcheck.problem import Leaves, Problem
 from chainrule.gradcheck.report import Element
 
 __all__ = ["ComplexStep", "Evidence", "Settings", "agrees", "gather"]
@@ -71,7 +71,7 @@ class Evidence:
 
     problem: Problem
     position: int
-    cotangents: Arrays
+    cotangents: Leaves
     gradient: Vector
     indices: Vector
     numerical: Vector
@@ -143,7 +143,7 @@ class Evidence:
 def gather(
     problem: Problem,
     position: int,
-    cotangents: Arrays,
+    cotangents: Leaves,
     gradient: Vector,
     settings: Settings,
     rng: np.random.Generator,

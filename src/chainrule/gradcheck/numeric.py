@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from chainrule.gradcheck.problem import Arrays, Problem, evaluate
+from chainrule.gradcheck.problem import Leaves, Problem, evaluate
 
 __all__ = [
     "Estimate",
@@ -37,11 +37,20 @@ _REFUTED = 1000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A numerical derivative in one direction, one value per result, with its likely error."""
+    """A numerical derivative in one direction, one value per result, with its likely error.
+
+    `step` is the user's, None where it was chosen here.
+    """
 
     value: Vector
     error: Vector
-    method: str
+    method: Literal["central differences", "complex step"] = "central differences"
+    step: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The method in words."""
+        return self.method if self.step is None else f"{self.method}, step {self.step:g}"
 
 
 def random_direction(array: Vector, rng: np.random.Generator) -> Vector:
@@ -122,7 +131,7 @@ def estimate(
     rounding = eps * magnitude(problem)
     if step is not None:
         value = difference(problem, position, direction, step)
-        return Estimate(value, rounding / step, f"central differences, step {step:g}")
+        return Estimate(value, rounding / step, step=step)
     steps = eps**0.2 * np.array([1.0, 0.5, 0.25])
     coarse, fine = _richardson(problem, position, direction, steps)
     with np.errstate(all="ignore"):
@@ -132,7 +141,7 @@ def estimate(
         settled = np.all(error <= 1e-8 * size + 3 * rounding / steps[-1])
         resolved = np.all(error <= 1e-4 * size) or not fine.any()
     if settled and resolved:
-        return Estimate(fine, error, "central differences")
+        return Estimate(fine, error)
     return careful(problem, position, direction, eps)
 
 
@@ -159,7 +168,7 @@ def careful(problem: Problem, position: int, direction: Vector, eps: float) -> E
     error = np.take_along_axis(error, best, axis=0)[0]
     # At a jump every step is refuted; its value shows how steep the function looks.
     error = np.where(np.isfinite(error), error, np.abs(value))
-    return Estimate(value, error, "central differences")
+    return Estimate(value, error)
 
 
 def magnitude(problem: Problem) -> Vector:
@@ -186,7 +195,7 @@ def complex_step(
     It is taken only if f runs on complex numbers without a warning, gives the same real part, and
     agrees with the finite difference to that one's accuracy.
     """
-    leaves: Arrays = list(problem.reference)
+    leaves: Leaves = list(problem.reference)
     leaves[position] = leaves[position] + 1j * _COMPLEX_STEP * direction
     try:
         with warnings.catch_warnings():

@@ -16,8 +16,8 @@ from chainrule.autodiff import vjp
 from chainrule.primitives.dispatch import AbstractArray, Array
 
 __all__ = [
-    "Arrays",
     "BackwardError",
+    "Leaves",
     "Problem",
     "derivative_of",
     "evaluate",
@@ -25,7 +25,7 @@ __all__ = [
     "make_problem",
 ]
 
-Arrays = list[np.ndarray[Any, Any]]
+Leaves = list[np.ndarray[Any, Any]]
 """Arguments or results of the checked function, flattened."""
 
 
@@ -46,9 +46,9 @@ class Problem:
 
     label: str
     call: Callable[[list[Array]], list[Array]]
-    gradient: Callable[[Arrays, Arrays], list[Any]]
-    leaves: Arrays
-    reference: Arrays
+    gradient: Callable[[Leaves, Leaves], list[Any]]
+    leaves: Leaves
+    reference: Leaves
     names: list[str]
     is_given: bool = False
     smallest: float = 1e-20
@@ -58,7 +58,7 @@ class Problem:
         """All results at the point, as one vector."""
         return evaluate(self, self.reference)
 
-    def moved(self, position: int, displacement: np.ndarray[Any, Any]) -> Arrays:
+    def moved(self, position: int, displacement: np.ndarray[Any, Any]) -> Leaves:
         """The point with one leaf displaced."""
         leaves = list(self.reference)
         leaf = leaves[position]
@@ -73,29 +73,37 @@ class Problem:
 def make_problem(
     f: Callable[..., Any],
     args: tuple[Any, ...],
-    gradient: Callable[[Arrays, Arrays], list[Any]] | None = None,
+    gradient: Callable[[Leaves, Leaves], list[Any]] | None = None,
 ) -> Problem:
-    """The problem of checking the derivative of `f` at `args`, ours unless another is given."""
-    args = tree.map_tree(_as_array, args)
+    """The problem of checking the derivative of `f` at `args`, ours unless another is given.
+
+    Raises TypeError for what is no function or no array of numbers, ValueError for no arrays.
+    """
+    if not callable(f):
+        raise TypeError(f"the function is a {type(f).__name__}, which cannot be called")
+    names = _leaf_names(f, args)
+    if not names:
+        raise ValueError("args holds no array, so there is nothing to differentiate by")
+    leaves = [_as_array(*pair) for pair in zip(tree.flatten(args), names, strict=True)]
+    args = tree.unflatten(args, leaves)
 
     def call(leaves: list[Array]) -> list[Array]:
         results = tree.flatten(f(*tree.unflatten(args, list(leaves))))
         arrays = [r if isinstance(r, AbstractArray) else np.asarray(r) for r in results]
         return [array for array in arrays if array.dtype.kind in "fc"]
 
-    leaves = tree.flatten(args)
     return Problem(
         label=function_name(f, "the function"),
         call=call,
         gradient=gradient or _vjp_gradient(call),
         leaves=leaves,
         reference=_precise(call, leaves),
-        names=_leaf_names(f, args),
+        names=names,
         is_given=gradient is not None,
     )
 
 
-def derivative_of(problem: Problem, cotangents: Arrays) -> Problem:
+def derivative_of(problem: Problem, cotangents: Leaves) -> Problem:
     """The problem of checking our gradient of `problem` as a function of point and cotangents."""
     n_leaves = len(problem.leaves)
 
@@ -105,7 +113,7 @@ def derivative_of(problem: Problem, cotangents: Arrays) -> Problem:
 
     first = _vjp_gradient(call)
 
-    def gradient(leaves: Arrays, cotangents: Arrays) -> list[Any]:
+    def gradient(leaves: Leaves, cotangents: Leaves) -> list[Any]:
         try:
             return first(leaves, cotangents)
         except BackwardError:
@@ -127,7 +135,7 @@ def derivative_of(problem: Problem, cotangents: Arrays) -> Problem:
     )
 
 
-def evaluate(problem: Problem, leaves: Arrays) -> np.ndarray[Any, Any]:
+def evaluate(problem: Problem, leaves: Leaves) -> np.ndarray[Any, Any]:
     """All results of the function at a point as one vector; the leaves stay as they are."""
     with np.errstate(all="ignore"):
         results = problem.call([leaf.copy() for leaf in leaves])
@@ -142,17 +150,26 @@ def function_name(f: Callable[..., Any], otherwise: str) -> str:
     return str(name) if name and name != "<lambda>" else otherwise
 
 
-def _as_array(value: Any) -> np.ndarray[Any, Any]:
+def _as_array(value: Any, name: str) -> np.ndarray[Any, Any]:
     """A copy of the argument as an array; Python's numbers become float64."""
     if isinstance(value, AbstractArray):
         value = value.detach()  # type: ignore[attr-defined]
     array = np.array(value)
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask no derivative knows: fill it first")
+    if array.dtype.kind not in "biufc":
+        is_array = isinstance(value, np.ndarray)
+        what = f"an array of {array.dtype}" if is_array else f"a {type(value).__name__}"
+        raise TypeError(
+            f"{name} is {what}, not an array of numbers: convert it, or leave it out of the "
+            "arguments, as lambda w: f(w, 'mean') does"
+        )
     from_python = not isinstance(value, np.ndarray | np.generic)
     return array.astype(np.float64) if from_python and array.dtype.kind in "iu" else array
 
 
 def _vjp_gradient(call: Callable[[list[Array]], list[Array]]) -> Callable[..., list[Any]]:
-    def gradient(leaves: Arrays, cotangents: Arrays) -> list[Any]:
+    def gradient(leaves: Leaves, cotangents: Leaves) -> list[Any]:
         with np.errstate(all="ignore"):
             _, f_vjp = vjp(lambda *point: call(list(point)), *leaves)
             try:
@@ -163,13 +180,13 @@ def _vjp_gradient(call: Callable[[list[Array]], list[Array]]) -> Callable[..., l
     return gradient
 
 
-def _in_double(leaves: Arrays) -> Arrays:
+def _in_double(leaves: Leaves) -> Leaves:
     """The leaves in float64, where they have less: numerical derivatives need the digits."""
     short = (np.float16, np.float32)
     return [leaf.astype(np.float64) if leaf.dtype.type in short else leaf for leaf in leaves]
 
 
-def _precise(call: Callable[[list[Array]], list[Array]], leaves: Arrays) -> Arrays:
+def _precise(call: Callable[[list[Array]], list[Array]], leaves: Leaves) -> Leaves:
     """The leaves in float64 where the function takes that, else as they are."""
     double = _in_double(leaves)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Element", "GradientCheckError", "GradientReport"]
+__all__ = ["Element", "Fault", "GradientCheckError", "GradientReport"]
 
 _SHOWN = 8
 
@@ -20,13 +20,26 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that a check found wrong, in words and as facts.
+
+    `cause` is its short name, such as "kink", "factor" or "in place", and "" where no cause was
+    recognised. `leaf` counts the arrays of the arguments, if the gradient by one of them is wrong.
+    """
+
+    text: str
+    cause: str = ""
+    leaf: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GradientReport:
     """The outcome of a gradient check; true where it passed, and readable when printed.
 
     `order` is the highest order of derivative that was tried, `directions` the number of random
     directions and `methods` how the numerical derivative was made. Where the check failed,
-    `reasons` says why as far as it can be told, and `elements` holds the worst elements. `notes`
-    are worth knowing and no failure.
+    `faults` says why as far as it can be told, in words also `reasons`, and `elements` holds the
+    worst elements. `notes` are worth knowing and no failure.
     """
 
     name: str
@@ -36,9 +49,14 @@ class GradientReport:
     tolerance: float
     directions: int
     methods: tuple[str, ...]
-    reasons: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     elements: tuple[Element, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The faults in words."""
+        return tuple(fault.text for fault in self.faults)
 
     def __bool__(self) -> bool:
         return self.ok

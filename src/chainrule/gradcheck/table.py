@@ -11,12 +11,11 @@ import numpy as np
 
 from chainrule.gradcheck.cases import Case, all_cases
 from chainrule.gradcheck.check import check_grads
-from chainrule.gradcheck.diagnose import is_vague
 from chainrule.gradcheck.evidence import ComplexStep
 from chainrule.gradcheck.numeric import difference, random_direction
 from chainrule.gradcheck.problem import make_problem
-from chainrule.gradcheck.report import GradientReport
-from chainrule.names import nearest_name
+from chainrule.gradcheck.report import Fault, GradientReport
+from chainrule.names import look_up
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
 __all__ = ["RuleResult", "argument_name", "case_function", "check_table"]
@@ -59,10 +58,7 @@ def check_table(
     """
     chosen = sorted(PRIMITIVES) if names is None else list(names)
     for name in chosen:
-        if name not in PRIMITIVES:
-            near = nearest_name(name, PRIMITIVES)
-            hint = f"; did you mean {near!r}?" if near else ", see chainrule.primitives.PRIMITIVES"
-            raise ValueError(f"no primitive is named {name!r}{hint}")
+        look_up(PRIMITIVES, name, "primitive")
     cases = all_cases(np.random.default_rng(seed))
     return [
         result
@@ -103,7 +99,7 @@ def _check_primitive(
     if not cases:
         reason = f"no cases: add some to gradcheck.cases, for the rules of {primitive.name}"
         return [RuleResult(primitive.name, "", 0, np.inf, (), False, reason)] if has_rules else []
-    by_argument: dict[str, list[GradientReport | str]] = {}
+    by_argument: dict[str, list[GradientReport | Fault]] = {}
     for case in cases:
         for position, argument in enumerate(case.args):
             if np.asarray(argument).dtype.kind != "f":
@@ -120,8 +116,8 @@ def _check_primitive(
 
 def _check_argument(
     primitive: Primitive, case: Case, position: int, order: int, seed: int
-) -> GradientReport | str | None:
-    """The report of one rule on one case, or in words what is wrong; None where nothing is due."""
+) -> GradientReport | Fault | None:
+    """The report of one rule on one case, or what is wrong; None where nothing is due."""
     try:
         if primitive.rule(position) is None:
             return _hidden_dependence(*case_function(primitive, case, [position]), seed)
@@ -132,10 +128,9 @@ def _check_argument(
         floats = [k for k, a in enumerate(case.args) if np.asarray(a).dtype.kind == "f"]
         joint = _check_case(primitive, case, floats, order, seed)
     except Exception as error:  # one broken rule must not keep the others from being checked
-        return f"raised {type(error).__name__}: {error}"
-    name = f"{argument_name(primitive, position)} "
-    reasons = tuple(r for r in joint.reasons if f"gradient by {name}" in r)
-    return replace(report, reasons=reasons or report.reasons)
+        return Fault(f"raised {type(error).__name__}: {error}", "raises")
+    faults = tuple(fault for fault in joint.faults if fault.leaf == floats.index(position))
+    return replace(report, faults=faults or report.faults)
 
 
 def _check_case(
@@ -146,7 +141,7 @@ def _check_case(
     return check_grads(f, args, order, complex_step=wanted, seed=seed, raises=False)
 
 
-def _hidden_dependence(f: Callable[..., Any], args: tuple[Any, ...], seed: int) -> str | None:
+def _hidden_dependence(f: Callable[..., Any], args: tuple[Any, ...], seed: int) -> Fault | None:
     """An argument without a rule must not change the result smoothly."""
     problem = make_problem(f, args)
     if f.__name__ in _CONSTANT_BY_INTENT or not problem.call(problem.leaves):
@@ -156,7 +151,10 @@ def _hidden_dependence(f: Callable[..., Any], args: tuple[Any, ...], seed: int) 
     smooth = (coarse > 1e-6) & (np.abs(fine - coarse) < 0.1 * coarse)  # no jump, which grows
     if not smooth.any():
         return None
-    return f"no vjp rule, yet the result changes with the argument, at a rate of {fine.max():.3g}"
+    rate = f"{fine.max():.3g}"
+    return Fault(
+        f"no vjp rule, yet the result changes with the argument, at a rate of {rate}", "no rule"
+    )
 
 
 def argument_name(primitive: Primitive, position: int) -> str:
@@ -170,18 +168,19 @@ def argument_name(primitive: Primitive, position: int) -> str:
 
 
 def _summarise(
-    primitive: Primitive, argument: str, found: list[GradientReport | str]
+    primitive: Primitive, argument: str, found: list[GradientReport | Fault]
 ) -> RuleResult:
     reports = [report for report in found if isinstance(report, GradientReport)]
-    reasons = [report for report in found if isinstance(report, str)]
-    reasons += [reason for report in reports for reason in report.reasons]
+    faults = [fault for fault in found if isinstance(fault, Fault)]
+    faults += [fault for report in reports for fault in report.faults]
     worst = max((report.worst_relative_error for report in reports), default=np.inf)
     return RuleResult(
         primitive=primitive.name,
         argument=argument,
         cases=len(found),
-        worst_relative_error=worst if not reasons or len(reports) == len(found) else np.inf,
+        worst_relative_error=worst if not faults or len(reports) == len(found) else np.inf,
         methods=tuple(sorted({method for report in reports for method in report.methods})),
-        ok=not reasons,
-        reason=min(reasons, key=is_vague, default=""),
+        ok=not faults,
+        # The first that names a cause says more than one that only says "wrong".
+        reason=min(faults, key=lambda fault: not fault.cause, default=Fault("")).text,
     )

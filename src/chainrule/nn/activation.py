@@ -8,7 +8,8 @@ from typing import Any, TypeAlias, final
 import numpy as np
 
 from chainrule import primitives
-from chainrule.nn.layer import Context, Layer, look_up
+from chainrule.names import look_up
+from chainrule.nn.layer import Context, Layer
 from chainrule.primitives.dispatch import Array
 
 __all__ = [

@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.nn.layer import Shape, look_up
+from chainrule.names import look_up
+from chainrule.nn.layer import Shape
 
 __all__ = [
     "INITIALIZERS",

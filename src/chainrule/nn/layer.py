@@ -7,17 +7,15 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from chainrule.names import nearest_name
 from chainrule.primitives.dispatch import Array
 
-__all__ = ["Context", "Layer", "Shape", "call_of", "look_up", "positive_count"]
+__all__ = ["Context", "Layer", "Shape", "call_of", "positive_count"]
 
 Shape = tuple[int, ...]
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -110,15 +108,6 @@ def call_of(layer: Layer, *first: Any, **options: tuple[Any, Any]) -> str:
     words = [repr(each) for each in first]
     words += [f"{name}={value!r}" for name, (value, default) in options.items() if value != default]
     return f"{type(layer).__name__}({', '.join(words)})"
-
-
-def look_up(table: Mapping[str, T], name: Any, what: str) -> T:
-    """The entry of that name; raises ValueError with the nearest name and all there are."""
-    if isinstance(name, str) and name in table:
-        return table[name]
-    nearest = nearest_name(str(name), table)
-    hint = f"did you mean {nearest!r}? " if nearest else ""
-    raise ValueError(f"there is no {what} {name!r}: {hint}The names are {', '.join(sorted(table))}")
 
 
 def positive_count(value: Any, layer: str, what: str) -> int:

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule import primitives
+from chainrule.names import look_up
 from chainrule.nn.activation import Sigmoid, Softmax
-from chainrule.nn.layer import Layer, Shape, look_up
+from chainrule.nn.layer import Layer, Shape
 from chainrule.primitives.dispatch import AbstractArray, Array, named
 
 __all__ = [

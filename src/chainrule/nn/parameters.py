@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.names import nearest_name
+from chainrule.names import unknown_name
 from chainrule.nn.layer import Shape
 from chainrule.primitives.dispatch import AbstractArray, Array
 
@@ -93,9 +93,7 @@ class Parameters(MutableMapping[str, np.ndarray]):
         try:
             return self._arrays[name]
         except KeyError:
-            nearest = nearest_name(str(name), self._arrays)
-            hint = f"did you mean {nearest!r}?" if nearest else f"there are {', '.join(self)}"
-            raise KeyError(f"no parameter is named {name!r}; {hint}") from None
+            raise KeyError(unknown_name("parameter", name, self)) from None
 
     def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
         if isinstance(value, AbstractArray):

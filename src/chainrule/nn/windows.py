@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.names import nearest_name
+from chainrule.names import did_you_mean
 from chainrule.nn.layer import Layer, Shape, call_of
 from chainrule.primitives.dispatch import Array
 
@@ -147,11 +147,9 @@ def _padding(label: str, given: Any, n_axes: int) -> str | Border:
     if isinstance(given, str):
         if given in _PADDINGS:
             return given
-        nearest = nearest_name(given, _PADDINGS)
-        hint = f"did you mean {nearest!r}? " if nearest else ""
         raise ValueError(
-            f"{label} knows no padding {given!r}: {hint}It is 'valid', 'same', a number, or a "
-            "pair (before, after) per axis"
+            f"{label} knows no padding {given!r}{did_you_mean(given, _PADDINGS)}: it is 'valid', "
+            "'same', a number, or a pair (before, after) per axis"
         )
     if isinstance(given, Sequence) and any(isinstance(part, Sequence) for part in given):
         if len(given) != n_axes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chainrule.names import nearest_name
+from chainrule.names import unknown_name
 from chainrule.optim.minimizers import CG, LBFGS, TNC, Minimizer, MinimizeResult, NewtonCG
 from chainrule.optim.optimizers import (
     SGD,
@@ -88,12 +88,7 @@ def get_optimizer(optimizer: Any) -> Optimizer | Minimizer:
         name = optimizer.lower().replace("-", "").replace("_", "")
         if name in OPTIMIZERS:
             return OPTIMIZERS[name]()
-        nearest = nearest_name(name, OPTIMIZERS)
-        hint = f"did you mean {nearest!r}? " if nearest else ""
-        raise ValueError(
-            f"there is no optimizer named {optimizer!r}: {hint}The names are "
-            f"{', '.join(OPTIMIZERS)}"
-        )
+        raise ValueError(unknown_name("optimizer named", optimizer, OPTIMIZERS))
     if optimizer in OPTIMIZERS.values():
         name = optimizer.__name__
         raise TypeError(f"the optimizer is optim.{name} itself: call it, optim.{name}()")

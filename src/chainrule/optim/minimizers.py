@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.names import nearest_name
+from chainrule.extras import missing_extra
+from chainrule.names import look_up
 from chainrule.optim.checks import require_count, require_number
 
 __all__ = ["CG", "LBFGS", "TNC", "MinimizeResult", "Minimizer", "NewtonCG"]
@@ -68,12 +69,7 @@ class Minimizer:
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in _OPTIONS:
-            nearest = nearest_name(self.method, _OPTIONS)
-            hint = f"did you mean {nearest!r}? " if nearest else ""
-            raise ValueError(
-                f"there is no method {self.method!r}: {hint}The methods are {', '.join(_OPTIONS)}"
-            )
+        look_up(_OPTIONS, self.method, "method")
         require_count(self, "max_iterations", self.max_iterations)
         if self.max_evaluations is not None:
             require_count(self, "max_evaluations", self.max_evaluations)
@@ -199,9 +195,7 @@ def _scipy_minimize(method: str) -> Callable[..., Any]:
     try:
         from scipy.optimize import minimize
     except ImportError as missing:
-        raise ImportError(
-            f'the {method} minimizer is SciPy\'s: pip install "chainrule[scipy]"'
-        ) from missing
+        raise missing_extra(f"the {method} minimizer is SciPy's", "scipy") from missing
     return minimize
 
 

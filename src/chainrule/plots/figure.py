@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chainrule.extras import missing_extra
 from chainrule.files import replacing
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as missing:
-        raise ImportError('pictures need matplotlib: pip install "chainrule[plots]"') from missing
+        raise missing_extra("pictures need matplotlib", "plots") from missing
     lines = title.count("\n") + 1 if title else 0
     figure = Figure(figsize=(width, height + 0.32 * lines), layout="constrained")
     if title:

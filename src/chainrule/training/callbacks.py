@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
+from chainrule.names import did_you_mean
 from chainrule.training.history import History
-from chainrule.training.inputs import did_you_mean
 
 __all__ = [
     "MOMENTS",

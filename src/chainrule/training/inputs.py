@@ -5,14 +5,13 @@ Everything is checked and cast here, once, before the first step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.names import nearest_name
 from chainrule.nn.embedding import as_whole_numbers
 from chainrule.nn.losses import LOSSES, check_targets, cross_entropy
 
@@ -23,7 +22,6 @@ __all__ = [
     "as_weights",
     "balanced_weights",
     "check_same_length",
-    "did_you_mean",
     "hold_out",
     "with_class_weights",
 ]
@@ -61,16 +59,6 @@ class Samples(NamedTuple):
             raise ValueError("the weights of all samples are zero: give some of them more")
         weight = self.weight * (len(self.weight) / total)
         return self._replace(weight=weight.astype(dtype))
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A piece of an error message: the nearest of the known names, or nothing.
-
-    >>> did_you_mean("acuracy", ["accuracy", "loss"])
-    " (did you mean 'accuracy'?)"
-    """
-    nearest = nearest_name(name, known)
-    return f" (did you mean {nearest!r}?)" if nearest else ""
 
 
 def as_features(x: Any, dtype: Any, name: str = "x", input_shape: Any = None) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.nn.layer import look_up
+from chainrule.names import look_up
 from chainrule.nn.losses import binary_cross_entropy, cross_entropy, hinge
 
 __all__ = [

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, TextIO, final
 
+from chainrule.extras import missing_extra
+
 __all__ = ["BarProgress", "PlainProgress", "make_progress"]
 
 _LINES = 20  # lines for a run, about
@@ -98,9 +100,7 @@ class BarProgress:
             from rich.progress import BarColumn, Progress, TextColumn
             from rich.table import Column
         except ImportError as missing:
-            raise ImportError(
-                'the progress bar needs rich: pip install "chainrule[cli]"'
-            ) from missing
+            raise missing_extra("the progress bar needs rich", "cli") from missing
         self._bar = Progress(
             # on a narrow terminal the numbers are cut, not the epoch or the bar
             TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=14)),

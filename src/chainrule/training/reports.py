@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.extras import missing_extra
+
 __all__ = [
     "ClassScores",
     "ClassificationReport",
@@ -141,5 +143,5 @@ def _sklearn_metrics() -> Any:
     try:
         from sklearn import metrics
     except ImportError as missing:
-        raise ImportError('reports need scikit-learn: pip install "chainrule[data]"') from missing
+        raise missing_extra("reports need scikit-learn", "data") from missing
     return metrics

@@ -20,7 +20,7 @@ from chainrule.training.reports import (
     regression_report,
 )
 
-__all__ = ["Plan", "Task", "make_network", "make_optimizer", "prepare"]
+__all__ = ["PreparedData", "Setup", "make_network", "make_optimizer", "prepare"]
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +31,7 @@ _FEWEST_TO_SPLIT = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class Setup:
     """How a network is made and trained.
 
     `layers` is None for a model that has its own, `learning_rate` for the optimizer's own, and
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Task:
+class PreparedData:
     """Training and test samples in their own units, and how they are scaled for the network.
 
     `features` is None for images, whose pixels are scaled already; `values` scales the targets of
@@ -111,8 +111,8 @@ class Task:
         return classification_report(y, predicted, self.dataset.class_names)
 
 
-def prepare(dataset: Dataset, plan: Plan) -> Task:
-    """Split a data set for the network of a plan, and measure on its training part how to scale it.
+def prepare(dataset: Dataset, setup: Setup) -> PreparedData:
+    """Split a data set for a network, and measure on its training part how to scale it.
 
     The test part is the data set's own, or a quarter drawn at random with the shares of the
     classes kept.
@@ -124,9 +124,9 @@ def prepare(dataset: Dataset, plan: Plan) -> Task:
         x_test, y_test = x, y
         if has_test:
             x, x_test, y, y_test = split(
-                x, y, _TEST_SHARE, seed=plan.seed, stratify=not is_regression
+                x, y, _TEST_SHARE, seed=setup.seed, stratify=not is_regression
             )
-    return Task(
+    return PreparedData(
         dataset,
         x,
         y,
@@ -135,42 +135,41 @@ def prepare(dataset: Dataset, plan: Plan) -> Task:
         has_test,
         features=None if dataset.image_shape else Standardizer.fit(x),
         values=Standardizer.fit(y.reshape(-1, 1)) if is_regression else None,
-        loss=plan.loss,
-        as_images=plan.model != "dense",
+        loss=setup.loss,
+        as_images=setup.model != "dense",
     )
 
 
-def make_network(task: Task, plan: Plan) -> nn.Network:
-    """The network of a plan; raises CommandError for images that are too small for the model."""
-    if plan.layers is not None:
-        layers = nn.models.dense(task.n_outputs, plan.layers, plan.activation)
+def make_network(prepared: PreparedData, setup: Setup) -> nn.Network:
+    """The network of a setup; raises CommandError for images that are too small for the model."""
+    if setup.layers is not None:
+        layers = nn.models.dense(prepared.n_outputs, setup.layers, setup.activation)
     else:
-        layers = nn.models.MODELS[plan.model](task.n_outputs, plan.activation)
-    input_shape = task.inputs(task.x[:1]).shape[1:]
+        layers = nn.models.MODELS[setup.model](prepared.n_outputs, setup.activation)
+    input_shape = prepared.inputs(prepared.x[:1]).shape[1:]
     try:
-        return nn.Network(layers, input_shape=input_shape, dtype=plan.dtype, seed=plan.seed)
+        return nn.Network(layers, input_shape=input_shape, dtype=setup.dtype, seed=setup.seed)
     except ValueError as error:
-        if not task.as_images:
+        if not prepared.as_images:
             raise
         height, width, _ = input_shape
-        where, _, _ = str(error).partition(":")  # what follows is advice for those who write layers
         raise CommandError(
-            f"{plan.model} cannot take images of {height}x{width}, as {task.dataset.name} has them "
-            f"({where}): take larger ones, or --model dense",
+            f"{setup.model} cannot take images of {height}x{width}, as {prepared.dataset.name} has "
+            "them: take larger ones, or --model dense",
             status=2,
         ) from error
 
 
-def make_optimizer(plan: Plan, n_samples: int) -> optim.Optimizer | optim.Minimizer:
-    """The optimizer of the plan, its schedule laid out for so many training samples.
+def make_optimizer(setup: Setup, n_samples: int) -> optim.Optimizer | optim.Minimizer:
+    """The optimizer of the setup, its schedule laid out for so many training samples.
 
     SciPy's minimizers make one iteration an epoch.
     """
-    optimizer = optim.get_optimizer(plan.optimizer)
+    optimizer = optim.get_optimizer(setup.optimizer)
     if isinstance(optimizer, optim.Minimizer):
         return optimizer
-    rate = optimizer.learning_rate_at(1) if plan.learning_rate is None else plan.learning_rate
-    if plan.schedule == "constant":
+    rate = optimizer.learning_rate_at(1) if setup.learning_rate is None else setup.learning_rate
+    if setup.schedule == "constant":
         return dataclasses.replace(optimizer, learning_rate=rate)
-    steps = plan.epochs * math.ceil(n_samples / plan.batch_size)
+    steps = setup.epochs * math.ceil(n_samples / setup.batch_size)
     return dataclasses.replace(optimizer, learning_rate=optim.CosineDecay(rate, steps=steps))
