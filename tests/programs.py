@@ -279,7 +279,7 @@ FUSED = "sigmoid relu softplus silu gelu elu leaky_relu softmax log_softmax logs
 ONE_OPERAND = {
     1: ["i->i", "i->", "i"],
     2: ["ij->ji", "ij->ij", "ij->i", "ij->j", "ij->", "ii->i", "ii->", "ii", "ji"],
-    3: ["ijk->kji", "ijk->ik", "ijk->jik", "...i->i...", "ijj->ij", "ijk->"],
+    3: ["ijk->kji", "ijk->ik", "ijk->jik", "...i->i...", "ijk->"],
 }
 TWO_OPERANDS = [
     "ij,jk->ik", "ij,kj->ik", "i,i->", "i,j->ij", "ij,ij->ij", "ij,ij->", "ij,j->i", "ij,i->ji",
@@ -373,7 +373,9 @@ def _binary(maker: _Maker) -> tuple[str, tuple[str, ...]] | None:
     both = _is_discrete(maker.values[x]) and all(_is_discrete(maker.values.get(m)) for m in more)
     if both and more and choose.random() < 0.4:
         return f"np.{choose.choice(BITS)}({{}}, {text})", (x, *more)
-    if choose.random() < 0.1:
+    # An integer to a negative power raises by its value, a negative number to 0.5 is complex.
+    powers = _is_float(maker.values[x])
+    if powers and choose.random() < 0.12:
         return f"{{}} ** {choose.choice(('2', '3', '0.5', '-1', '1', '0', '2.0', '1.5'))}", (x,)
     if choose.random() < 0.5:
         operator = choose.choice(OPERATORS)
@@ -381,7 +383,9 @@ def _binary(maker: _Maker) -> tuple[str, tuple[str, ...]] | None:
             return f"{{}} {operator} ({text})", (x, *more)
         return f"({text}) {operator} {{}}", (*more, x)
     function = choose.choice(BINARY)
-    if choose.random() < 0.5:
+    if function == "power" and not powers:
+        function = "hypot"
+    if choose.random() < 0.5 or function == "power":
         return f"np.{function}({{}}, {text})", (x, *more)
     return f"np.{function}({text}, {{}})", (*more, x)
 
@@ -476,7 +480,10 @@ def _product(maker: _Maker) -> tuple[str, tuple[str, ...]] | None:
     shape = np.shape(maker.values[x])
     kind = choose.random()
     if kind < 0.4 and len(shape) in ONE_OPERAND:
-        return f"np.einsum({choose.choice(ONE_OPERAND[len(shape)])!r}, {{}})", (x,)
+        subscripts = choose.choice(ONE_OPERAND[len(shape)])
+        if "ii" in subscripts and shape[0] != shape[1]:
+            subscripts = "...->..."
+        return f"np.einsum({subscripts!r}, {{}})", (x,)
     y = maker.any(_has_axes)
     if kind < 0.55:
         return f"np.einsum({choose.choice(TWO_OPERANDS)!r}, {{}}, {{}})", (x, y)
@@ -505,7 +512,7 @@ def _other(maker: _Maker) -> tuple[str, tuple[str, ...]] | None:
         (f"np.sort({{}} + 0, axis={last}, kind='stable')", (x,)),
         (f"np.argsort({{}}, axis={last}, kind='stable')", (x,)),
         ("np.zeros_like({}) + {}", (x, x)),
-        ("np.ones_like({})", (x,)),
+        ("np.ones_like({}) - {}", (x, x)),
         (f"own({choose.choice(NAMES)!r})({{}})", (x,)),
         (f"masked({{}}, mask={_constant(maker, value)})", (x,)),
         (f"cr.grad(lambda t: np.sum(np.tanh(t) * ({text})))({{}})", (*more, x)),
@@ -515,7 +522,10 @@ def _other(maker: _Maker) -> tuple[str, tuple[str, ...]] | None:
     options = f", axis={last}" if function in {"softmax", "log_softmax", "logsumexp"} else ""
     forms += 4 * [(f"P.{function}({{}}{options})", (x,))]
     if _is_array(value):
-        forms += 3 * [(f"{{}}.astype({choose.choice(DTYPES)!r})", (x,))]
+        dtype = choose.choice(DTYPES)
+        # What C leaves open is left out: NaN, and numbers out of range, as integers.
+        cast = "np.where(({} > 0) & ({} < 100), {}, 0)" if dtype[0] in "iu" else "{}"
+        forms += 3 * [(f"{cast}.astype({dtype!r})", (x,) * cast.count("{}"))]
     return choose.choice(forms)
 
 
@@ -655,7 +665,7 @@ def _like(choose: random.Random, leaf: Any) -> Any:
         return _array(choose, (), leaf.dtype.str[1:].replace("b1", "?"), 0.3)[()]
     if isinstance(leaf, str | bool) or leaf is None:
         return leaf
-    return type(leaf)(choose.choice((2, 1, 3, -1)))
+    return type(leaf)(choose.choice((2, 1, 3)))  # a negative int beside uint8 raises by its value
 
 
 def _outputs(maker: _Maker) -> str:
@@ -708,7 +718,13 @@ def check(program: Program, compiled: Callable[..., Any] = cr.compile) -> Failur
         return _check(program, compiled)
 
 
+# NumPy's dot, inner, vdot and einsum add up in an order of their own: those of a program that has
+# them may differ in the last digits. All else is the same calls on the same numbers.
+_PRODUCTS = re.compile(r"np\.(dot|inner|vdot)\(| @ |np\.einsum\('[^']*,")
+
+
 def _check(program: Program, compiled: Callable[..., Any]) -> Failure | None:
+    rounds = any(_PRODUCTS.search(line.expression) for line in program.lines)
     function = program.function()
     ours = compiled(function)
     kept: list[tuple[Any, Any]] = []
@@ -726,7 +742,7 @@ def _check(program: Program, compiled: Callable[..., Any]) -> Failure | None:
         if error is not None:
             continue
         how = difference(expected, found)
-        if how is not None:
+        if how is not None and not (rounds and how.startswith(("rounding", "sign of zero"))):
             kind = how.split(":")[0]
             return Failure(kind if call < 2 else f"{kind}, call {call + 1}", how)
         for earlier, copy in kept:
@@ -823,11 +839,11 @@ def report(
     engine_check: Callable[[Program], Failure | None] = check,
     each: int = 1,
 ) -> str:
-    """How many failures of each kind, and the smallest programs found for some of each."""
+    """How many failures of each kind, and of the most common kinds small programs."""
     counts = Counter(failure.kind for _, failure in failures)
     lines = [f"{len(failures)} programs differ:"]
     lines += [f"  {count} {kind}" for kind, count in counts.most_common()]
-    for kind, _ in counts.most_common():
+    for kind, _ in counts.most_common(8):
         for program, _ in [pair for pair in failures if pair[1].kind == kind][:each]:
             small, failure = shrink(program, engine_check)
             lines += ["", show(small, failure)]
