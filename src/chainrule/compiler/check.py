@@ -14,18 +14,22 @@ class GraphError(Exception):
     """A pass made an ill-formed graph: a fault of the compiler, not of the user."""
 
 
-def check_graph(graph: Graph) -> Graph:
+def check_graph(graph: Graph, before: Graph | None = None) -> Graph:
     """Return the graph if it is well formed: every variable defined once, before it is read,
     every equation's result of the shape and dtype its primitive gives, every update of its state's.
+
+    Equations of a graph `before`, which has been checked, are not run again.
     """
     defined: set[Variable] = set()
+    checked = {id(equation) for equation in before.equations} if before is not None else set()
     for variable in (*graph.state, *graph.inputs, *graph.constants):
         _define(variable, defined)
     for equation in graph.equations:
         for variable in equation.variables:
             if variable not in defined:
                 raise GraphError(f"{equation.name} reads a variable not yet defined")
-        _check_result(equation)
+        if id(equation) not in checked:
+            _check_result(equation)
         for out in equation.outs:
             _define(out, defined)
     for atom in graph.ends:

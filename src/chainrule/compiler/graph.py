@@ -163,8 +163,13 @@ class Graph:
             if origin is not None:
                 if origin not in origins:
                     arguments = tuple((name, read(atom)) for name, atom in origin.arguments)
-                    origins[origin] = replace(origin, arguments=arguments)
+                    is_same = all(
+                        a is b for (_, a), (_, b) in zip(arguments, origin.arguments, strict=True)
+                    )
+                    origins[origin] = origin if is_same else replace(origin, arguments=arguments)
                 origin = origins[origin]
+            if origin is equation.origin and not any(a in new for a in equation.variables):
+                return equation
             return replace(equation, args=tuple(map(read, equation.args)), origin=origin)
 
         names = dict(self.names)

@@ -73,6 +73,8 @@ def frozen(value: Any) -> Hashable:
         digest = hashlib.blake2b(np.ascontiguousarray(value).tobytes()).digest()
         return ("array", value.shape, value.dtype, digest)
     if isinstance(value, Mapping):
+        if not value:
+            return ()
         return ("mapping", *((key, frozen(value[key])) for key in value))
     if isinstance(value, tuple | list):
         return (type(value), *map(frozen, value))

@@ -37,7 +37,7 @@ def run_passes(graph: Graph, passes: Sequence[Pass]) -> Graph:
     """The graph after these passes in turn, checked after each."""
     check_graph(graph)
     for one_pass in passes:
-        graph = check_graph(one_pass(graph))
+        graph = check_graph(one_pass(graph), graph)
     return graph
 
 
@@ -63,7 +63,8 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
     for equation in graph.equations:
         args = tuple(new.get(a, a) if isinstance(a, Variable) else a for a in equation.args)
         kinds = tuple(out.kind for out in equation.outs)
-        key = (equation.primitive, tuple(map(frozen, args)), frozen(equation.params), kinds)
+        values = tuple(a if isinstance(a, Variable) else frozen(a) for a in args)
+        key = (equation.primitive, values, frozen(equation.params), kinds)
         if key in seen and not equation.primitive.is_random:
             new.update(zip(equation.outs, seen[key], strict=True))
         else:
@@ -170,7 +171,9 @@ def simplify_algebra(graph: Graph) -> Graph:
     returned = _returned_memory(graph)
     for equation in graph.equations:
         args = tuple(new.get(a, a) if isinstance(a, Variable) else a for a in equation.args)
-        equation = _rewrite(replace(equation, args=args), made_by)
+        if args != equation.args:
+            equation = replace(equation, args=args)
+        equation = _rewrite(equation, made_by)
         same = _identity(equation)
         is_copy = (
             same is not None
