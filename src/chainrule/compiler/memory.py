@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,23 +19,12 @@ import numpy as np
 from chainrule.compiler.graph import Equation, Graph, Variable
 from chainrule.compiler.passes import is_elementwise
 
-__all__ = ["Buffer", "MemoryPlan", "is_view", "plan_memory", "writes_out"]
+__all__ = ["Buffer", "MemoryPlan", "is_view", "plan_memory"]
 
 _MAY_BE_VIEW = {
     "broadcast_to", "diagonal", "expand_dims", "flip", "index", "moveaxis", "ravel", "reshape",
     "squeeze", "swapaxes", "transpose",
 }  # fmt: skip
-_TAKES_OUT = {
-    "concatenate",
-    "matmul",
-    "max",
-    "min",
-    "prod",
-    "random_uniform",
-    "scatter_add",
-    "sum",
-    "where",
-}
 
 
 @dataclass(eq=False, slots=True)
@@ -91,14 +81,6 @@ def _layout(variable: Variable, plan: MemoryPlan) -> np.ndarray[Any, Any]:
     return array
 
 
-def writes_out(equation: Equation) -> bool:
-    """Whether the equation can write its result into memory it is given."""
-    if not equation.out.shape or equation.out.dtype is None:
-        return False
-    primitive = equation.primitive
-    return is_elementwise(primitive) or primitive.takes_out or primitive.name in _TAKES_OUT
-
-
 class _Planner:
     """The walk over the equations; `plan` is what it finds."""
 
@@ -108,8 +90,10 @@ class _Planner:
         steps: list[list[Equation]],
         titled: set[Variable],
         fresh_outputs: bool,
+        takes_out: Callable[[Equation], bool],
     ) -> None:
         self.graph = graph
+        self.takes_out = takes_out
         self.titled = titled
         self.fresh_outputs = fresh_outputs
         self.plan = MemoryPlan()
@@ -130,6 +114,12 @@ class _Planner:
             for e in equations:
                 for variable in e.variables:
                     self.step_readers[variable].add(i)
+
+    def _writes_out(self, equation: Equation) -> bool:
+        """Whether the result is an array that the engine can write into memory it is given."""
+        return (
+            bool(equation.out.shape) and equation.out.dtype is not None and self.takes_out(equation)
+        )
 
     def run(self) -> MemoryPlan:
         for kind, variables in (
@@ -177,7 +167,7 @@ class _Planner:
             for atom in equation.args:
                 part = self._source(atom) if isinstance(atom, Variable) else None
                 maker = made_by.get(part) if part is not None else None
-                if part is None or maker is None or not writes_out(maker):
+                if part is None or maker is None or not self._writes_out(maker):
                     break
                 if part in self.target or part in self.escapes or part in (v for v, _ in parts):
                     break
@@ -187,7 +177,7 @@ class _Planner:
             if len(parts) == len(equation.args) and parts:
                 for part, buffer in parts:
                     term = self._term(made_by[part])
-                    if term is not None and term in made_by and writes_out(made_by[term]):
+                    if term is not None and term in made_by and self._writes_out(made_by[term]):
                         self._give(term, buffer)
                     self._give(part, buffer)
                 self._give(equation.out, whole)
@@ -227,7 +217,7 @@ class _Planner:
                 self._give(out, self.plan.buffer_of[source])
         elif out in self.plan.buffer_of:
             pass  # a part of a concatenation, placed already
-        elif not writes_out(equation) or (self.fresh_outputs and out in self.escapes):
+        elif not self._writes_out(equation) or (self.fresh_outputs and out in self.escapes):
             self.plan.unbuffered.add(out)
         else:
             self._give(out, self._choose(position, equation))
@@ -319,12 +309,16 @@ class _Planner:
 
 
 def plan_memory(
-    graph: Graph, steps: list[list[Equation]], titled: set[Variable], fresh_outputs: bool = True
+    graph: Graph,
+    steps: list[list[Equation]],
+    titled: set[Variable],
+    fresh_outputs: bool,
+    takes_out: Callable[[Equation], bool],
 ) -> MemoryPlan:
     """The memory of a graph whose equations are run in these steps (a helper is one step).
 
     The memory of a `titled` value, one with a name of its own, is taken over only by another. With
     `fresh_outputs` the results belong to the caller; without, they stand in buffers that the next
-    call overwrites.
+    call overwrites. `takes_out` says which results the engine can write into memory it is given.
     """
-    return _Planner(graph, steps, titled, fresh_outputs).run()
+    return _Planner(graph, steps, titled, fresh_outputs, takes_out).run()

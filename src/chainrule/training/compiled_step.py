@@ -16,7 +16,6 @@ from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.numpy.program import Program, build_program
-from chainrule.engines.numpy.threads import share_convolutions
 from chainrule.nn.network import Network
 from chainrule.optim import Optimizer
 from chainrule.primitives.dispatch import Array
@@ -133,7 +132,7 @@ class CompiledStep:
         used = [v for v in (step_number, generator) if counts[v]]
         graph = replace(graph, inputs=(*inputs, rate, *used))
         labels = network_labels(self._network, self._title(len(x)), self._docs)
-        program = build_program(share_convolutions(graph), labels, fresh_outputs=False)
+        program = build_program(graph, labels, fresh_outputs=False, shares_images=True)
         assert program.bind is not None  # there are parameters
         program.bind(*tree.flatten(state))
         self._programs[len(x)] = program

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.grouping import Step, group_equations
 from chainrule.compiler.memory import Buffer, plan_memory
 from chainrule.compiler.naming import Labels, name_variables
+from chainrule.engines.numpy import expressions
 from chainrule.engines.numpy.borrow import Borrowed
 from chainrule.engines.numpy.comments import meaning_of_derivatives, update_formulas
 from chainrule.engines.numpy.expressions import assign, expression, formula, show_value, write_into
@@ -39,14 +40,21 @@ class Emitted:
     bound: tuple[Variable, ...]
 
 
-def emit(graph: Graph, original: Graph, labels: Labels, fresh_outputs: bool = True) -> Emitted:
+def emit(
+    graph: Graph,
+    original: Graph,
+    labels: Labels,
+    fresh_outputs: bool = True,
+    threads: Mapping[Variable, int] | None = None,
+) -> Emitted:
     """Print a graph whose fused primitives have been expanded (`expand_fused`).
 
     The formulas in the comments are those of the `original`, in which they have not. With
     `fresh_outputs` the arrays the function returns belong to the caller; without, they are
-    buffers that the next call overwrites.
+    buffers that the next call overwrites. `threads` are how many kernels should use, by result;
+    one where nothing is said.
     """
-    return _Emitter(graph, original, labels, fresh_outputs).emit()
+    return _Emitter(graph, original, labels, fresh_outputs, threads or {}).emit()
 
 
 @dataclass
@@ -70,8 +78,16 @@ class _Helper:
 class _Emitter:
     """One printing of one graph."""
 
-    def __init__(self, graph: Graph, original: Graph, labels: Labels, fresh_outputs: bool) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        original: Graph,
+        labels: Labels,
+        fresh_outputs: bool,
+        threads: Mapping[Variable, int],
+    ) -> None:
         self.graph = graph
+        self.threads = threads
         self.fresh_outputs = fresh_outputs
         self.original = {e.out: e for e in original.equations}
         self.labels = labels
@@ -82,7 +98,7 @@ class _Emitter:
             for step in self.steps
             for unit in ([step.equations] if step.group else [[e] for e in step.equations])
         ]
-        self.plan = plan_memory(graph, units, self.titled, fresh_outputs)
+        self.plan = plan_memory(graph, units, self.titled, fresh_outputs, expressions.takes_out)
         parts = set(labels.parts.values())
         self.hoisted = [v for v in self.plan.views if self.names[v] in parts]
         self.buffer_names = self._name_buffers()
@@ -192,7 +208,8 @@ class _Emitter:
             return self.ready.number(atom, dtype) if self.is_small else operand(atom)
 
         is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
-        lines = write_into(equation, name, ready if is_ufunc else operand, ones, self.borrowed)
+        render, threads = ready if is_ufunc else operand, self.threads.get(equation.out, 1)
+        lines = write_into(equation, name, render, ones, self.borrowed, threads)
         return [self._terse(line) for line in lines] if self.is_small else lines
 
     def _terse(self, line: str) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from chainrule.compiler.graph import Atom, Equation, Variable
-from chainrule.compiler.passes import divisor_of
+from chainrule.compiler.passes import divisor_of, is_elementwise
 from chainrule.engines.numpy.borrow import Borrowed
-from chainrule.primitives.indexing import Slot, add_rows, picks_rows
+from chainrule.engines.numpy.kernels import Kernel, kernel_for
+from chainrule.engines.numpy.kernels.rows import add_rows, picks_rows
+from chainrule.primitives.indexing import Slot
 
-__all__ = ["assign", "expression", "formula", "show_value", "write_into"]
+__all__ = ["assign", "expression", "formula", "show_value", "takes_out", "write_into"]
 
 Render = Callable[[Atom], str]
 
@@ -33,6 +35,23 @@ _INFIX = {
 }
 _REDUCTIONS = {"sum": "np.add.reduce", "prod": "np.multiply.reduce", "max": "np.maximum.reduce",
                "min": "np.minimum.reduce"}  # fmt: skip
+_TAKES_OUT = {"concatenate", "matmul", "random_uniform", "scatter_add", "where"}
+
+
+def takes_out(equation: Equation) -> bool:
+    """Whether `write_into` can write the equation's result into memory it is given."""
+    primitive = equation.primitive
+    return (
+        is_elementwise(primitive)
+        or primitive.name in _TAKES_OUT
+        or primitive.name in _REDUCTIONS
+        or _kernel_of(equation) is not None
+    )
+
+
+def _kernel_of(equation: Equation) -> Kernel | None:
+    shapes = [a.shape if isinstance(a, Variable) else () for a in equation.args]
+    return kernel_for(equation.primitive, shapes, equation.params)
 
 
 def formula(atom: Atom, inner: dict[Variable, Equation], render: Render) -> str:
@@ -138,11 +157,14 @@ def expression(equation: Equation, render: Render, borrowed: Borrowed) -> str:
 
 def assign(equation: Equation, name: str, render: Render, borrowed: Borrowed) -> list[str]:
     """The statements that make the equation's result anew and call it `name`."""
+    out = equation.out
     if equation.primitive.name == "scatter_add":
-        out = equation.out
         assert out.dtype is not None
         _, add = write_into(equation, name, render, str, borrowed)
         return [f"{name} = np.zeros({out.shape}, {_dtype(out.dtype)})", add]
+    if _kernel_of(equation) is not None:
+        memory = f"{name} = np.empty({out.shape}, {_dtype(out.dtype)})"
+        return [memory, *write_into(equation, name, render, str, borrowed)]
     return [f"{name} = {expression(equation, render, borrowed)}"]
 
 
@@ -176,10 +198,12 @@ def write_into(
     render: Render,
     ones: Callable[[Equation], str],
     borrowed: Borrowed,
+    threads: int = 1,
 ) -> list[str]:
     """The statements that write the equation's result into the buffer named `out`.
 
-    `ones` names a vector of ones as long as the first axis of the equation's argument.
+    `ones` names a vector of ones as long as the first axis of the equation's argument, `threads` is
+    how many a kernel should use.
     """
     name, params = equation.primitive.name, equation.params
     args = [render(argument) for argument in equation.args]
@@ -208,9 +232,12 @@ def write_into(
         else:
             add = f"np.add.at({out}, {_tuple_key(equation, args)}, {args[0]})"
         return [f"{out}.fill(0)", add]
-    if equation.primitive.takes_out:
-        words = ", ".join([*args, *_words(equation), f"out={out}"])
-        return [f"{borrowed.call(equation.primitive)}({words})"]
+    if (kernel := _kernel_of(equation)) is not None:
+        words = _words(equation)
+        if threads > 1 and kernel.takes_threads:
+            words.append(f"threads={threads}")
+        words = [*args, *words, f"out={out}"]
+        return [f"{borrowed.function(kernel.function)}({', '.join(words)})"]
     ufunc = equation.primitive.evaluate.__name__
     return [f"np.{ufunc}({', '.join(args)}, out={out})"]
 

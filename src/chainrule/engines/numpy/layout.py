@@ -62,12 +62,13 @@ def print_file(pieces: Pieces) -> str:
     if pieces.imported:
         lines += _wrapped("from numpy import ", sorted(pieces.imported))
     lines.append("")
-    short = [s for s in pieces.borrowed.sources if "\n" not in s and s not in standard]
-    if short:
-        lines += ["", *short, ""]
-    for source in pieces.borrowed.sources:
-        if "\n" in source:
-            lines += ["", source, ""]
+    sources = [s for s in pieces.borrowed.sources if s not in standard]
+    functions = [s for s in sources if s.startswith(("def ", "@"))]
+    constants = [s for s in sources if s not in functions]
+    if constants:
+        lines += ["", *constants, ""]
+    for source in functions:
+        lines += ["", source, ""]
     for (_, text), name in pieces.helpers.items():
         lines += ["", f"def {name}{text}", ""]
     return "\n".join([*lines, *_memory(pieces), *code]) + "\n"

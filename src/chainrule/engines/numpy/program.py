@@ -16,6 +16,7 @@ from chainrule.compiler.naming import Labels
 from chainrule.compiler.passes import PASSES, Pass, run_passes
 from chainrule.engines.numpy.emit import emit
 from chainrule.engines.numpy.lower import expand_fused
+from chainrule.engines.numpy.threads import threads_of
 
 __all__ = ["Program", "build_program"]
 
@@ -42,14 +43,17 @@ def build_program(
     *,
     passes: Sequence[Pass] = PASSES,
     fresh_outputs: bool = True,
+    shares_images: bool = False,
 ) -> Program:
     """Simplify a traced graph, print it, and execute what was printed.
 
-    The text stands in `linecache` under the name in tracebacks, so that debuggers show it.
+    With `shares_images`, threads share the images of large convolutions (see `threads_of`). The
+    text stands in `linecache` under the name in tracebacks, so that debuggers show it.
     """
     simplified = run_passes(graph, passes)
     expanded = check_graph(expand_fused(simplified))
-    emitted = emit(expanded, simplified, labels, fresh_outputs)
+    threads = threads_of(expanded) if shares_images else {}
+    emitted = emit(expanded, simplified, labels, fresh_outputs, threads)
     filename = f"<chainrule {labels.function} {next(_numbers)}>"
     lines = emitted.source.splitlines(keepends=True)
     linecache.cache[filename] = (len(emitted.source), None, lines, filename)
