@@ -52,7 +52,8 @@ def _thread_pool(n_threads, process):
 
 
 def share_images(work, n_images, threads):
-    """What `work(first, last)` returns for equal parts of the images, each on a thread of its own."""
+    """What `work(first, last)` returns for equal parts of the images, each on a thread of its own.
+    """
     threads = min(threads, n_images)
     if threads <= 1:
         return [work(0, n_images)]
@@ -289,7 +290,8 @@ def convolve_transpose(
     y = y.reshape(n_images, height * width // n, n * d).astype(dtype, copy=False)
     (top, bottom), (left, right) = padding
     high, broad = top + size[0] + bottom, left + size[1] + right
-    (_, reach), (_, step), _ = geometry
+    wide_size, (_, step), wide_dilation = geometry
+    _, reach = reach_of(wide_size, wide_dilation)
     apart = -(-reach // step)  # rows so far apart in a line do not overlap
 
     def work(first, last):

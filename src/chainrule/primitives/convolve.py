@@ -14,7 +14,7 @@ image under it, or adding to it. With groups there is a product for each.
 
 from __future__ import annotations
 
-from math import prod
+import math
 
 import numpy as np
 
@@ -241,13 +241,13 @@ def _rows_under(
     c = channels // groups
     dealt = windows.reshape(n_images, height, width, groups, c, *size)
     rows = np.moveaxis(dealt, (3, 4), (0, -1))  # (groups, N, OH, OW, KH, KW, c)
-    return rows.reshape(groups, n_images * height * width, prod(size) * c)
+    return rows.reshape(groups, n_images * height * width, math.prod(size) * c)
 
 
 def _dealt(x: Array, groups: int) -> Array:
     """The last axis dealt into groups, the others as rows: (groups, rows, columns)."""
     columns = x.shape[-1] // groups
-    return np.moveaxis(x.reshape(prod(x.shape[:-1]), groups, columns), 1, 0)
+    return np.moveaxis(x.reshape(math.prod(x.shape[:-1]), groups, columns), 1, 0)
 
 
 def _joined(matrices: Array, shape: tuple[int, ...]) -> Array:

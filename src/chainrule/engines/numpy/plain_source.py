@@ -46,8 +46,11 @@ def plain_source(function: types.FunctionType) -> str:
             changes.append((end(node.target), equals, " "))
     if ast.get_docstring(definition) is not None:
         doc = definition.body[0]
-        first, *others = source[begin(doc) : end(doc)].split(b"\n\n")
-        changes.append((begin(doc), end(doc), first.decode() + '"""' * bool(others)))
+        first, *others = source[begin(doc) : end(doc)].decode().split("\n\n")
+        indent = " " * doc.col_offset
+        is_long = "\n" in first or len(f'{indent}{first}"""') > _LINE_LENGTH
+        closing = f'\n{indent}"""' if is_long else '"""'
+        changes.append((begin(doc), end(doc), first + closing * bool(others)))
     for start, stop, words in sorted(changes, reverse=True):
         source = source[:start] + words.encode() + source[stop:]
     plain = source[line_starts[definition.lineno - 1] :].decode().rstrip()

@@ -213,7 +213,8 @@ def convolve_transpose(
     y = y.reshape(n_images, height * width // n, n * d).astype(dtype, copy=False)
     (top, bottom), (left, right) = padding
     high, broad = top + size[0] + bottom, left + size[1] + right
-    (_, reach), (_, step), _ = geometry
+    wide_size, (_, step), wide_dilation = geometry
+    _, reach = reach_of(wide_size, wide_dilation)
     apart = -(-reach // step)  # rows so far apart in a line do not overlap
 
     def work(first: int, last: int) -> None:
