@@ -31,6 +31,7 @@ __all__ = [
     "reach_of",
 ]
 
+Shape = tuple[int, ...]
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
@@ -108,15 +109,17 @@ def convolve_transpose(
     >>> convolve_transpose(np.ones((1, 1, 2, 1)), np.ones((1, 3, 1, 1)), size=(1, 4))[0, ..., 0]
     array([[1., 2., 2., 1.]])
     """
-    image = (y.shape[0], *size)
-    _check_places(y.shape, image, kernel.shape[:2], stride, padding, dilation)
+    (kh, kw, c), n_images = kernel.shape[:3], y.shape[0]
+    _check_places(y.shape, (n_images, *size), (kh, kw), stride, padding, dilation)
+    parts = _dealt(kernel, groups) @ _dealt(y, groups).swapaxes(1, 2)
+    parts = parts.reshape(groups, kh, kw, c, *y.shape[:3])
     (top, bottom), (left, right) = padding
-    padded = (y.shape[0], top + size[0] + bottom, left + size[1] + right, groups * kernel.shape[2])
-    out, rows = np.zeros(padded, np.result_type(y, kernel)), _dealt(y, groups)
-    for i, j in np.ndindex(*kernel.shape[:2]):
-        part = rows @ _dealt(kernel[i, j], groups).swapaxes(1, 2)
-        out[_met(i, j, y.shape, stride, dilation)] += _joined(part, y.shape[:3])
-    return out[:, top : top + size[0], left : left + size[1]]
+    frame = (top + size[0] + bottom, left + size[1] + right)
+    out = np.zeros((groups, c, n_images, *frame), parts.dtype)
+    for i, j in np.ndindex(kh, kw):
+        out[(..., *_met(i, j, y.shape, stride, dilation))] += parts[:, i, j]
+    inside = out[..., top : top + size[0], left : left + size[1]]
+    return np.moveaxis(inside, (0, 1), (-2, -1)).reshape(n_images, *size, groups * c)
 
 
 @primitive
@@ -181,9 +184,7 @@ def reach_of(size: Pair, dilation: Pair) -> Pair:
     return (size[0] - 1) * dilation[0] + 1, (size[1] - 1) * dilation[1] + 1
 
 
-def _n_places(
-    shape: tuple[int, ...], size: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> Pair:
+def _n_places(shape: Shape, size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Pair:
     """How many places there are for a kernel of this size, downwards and across."""
     places = []
     for axis in range(2):
@@ -198,8 +199,8 @@ def _n_places(
 
 
 def _check_places(
-    y_shape: tuple[int, ...],
-    x_shape: tuple[int, ...],
+    y_shape: Shape,
+    x_shape: Shape,
     size: Pair,
     stride: Pair,
     padding: Padding,
@@ -213,17 +214,11 @@ def _check_places(
         )
 
 
-def _met(
-    i: int, j: int, y_shape: tuple[int, ...], stride: Pair, dilation: Pair
-) -> tuple[slice, ...]:
+def _met(i: int, j: int, y_shape: Shape, stride: Pair, dilation: Pair) -> tuple[slice, slice]:
     """The elements of padded images that element (i, j) of the kernel meets at its places."""
-    top, left = i * dilation[0], j * dilation[1]
-    down, across = (y_shape[1] - 1) * stride[0] + 1, (y_shape[2] - 1) * stride[1] + 1
-    return (
-        slice(None),
-        slice(top, top + down, stride[0]),
-        slice(left, left + across, stride[1]),
-    )
+    first = i * dilation[0], j * dilation[1]
+    behind = [f + (n - 1) * s + 1 for f, n, s in zip(first, y_shape[1:3], stride, strict=True)]
+    return slice(first[0], behind[0], stride[0]), slice(first[1], behind[1], stride[1])
 
 
 # Matrices, one for each group
@@ -250,7 +245,7 @@ def _dealt(x: Array, groups: int) -> Array:
     return np.moveaxis(x.reshape(math.prod(x.shape[:-1]), groups, columns), 1, 0)
 
 
-def _joined(matrices: Array, shape: tuple[int, ...]) -> Array:
+def _joined(matrices: Array, shape: Shape) -> Array:
     """The inverse of `_dealt`, the rows as axes of this shape: (*shape, groups * columns)."""
     groups, _, columns = matrices.shape
     return np.moveaxis(matrices, 0, 1).reshape(*shape, groups * columns)
