@@ -129,13 +129,15 @@ def test_many_images_are_done_a_few_at_a_time(padding):
     rng = np.random.default_rng(8)
     x, kernel = rng.normal(size=(23, 12, 11, 6)), rng.normal(size=(5, 4, 6, 16))
     how = {"padding": padding}
-    out = convolve(x, kernel, **how)
+    out, bias = convolve(x, kernel, **how), rng.normal(size=16)
+    with_bias = by_kernel("convolve_add")(x, kernel, bias, **how)
     y = rng.normal(size=out.shape)
     of_x = convolve_transpose(y, kernel, size=(12, 11), **how)
     of_kernel = np.zeros(kernel.shape)
     for n in range(len(x)):
         one = slice(n, n + 1)
         np.testing.assert_allclose(out[one], reference(x[one], kernel, **how), rtol=1e-10)
+        np.testing.assert_allclose(with_bias[one], out[one] + bias, rtol=1e-10)
         alone = convolve_transpose(y[one], kernel, size=(12, 11), **how)
         np.testing.assert_allclose(of_x[one], alone, rtol=1e-10, atol=1e-10)
         of_kernel += convolve_kernel_vjp(x[one], y[one], size=(5, 4), **how)
