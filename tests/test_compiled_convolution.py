@@ -19,7 +19,6 @@ import pytest
 
 from chainrule import nn, optim
 from chainrule.engines.numpy import threads
-from chainrule.primitives import PRIMITIVES, convolve
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.step import make_step
 
@@ -143,38 +142,6 @@ def test_a_convolution_is_one_call_and_the_file_runs_by_itself():
     }  # fmt: skip
 
 
-def test_every_primitive_with_out_writes_what_it_returns_otherwise():
-    rng = np.random.default_rng(2)
-    x, kernel, y = rng.normal(size=(3, 6, 7, 4)), rng.normal(size=(3, 2, 2, 4)), None
-    how = {"stride": (1, 2), "padding": ((1, 0), (1, 1)), "groups": 2}
-    y = rng.normal(size=convolve(x, kernel, **how).shape)
-    window = {"axis": 1, "size": 2, "stride": 2}
-    g = rng.normal(size=(3, 3, 7, 4))
-    calls = {
-        "convolve": ((x, kernel), how),
-        "convolve_add": ((x, kernel, np.ones(4)), how),
-        "convolve_transpose": ((y, kernel), {"size": (6, 7), **how}),
-        "convolve_kernel_vjp": ((x, y), {"size": (3, 2), **how}),
-        "window_max": ((x,), window),
-        "window_max_vjp": ((g, x), window),
-        "max_at_windows": ((x, x), window),
-        "window_sum": ((x,), window),
-        "window_sum_vjp": ((g,), {"length": 6, **window}),
-    }
-    for name, (arrays, params) in calls.items():
-        assert PRIMITIVES[name].takes_out
-        evaluate = PRIMITIVES[name].evaluate
-        for changes in ({}, {"stride": 1} if "axis" in params else {"groups": 2}):
-            told = {**params, **changes}
-            given = arrays
-            if changes.get("stride") and name.endswith("_vjp"):
-                given = (rng.normal(size=(3, 5, 7, 4)), *arrays[1:])
-            expected = evaluate(*given, **told)
-            out = np.full(expected.shape, np.nan)
-            assert evaluate(*given, **told, out=out) is out
-            np.testing.assert_array_equal(out, expected, err_msg=name)
-
-
 # Threads
 
 
@@ -238,7 +205,7 @@ def test_nan_reaches_the_loss_and_the_parameters_through_threads(two_threads):
 
 
 def test_an_error_in_a_thread_is_raised_and_the_next_call_works():
-    from chainrule.primitives.sharing import share_images
+    from chainrule.engines.numpy.kernels.sharing import share_images
 
     def work(first, last):
         if first:
@@ -251,7 +218,7 @@ def test_an_error_in_a_thread_is_raised_and_the_next_call_works():
 
 
 def test_an_interrupt_waits_until_no_thread_writes_any_more():
-    from chainrule.primitives.sharing import share_images
+    from chainrule.engines.numpy.kernels.sharing import share_images
 
     finished = threading.Event()
 
@@ -287,15 +254,16 @@ def test_an_interrupt_between_steps_leaves_a_model_that_trains_on(two_threads):
 FORK = """
 import os, sys, warnings
 import numpy as np
-from chainrule.primitives import convolve
+from chainrule.engines.numpy.kernels.convolve import convolve
 warnings.simplefilter("ignore")
-x, kernel = np.ones((4, 5, 5, 1)), np.ones((2, 2, 1, 1))
-convolve(x, kernel, threads=2)
+x, kernel, out = np.ones((4, 5, 5, 1)), np.ones((2, 2, 1, 1)), np.empty((4, 4, 4, 1))
+convolve(x, kernel, threads=2, out=out)
 child = os.fork()
-total = convolve(x, kernel, threads=2).sum()
+out.fill(0)
+convolve(x, kernel, threads=2, out=out)
 if child:
     sys.exit(os.waitpid(child, 0)[1])
-os._exit(int(total != 4 * 16 * 4))
+os._exit(int(out.sum() != 4 * 16 * 4))
 """
 
 

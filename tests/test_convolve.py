@@ -7,9 +7,12 @@ import pytest
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_checks import by_kernel
 
 import chainrule as cr
+from chainrule.engines.numpy.kernels import KERNELS
 from chainrule.gradcheck import check_grads
+from chainrule.primitives import PRIMITIVES
 from chainrule.primitives.convolve import (
     convolve,
     convolve_add,
@@ -61,7 +64,7 @@ def convolutions(draw):
     dilation = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     padding = draw(st.tuples(pairs, pairs))
     reach = [(n - 1) * d + 1 for n, d in zip(size, dilation)]
-    shape = [draw(st.integers(max(1, n - sum(sides)), 9)) for n, sides in zip(reach, padding)]
+    shape = [draw(st.integers(max(1, n - sum(sides)), 10)) for n, sides in zip(reach, padding)]
     how = {
         "stride": draw(st.just((1, 1)) | st.tuples(st.integers(1, 3), st.integers(1, 3))),
         "padding": padding,
@@ -77,13 +80,19 @@ def convolutions(draw):
 @given(convolutions(), st.integers(1, 3))
 def test_convolution_is_scipys_correlation(convolution, threads):
     x, kernel, how, rng = convolution
-    out = convolve(x, kernel, **how, threads=threads)
     expected = reference(x, kernel, **how)
-    assert out.shape == expected.shape
-    np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-11)
     bias = rng.normal(size=kernel.shape[3])
-    with_bias = convolve_add(x, kernel, bias, **how, threads=threads)
-    np.testing.assert_allclose(with_bias, expected + bias, rtol=1e-11, atol=1e-11)
+    shared = {**how, "threads": threads}
+    for out, with_bias in (
+        (convolve(x, kernel, **how), convolve_add(x, kernel, bias, **how)),
+        (
+            by_kernel("convolve")(x, kernel, **shared),
+            by_kernel("convolve_add")(x, kernel, bias, **shared),
+        ),
+    ):
+        assert out.shape == expected.shape
+        np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(with_bias, expected + bias, rtol=1e-11, atol=1e-11)
 
 
 @settings(max_examples=150)
@@ -92,31 +101,43 @@ def test_the_cotangents_are_the_transposed_maps(convolution, threads):
     """<y, convolve(u, k)> = <convolve_transpose(y, k), u> for any u, and alike for the kernel."""
     x, kernel, how, rng = convolution
     y = rng.normal(size=reference(x, kernel, **how).shape)
-    of_x = convolve_transpose(y, kernel, size=x.shape[1:3], **how, threads=threads)
-    of_kernel = convolve_kernel_vjp(x, y, size=kernel.shape[:2], **how, threads=threads)
-    assert of_x.shape == x.shape
-    assert of_kernel.shape == kernel.shape
-    for _ in range(2):
-        u, k = rng.normal(size=x.shape), rng.normal(size=kernel.shape)
-        along_u = np.sum(y * reference(u, kernel, **how))
-        np.testing.assert_allclose(np.sum(of_x * u), along_u, rtol=1e-9, atol=1e-9)
-        along_k = np.sum(y * reference(x, k, **how))
-        np.testing.assert_allclose(np.sum(of_kernel * k), along_k, rtol=1e-9, atol=1e-9)
+    of_x_how = {"size": x.shape[1:3], **how}
+    of_kernel_how = {"size": kernel.shape[:2], **how}
+    for of_x, of_kernel in (
+        (convolve_transpose(y, kernel, **of_x_how), convolve_kernel_vjp(x, y, **of_kernel_how)),
+        (
+            by_kernel("convolve_transpose")(y, kernel, **of_x_how, threads=threads),
+            by_kernel("convolve_kernel_vjp")(x, y, **of_kernel_how, threads=threads),
+        ),
+    ):
+        assert of_x.shape == x.shape
+        assert of_kernel.shape == kernel.shape
+        for _ in range(2):
+            u, k = rng.normal(size=x.shape), rng.normal(size=kernel.shape)
+            along_u = np.sum(y * reference(u, kernel, **how))
+            np.testing.assert_allclose(np.sum(of_x * u), along_u, rtol=1e-9, atol=1e-9)
+            along_k = np.sum(y * reference(x, k, **how))
+            np.testing.assert_allclose(np.sum(of_kernel * k), along_k, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((2, 2), (1, 2))])
 def test_many_images_are_done_a_few_at_a_time(padding):
     """More multiplications than are done at once, in batches of which the last is smaller."""
+    convolve, convolve_transpose, convolve_kernel_vjp = map(
+        by_kernel, ("convolve", "convolve_transpose", "convolve_kernel_vjp")
+    )
     rng = np.random.default_rng(8)
     x, kernel = rng.normal(size=(23, 12, 11, 6)), rng.normal(size=(5, 4, 6, 16))
     how = {"padding": padding}
-    out = convolve(x, kernel, **how)
+    out, bias = convolve(x, kernel, **how), rng.normal(size=16)
+    with_bias = by_kernel("convolve_add")(x, kernel, bias, **how)
     y = rng.normal(size=out.shape)
     of_x = convolve_transpose(y, kernel, size=(12, 11), **how)
     of_kernel = np.zeros(kernel.shape)
     for n in range(len(x)):
         one = slice(n, n + 1)
         np.testing.assert_allclose(out[one], reference(x[one], kernel, **how), rtol=1e-10)
+        np.testing.assert_allclose(with_bias[one], out[one] + bias, rtol=1e-10)
         alone = convolve_transpose(y[one], kernel, size=(12, 11), **how)
         np.testing.assert_allclose(of_x[one], alone, rtol=1e-10, atol=1e-10)
         of_kernel += convolve_kernel_vjp(x[one], y[one], size=(5, 4), **how)
@@ -145,7 +166,7 @@ def test_the_dtype_is_kept(dtype):
     rng = np.random.default_rng(2)
     x, kernel = rng.normal(size=(2, 5, 6, 2)), rng.normal(size=(2, 3, 2, 3))
     x, kernel, bias = x.astype(dtype), kernel.astype(dtype), np.ones(3, dtype)
-    for how in ({}, {"padding": ((1, 1), (1, 1)), "dilation": (1, 2), "threads": 2}):
+    for how in ({}, {"padding": ((1, 1), (1, 1)), "dilation": (1, 2)}):
         value, gradients = cr.value_and_grad(
             lambda x, k, b, how=how: convolve_add(x, k, b, **how).sum(), (0, 1, 2)
         )(x, kernel, bias)
@@ -182,7 +203,7 @@ def test_compiled_is_eager(how):
     np.testing.assert_allclose(value, expected, rtol=1e-13)
     for g, e in zip(gradients, expected_gradients):
         np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-13)
-    assert "def convolve_add(x, kernel, bias, *" in compiled.source
+    assert "def convolve_add(" in compiled.source
     assert "import chainrule" not in compiled.source
 
 
@@ -215,14 +236,30 @@ def test_arguments_may_be_read_only_or_lie_in_any_order_and_are_not_changed():
 def test_nan_reaches_all_places_that_see_it_and_no_line_that_does_not():
     x = np.zeros((1, 5, 5, 1))
     x[0, 2, 2] = np.nan
-    out = convolve(x, np.ones((2, 2, 1, 1)))
+    out = by_kernel("convolve")(x, np.ones((2, 2, 1, 1)))
     assert np.isnan(out[0, 1:3, 1:3]).all()
     assert np.isfinite(out[0, [0, 3]]).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_stay_where_they_belong(value):
+    """By the primitives themselves: in all places that see it, and in no other."""
+    x, kernel = np.zeros((2, 5, 5, 2)), np.ones((2, 2, 1, 2))
+    x[0, 2, 2, 0] = value
+    seen = np.zeros((2, 4, 4, 2), bool)
+    seen[0, 1:3, 1:3, 0] = True
+    np.testing.assert_array_equal(~np.isfinite(convolve(x, kernel, groups=2)), seen)
+    y = np.zeros((2, 4, 4, 2))
+    y[1, 1, 2, 1] = value
+    met = np.zeros(x.shape, bool)
+    met[1, 1:3, 2:4, 1] = True
+    of_x = convolve_transpose(y, kernel, size=(5, 5), groups=2)
+    np.testing.assert_array_equal(~np.isfinite(of_x), met)
+
+
 def test_no_images_give_no_results():
     kernel = np.ones((2, 2, 3, 4))
-    assert convolve(np.ones((0, 5, 6, 3)), kernel, threads=2).shape == (0, 4, 5, 4)
+    assert convolve(np.ones((0, 5, 6, 3)), kernel).shape == (0, 4, 5, 4)
     assert convolve_transpose(np.ones((0, 4, 5, 4)), kernel, size=(5, 6)).shape == (0, 5, 6, 3)
     of_kernel = convolve_kernel_vjp(np.ones((0, 5, 6, 3)), np.ones((0, 4, 5, 4)), size=(2, 2))
     np.testing.assert_array_equal(of_kernel, np.zeros((2, 2, 3, 4)))
@@ -234,6 +271,15 @@ def test_channels_that_do_not_fit_are_refused():
         convolve(x, np.ones((2, 2, 4, 1)))
     with pytest.raises(ValueError, match=r"in 3 groups .* 1, a multiple of 3\), but got"):
         convolve(x, np.ones((2, 2, 1, 4)), groups=3)
+
+
+def test_cotangents_of_another_shape_are_refused():
+    kernel, x = np.ones((2, 2, 3, 4)), np.ones((2, 5, 6, 3))
+    for y in (np.ones((2, 4, 4, 4)), np.ones((1, 4, 5, 4))):
+        with pytest.raises(ValueError, match=r"\(2, 4, 5\) places in images .* got y of shape"):
+            convolve_kernel_vjp(x, y, size=(2, 2))
+    with pytest.raises(ValueError, match=r"\(2, 4, 5\) places in images .* got y of shape"):
+        convolve_transpose(np.ones((2, 4, 4, 4)), kernel, size=(5, 6))
 
 
 def test_a_kernel_larger_than_the_image_is_refused():
@@ -251,9 +297,9 @@ def test_threads_change_the_rounding_at_most():
     x, kernel = rng.normal(size=(7, 9, 9, 3)), rng.normal(size=(3, 3, 3, 5))
     y = rng.normal(size=(7, 7, 7, 5))
     calls = [
-        lambda **threads: convolve(x, kernel, **threads),
-        lambda **threads: convolve_transpose(y, kernel, size=(9, 9), **threads),
-        lambda **threads: convolve_kernel_vjp(x, y, size=(3, 3), **threads),
+        lambda **threads: by_kernel("convolve")(x, kernel, **threads),
+        lambda **threads: by_kernel("convolve_transpose")(y, kernel, size=(9, 9), **threads),
+        lambda **threads: by_kernel("convolve_kernel_vjp")(x, y, size=(3, 3), **threads),
     ]
     for call in calls:
         for threads in (2, 3, 20):
@@ -264,9 +310,11 @@ def test_threads_share_the_callers_settings_and_report_their_errors():
     y = np.zeros((2, 2, 2, 1))
     y[1] = np.inf  # in the share of the second thread
     kernel = np.array([[1.0, 1.0], [-1.0, -1.0]])[:, :, None, None]
+    transpose = KERNELS[PRIMITIVES["convolve_transpose"]][1]
+    out = np.empty((2, 3, 3, 1))
     with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):
-        convolve_transpose(y, kernel, size=(3, 3), threads=2)
+        transpose.function(y, kernel, size=(3, 3), threads=2, out=out)
     with np.errstate(invalid="ignore"):
-        out = convolve_transpose(y, kernel, size=(3, 3), threads=2)
+        transpose.function(y, kernel, size=(3, 3), threads=2, out=out)
     assert np.isnan(out[1]).any()
     assert not out[0].any()

@@ -15,7 +15,7 @@ from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.numpy.program import build
-from chainrule.engines.numpy.threads import limit_threads, share_convolutions
+from chainrule.engines.numpy.threads import limit_threads
 from chainrule.nn.losses import get_loss
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.history import History
@@ -137,7 +137,7 @@ def convolve(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
 
     named = zip(("x", "kernel", "g"), (x, kernel, y), strict=True)
     graph, _ = trace(value_and_gradients, [Variable(a.shape, a.dtype, name) for name, a in named])
-    program = build(share_convolutions(graph), Labels(), exact=False)
+    program = build(graph, Labels(), exact=False)
     results = program.function(x, kernel, y)
 
     def run(epochs: int) -> None:

@@ -31,9 +31,9 @@ def _horner(coefficients, t):
 def erf(x):
     """The error function 2 / sqrt(pi) * integral of exp(-t * t) from 0 to x, to a few ulp."""
     if np.result_type(x) == np.float32:
-        limit, p, q = (_ERF_LIMIT_32, _ERF_P_32, _ERF_Q_32)
+        limit, p, q = _ERF_LIMIT_32, _ERF_P_32, _ERF_Q_32
     else:
-        limit, p, q = (_ERF_LIMIT_64, _ERF_P_64, _ERF_Q_64)
+        limit, p, q = _ERF_LIMIT_64, _ERF_P_64, _ERF_Q_64
     x = np.clip(x, -limit, limit)
     t = x * x
     return np.clip(x * _horner(p, t) / _horner(q, t), -1, 1)

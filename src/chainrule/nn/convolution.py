@@ -7,6 +7,7 @@ and gives (N, channels, height, width), by moving the axis before and after.
 from __future__ import annotations
 
 import operator
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -16,6 +17,7 @@ from chainrule import primitives
 from chainrule.nn.initializers import Start, draw
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.windows import (
+    Border,
     as_window,
     channels_back,
     channels_last,
@@ -29,8 +31,89 @@ from chainrule.primitives.dispatch import Array
 __all__ = ["Conv1D", "Conv2D", "Conv2DTranspose"]
 
 
+class _Convolution(Layer):
+    """What all three do: parameters, order of the axes, shapes, and the call that makes them."""
+
+    _n_axes = 2
+
+    def __init__(
+        self,
+        filters: int,
+        size: int | Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: str | int | Sequence[Any] = "valid",
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        weight: Start = "glorot_uniform",
+        bias: Start = "zeros",
+        channels_first: bool = False,
+        name: str = "",
+    ) -> None:
+        super().__init__(name=name)
+        self.filters, self.groups = _counts(self.label, filters, groups)
+        self.window = as_window(self.label, self._n_axes, size, stride, padding, dilation)
+        self.use_bias = use_bias
+        self.weight = weight
+        self.bias = bias
+        self.channels_first = channels_first
+
+    def _split(self, shape: Shape) -> tuple[Shape, int]:
+        return split_shape(self.label, shape, self._n_axes, self.channels_first)
+
+    def _size(self, image: Shape) -> Shape:
+        """The size of the results for images of this size."""
+        return self.window.n_places(image, self.label)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        image, n_channels = self._split(input_shape)
+        if n_channels % self.groups:
+            raise ValueError(
+                f"{self.label} cannot deal {n_channels} channels into {self.groups} groups: the "
+                "groups must be of one size"
+            )
+        return join_shape(self._size(image), self.filters, self.channels_first)
+
+    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """A weight for each element of the window, channel of a group and filter; a bias each."""
+        _, n_channels = self._split(input_shape)
+        shape = (*self.window.size, n_channels // self.groups, self.filters)
+        parameters = {"weight": draw(self.weight, rng, shape, f"{self.label}.weight")}
+        if self.use_bias:
+            parameters["bias"] = draw(self.bias, rng, (self.filters,), f"{self.label}.bias")
+        return parameters
+
+    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+        weight, bias = parameters["weight"], parameters["bias"] if self.use_bias else None
+        image, n_channels = self._split(x.shape[1:])
+        wanted = weight.shape[-2] * self.groups
+        if n_channels != wanted:
+            raise ValueError(
+                f"{self.label} was built for {wanted} channels but got x of shape {x.shape}"
+            )
+        z = self._apply(channels_last(x, self.channels_first), weight, bias, image)
+        return channels_back(z, self.channels_first)
+
+    @abstractmethod
+    def _apply(self, x: Array, weight: Array, bias: Array | None, image: Shape) -> Array:
+        """The results for x with its channels last, images of this size."""
+
+    def _options(self) -> dict[str, tuple[Any, Any]]:
+        """What a call of the layer has beside its window: each option and its default."""
+        return {"groups": (self.groups, 1)}
+
+    def __repr__(self) -> str:
+        options = {
+            **self._options(),
+            "use_bias": (self.use_bias, True),
+            "channels_first": (self.channels_first, False),
+        }
+        return window_call(self, self.window, self.filters, **options)
+
+
 @final
-class Conv2D(Layer):
+class Conv2D(_Convolution):
     """Every output is a weighted sum of the inputs under a window that slides over the image.
 
     x (N, H, W, C) -> (N, OH, OW, filters), where OH = (H + padding - reach) // stride + 1 with
@@ -52,44 +135,16 @@ class Conv2D(Layer):
     (10, 14, 14, 6)
     """
 
-    def __init__(
-        self,
-        filters: int,
-        size: int | Sequence[int],
-        *,
-        stride: int | Sequence[int] = 1,
-        padding: str | int | Sequence[Any] = "valid",
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
-        use_bias: bool = True,
-        weight: Start = "glorot_uniform",
-        bias: Start = "zeros",
-        channels_first: bool = False,
-        name: str = "",
-    ) -> None:
-        super().__init__(name=name)
-        self.filters, self.groups = _counts(self.label, filters, groups)
-        self.window = as_window(self.label, 2, size, stride, padding, dilation)
-        self.use_bias = use_bias
-        self.weight = weight
-        self.bias = bias
-        self.channels_first = channels_first
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _output_shape(self, input_shape)
-
-    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return _init(self, input_shape, rng)
-
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        return _convolve(self, x, parameters)
-
-    def __repr__(self) -> str:
-        return _call(self, groups=(self.groups, 1))
+    def _apply(self, x: Array, weight: Array, bias: Array | None, image: Shape) -> Array:
+        self._size(image)  # an image that is too small is refused by the layer's name
+        window = self.window
+        return _convolve(
+            x, weight, bias, window.stride, window.border(image), window.dilation, self.groups
+        )
 
 
 @final
-class Conv1D(Layer):
+class Conv1D(_Convolution):
     """Every output is a weighted sum of the inputs under a window that slides along a signal.
 
     x (N, L, C) -> (N, OL, filters), where OL = (L + padding - reach) // stride + 1 with
@@ -104,44 +159,26 @@ class Conv1D(Layer):
     array([3., 5.], dtype=float32)
     """
 
-    def __init__(
-        self,
-        filters: int,
-        size: int,
-        *,
-        stride: int = 1,
-        padding: str | int | Sequence[Any] = "valid",
-        dilation: int = 1,
-        groups: int = 1,
-        use_bias: bool = True,
-        weight: Start = "glorot_uniform",
-        bias: Start = "zeros",
-        channels_first: bool = False,
-        name: str = "",
-    ) -> None:
-        super().__init__(name=name)
-        self.filters, self.groups = _counts(self.label, filters, groups)
-        self.window = as_window(self.label, 1, size, stride, padding, dilation)
-        self.use_bias = use_bias
-        self.weight = weight
-        self.bias = bias
-        self.channels_first = channels_first
+    _n_axes = 1
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _output_shape(self, input_shape)
-
-    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return _init(self, input_shape, rng)
-
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        return _convolve(self, x, parameters)
-
-    def __repr__(self) -> str:
-        return _call(self, groups=(self.groups, 1))
+    def _apply(self, x: Array, weight: Array, bias: Array | None, image: Shape) -> Array:
+        self._size(image)
+        window = self.window
+        # A signal is an image that is one line high.
+        z = _convolve(
+            np.reshape(x, (x.shape[0], 1, *x.shape[1:])),
+            np.reshape(weight, (1, *weight.shape)),
+            bias,
+            (1, *window.stride),
+            ((0, 0), *window.border(image)),
+            (1, *window.dilation),
+            self.groups,
+        )
+        return np.reshape(z, (z.shape[0], *z.shape[2:]))
 
 
 @final
-class Conv2DTranspose(Layer):
+class Conv2DTranspose(_Convolution):
     """Every input puts a weighted window onto a larger image, where the windows add up.
 
     It turns shapes round: what `Conv2D` with these options makes (H, W) of is what this makes of
@@ -175,9 +212,10 @@ class Conv2DTranspose(Layer):
         channels_first: bool = False,
         name: str = "",
     ) -> None:
-        super().__init__(name=name)
-        self.filters, self.groups = _counts(self.label, filters, 1)
-        self.window = as_window(self.label, 2, size, stride, padding, dilation)
+        super().__init__(
+            filters, size, stride=stride, padding=padding, dilation=dilation, use_bias=use_bias,
+            weight=weight, bias=bias, channels_first=channels_first, name=name,
+        )  # fmt: skip
         self.output_padding = sizes(self.label, "output_padding", output_padding, 2, least=0)
         if any(n >= step for n, step in zip(self.output_padding, self.window.stride, strict=True)):
             raise ValueError(
@@ -189,17 +227,8 @@ class Conv2DTranspose(Layer):
                 f"{self.label} got output_padding={self.output_padding} with padding='same', which "
                 "makes the largest size there is, the stride times that of the input: leave it out"
             )
-        self.use_bias = use_bias
-        self.weight = weight
-        self.bias = bias
-        self.channels_first = channels_first
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        image, _ = split_shape(self.label, input_shape, 2, self.channels_first)
-        return join_shape(self._larger(image), self.filters, self.channels_first)
-
-    def _larger(self, image: Shape) -> Shape:
-        """The size of the results for images of this size."""
+    def _size(self, image: Shape) -> Shape:
         stride, padding = self.window.stride, self.window.padding
         if padding == "same":
             return tuple(n * step for n, step in zip(image, stride, strict=True))
@@ -217,26 +246,21 @@ class Conv2DTranspose(Layer):
             )
         return larger
 
-    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return _init(self, input_shape, rng)
-
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        weight = parameters["weight"]
-        larger = self._larger(_check_channels(self, x, weight))
+    def _apply(self, x: Array, weight: Array, bias: Array | None, image: Shape) -> Array:
+        larger, window = self._size(image), self.window
         z = primitives.convolve_transpose(
-            channels_last(x, self.channels_first),
+            x,
             np.swapaxes(weight, 2, 3),
             size=larger,
-            stride=self.window.stride,
-            padding=self.window.border(larger),
-            dilation=self.window.dilation,
+            stride=window.stride,
+            padding=window.border(larger),
+            dilation=window.dilation,
         )
-        z = z + parameters["bias"] if self.use_bias else z
-        return channels_back(z, self.channels_first)
+        return z if bias is None else z + bias
 
-    def __repr__(self) -> str:
+    def _options(self) -> dict[str, tuple[Any, Any]]:
         more = self.output_padding
-        return _call(self, output_padding=(more if any(more) else 0, 0))
+        return {"output_padding": (more if any(more) else 0, 0)}
 
 
 def _counts(label: str, filters: Any, groups: Any) -> tuple[int, int]:
@@ -256,75 +280,16 @@ def _counts(label: str, filters: Any, groups: Any) -> tuple[int, int]:
     return filters, groups
 
 
-# What Conv1D and Conv2D do, for as many axes as the window has
-
-
-def _output_shape(layer: Conv1D | Conv2D, input_shape: Shape) -> Shape:
-    image, n_channels = _split(layer, input_shape)
-    if n_channels % layer.groups:
-        raise ValueError(
-            f"{layer.label} cannot deal {n_channels} channels into {layer.groups} groups: the "
-            "groups must be of one size"
-        )
-    places = layer.window.n_places(image, layer.label)
-    return join_shape(places, layer.filters, layer.channels_first)
-
-
-def _convolve(layer: Conv1D | Conv2D, x: Array, parameters: Mapping[str, Array]) -> Array:
-    window, weight = layer.window, parameters["weight"]
-    image = _check_channels(layer, x, weight)
-    window.n_places(image, layer.label)
-    x = channels_last(x, layer.channels_first)
-    # A signal is an image that is one line high.
-    one_line = len(image) == 1
-    if one_line:
-        x = np.reshape(x, (x.shape[0], 1, *x.shape[1:]))
-        weight = np.reshape(weight, (1, *weight.shape))
-    how: dict[str, Any] = {
-        "stride": (1,) * one_line + window.stride,
-        "padding": ((0, 0),) * one_line + window.border(image),
-        "dilation": (1,) * one_line + window.dilation,
-        "groups": layer.groups,
-    }
-    if layer.use_bias:
-        z = primitives.convolve_add(x, weight, parameters["bias"], **how)
-    else:
-        z = primitives.convolve(x, weight, **how)
-    if one_line:
-        z = np.reshape(z, (z.shape[0], *z.shape[2:]))
-    return channels_back(z, layer.channels_first)
-
-
-# What all three do
-
-
-def _split(layer: Conv1D | Conv2D | Conv2DTranspose, shape: Shape) -> tuple[Shape, int]:
-    return split_shape(layer.label, shape, len(layer.window.size), layer.channels_first)
-
-
-def _init(
-    layer: Conv1D | Conv2D | Conv2DTranspose, input_shape: Shape, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """A weight for each element of the window, channel of a group and filter; a bias a filter."""
-    _, n_channels = _split(layer, input_shape)
-    shape = (*layer.window.size, n_channels // layer.groups, layer.filters)
-    parameters = {"weight": draw(layer.weight, rng, shape, f"{layer.label}.weight")}
-    if layer.use_bias:
-        parameters["bias"] = draw(layer.bias, rng, (layer.filters,), f"{layer.label}.bias")
-    return parameters
-
-
-def _check_channels(layer: Conv1D | Conv2D | Conv2DTranspose, x: Array, weight: Array) -> Shape:
-    """The shape of the images without their channels, whose number must be that of the weight."""
-    image, n_channels = _split(layer, x.shape[1:])
-    wanted = weight.shape[-2] * layer.groups
-    if n_channels != wanted:
-        raise ValueError(
-            f"{layer.label} was built for {wanted} channels but got x of shape {x.shape}"
-        )
-    return image
-
-
-def _call(layer: Conv1D | Conv2D | Conv2DTranspose, **own: tuple[Any, Any]) -> str:
-    options = {"use_bias": (layer.use_bias, True), "channels_first": (layer.channels_first, False)}
-    return window_call(layer, layer.window, layer.filters, **own, **options)
+def _convolve(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Shape,
+    padding: Border,
+    dilation: Shape,
+    groups: int,
+) -> Array:
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if bias is None:
+        return primitives.convolve(x, weight, **how)
+    return primitives.convolve_add(x, weight, bias, **how)

@@ -8,8 +8,9 @@ and the backward pass, which a rule of its own would have to compute again.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -21,8 +22,59 @@ __all__ = ["BatchNorm", "GroupNorm", "LayerNorm"]
 _EPSILON = 1e-5
 
 
+class _Normalization(Layer):
+    """What all three do: gamma and beta, of a shape that the samples say, and checks."""
+
+    def __init__(self, epsilon: float, name: str, axis: int = -1) -> None:
+        super().__init__(name=name)
+        if not epsilon > 0:
+            raise ValueError(
+                f"{type(self).__name__} got epsilon={epsilon}: give a small positive number, as "
+                "1e-5"
+            )
+        self.epsilon = epsilon
+        self.axis = axis
+
+    def _shape(self, input_shape: Shape) -> Shape:
+        """The shape of gamma and beta; raises ValueError for samples the layer cannot take."""
+        axis = self.axis
+        if not -len(input_shape) <= axis <= len(input_shape) or axis == 0:
+            raise ValueError(
+                f"{self.label} looks for features along axis {axis} of (N, "
+                f"{', '.join(map(str, input_shape))}), which has none there: give the axis of the "
+                "features, -1 where they come last, 1 where they come first"
+            )
+        return ((-1, *input_shape)[axis],)
+
+    def _found(self, shape: Shape) -> Shape:
+        """The axes of an x of this shape that gamma and beta are for."""
+        return shape[self.axis :][:1]
+
+    @abstractmethod
+    def _apply(self, x: Array, gamma: Array, beta: Array, context: Context) -> Array:
+        """The results for an x that has been looked at."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        self._shape(input_shape)
+        return input_shape
+
+    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        shape = self._shape(input_shape)
+        return {"gamma": np.ones(shape), "beta": np.zeros(shape)}
+
+    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+        gamma, beta = parameters["gamma"], parameters["beta"]
+        found = self._found(x.shape)
+        if found != gamma.shape:
+            raise ValueError(
+                f"{self.label} was built for features of shape {gamma.shape} but got {found}: give "
+                "samples of the shape it was built for"
+            )
+        return self._apply(x, gamma, beta, context)
+
+
 @final
-class BatchNorm(Layer):
+class BatchNorm(_Normalization):
     """Each feature with mean 0 and variance 1 over the batch, then times gamma, plus beta.
 
     x (N, ..., C) -> the same shape; mean and variance are taken over all axes but the last, for
@@ -48,30 +100,19 @@ class BatchNorm(Layer):
     def __init__(
         self, *, momentum: float = 0.9, epsilon: float = _EPSILON, axis: int = -1, name: str = ""
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(epsilon, name, axis)
         if not 0 <= momentum < 1:
             raise ValueError(
                 f"BatchNorm got momentum={momentum}, the share of the old running statistics that "
                 "stays: give a number from 0 to below 1"
             )
-        _check_epsilon("BatchNorm", epsilon)
         self.momentum = momentum
-        self.epsilon = epsilon
-        self.axis = axis
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        _features(input_shape, self.axis, self.label)
-        return input_shape
-
-    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return _gamma_and_beta((_features(input_shape, self.axis, self.label),))
 
     def init_state(self, input_shape: Shape) -> dict[str, np.ndarray]:
-        n_features = _features(input_shape, self.axis, self.label)
-        return {"running_mean": np.zeros(n_features), "running_variance": np.ones(n_features)}
+        shape = self._shape(input_shape)
+        return {"running_mean": np.zeros(shape), "running_variance": np.ones(shape)}
 
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        _check_size(x.shape[self.axis :][:1], parameters["gamma"], self.label)
+    def _apply(self, x: Array, gamma: Array, beta: Array, context: Context) -> Array:
         rows, shape = _as_rows(x, self.axis)
         n_values = rows.shape[0]
         if "running_mean" not in context.state:
@@ -90,8 +131,8 @@ class BatchNorm(Layer):
             variance = batch_variance
         else:
             centred = rows - mean
-        scale = parameters["gamma"] / np.sqrt(variance + self.epsilon)
-        return _from_rows(centred * scale + parameters["beta"], shape, self.axis)
+        scale = gamma / np.sqrt(variance + self.epsilon)
+        return _from_rows(centred * scale + beta, shape, self.axis)
 
     def _follow(self, name: str, of_batch: Array, context: Context) -> None:
         """Move a running statistic towards that of the batch."""
@@ -104,7 +145,7 @@ class BatchNorm(Layer):
 
 
 @final
-class LayerNorm(Layer):
+class LayerNorm(_Normalization):
     """Each sample by itself with mean 0 and variance 1 over its last axes, times gamma, plus beta.
 
     x (N, ..., C) -> the same shape. Mean and variance are taken over the last `n_axes` axes, so
@@ -119,25 +160,21 @@ class LayerNorm(Layer):
     """
 
     def __init__(self, n_axes: int = 1, *, epsilon: float = _EPSILON, name: str = "") -> None:
-        super().__init__(name=name)
-        _check_epsilon("LayerNorm", epsilon)
+        super().__init__(epsilon, name)
         self.n_axes = positive_count(n_axes, "LayerNorm", "n_axes")
-        self.epsilon = epsilon
 
-    def output_shape(self, input_shape: Shape) -> Shape:
+    def _shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) < self.n_axes:
             raise ValueError(
                 f"{self.label} normalises over the last {self.n_axes} axes of a sample, but got "
                 f"samples of shape {input_shape}: give fewer n_axes"
             )
-        return input_shape
+        return input_shape[-self.n_axes :]
 
-    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return _gamma_and_beta(input_shape[-self.n_axes :])
+    def _found(self, shape: Shape) -> Shape:
+        return shape[1:][-self.n_axes :]
 
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        _check_size(x.shape[1:][-self.n_axes :], parameters["gamma"], self.label)
-        gamma, beta = parameters["gamma"], parameters["beta"]
+    def _apply(self, x: Array, gamma: Array, beta: Array, context: Context) -> Array:
         rows = np.reshape(x, (-1, math.prod(gamma.shape)))
         centred = _less(rows, np.mean(rows, axis=1, keepdims=True))
         variance = np.mean(np.square(centred), axis=1, keepdims=True)
@@ -150,7 +187,7 @@ class LayerNorm(Layer):
 
 
 @final
-class GroupNorm(Layer):
+class GroupNorm(_Normalization):
     """Each group of a sample's features with mean 0 and variance 1, times gamma, plus beta.
 
     x (N, ..., C) -> the same shape. Mean and variance of a group are taken over its features at
@@ -167,31 +204,23 @@ class GroupNorm(Layer):
     def __init__(
         self, groups: int, *, epsilon: float = _EPSILON, axis: int = -1, name: str = ""
     ) -> None:
-        super().__init__(name=name)
-        _check_epsilon("GroupNorm", epsilon)
+        super().__init__(epsilon, name, axis)
         self.groups = positive_count(groups, "GroupNorm", "groups")
-        self.epsilon = epsilon
-        self.axis = axis
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        n_features = _features(input_shape, self.axis, self.label)
+    def _shape(self, input_shape: Shape) -> Shape:
+        (n_features,) = super()._shape(input_shape)
         if n_features % self.groups:
             raise ValueError(
                 f"{self.label} cannot put the {n_features} features of samples of shape "
                 f"{input_shape} into {self.groups} equal groups: give a number that divides them"
             )
-        return input_shape
+        return (n_features,)
 
-    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return _gamma_and_beta((_features(input_shape, self.axis, self.label),))
-
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        _check_size(x.shape[self.axis :][:1], parameters["gamma"], self.label)
+    def _apply(self, x: Array, gamma: Array, beta: Array, context: Context) -> Array:
         rows, shape = _as_rows(x, self.axis)
         places = np.reshape(rows, (shape[0], -1, shape[-1]))
         normal = np.reshape(_over_features(places, self.epsilon, self.groups), rows.shape)
-        out = normal * parameters["gamma"] + parameters["beta"]
-        return _from_rows(out, shape, self.axis)
+        return _from_rows(normal * gamma + beta, shape, self.axis)
 
     def __repr__(self) -> str:
         epsilon = (self.epsilon, _EPSILON)
@@ -238,32 +267,3 @@ def _from_rows(rows: Array, shape: Shape, axis: int) -> Array:
     """The matrix of `_as_rows` in its old form."""
     x = np.reshape(rows, shape)
     return x if axis in (-1, len(shape) - 1) else np.moveaxis(x, -1, axis)
-
-
-def _features(input_shape: Shape, axis: int, label: str) -> int:
-    """How many features a sample has along an axis of the batch."""
-    batch_shape = (-1, *input_shape)
-    if not -len(input_shape) <= axis <= len(input_shape) or axis == 0:
-        raise ValueError(
-            f"{label} looks for features along axis {axis} of (N, "
-            f"{', '.join(map(str, input_shape))}), which has none there: give the axis of the "
-            "features, -1 where they come last, 1 where they come first"
-        )
-    return batch_shape[axis]
-
-
-def _gamma_and_beta(shape: Shape) -> dict[str, np.ndarray]:
-    return {"gamma": np.ones(shape), "beta": np.zeros(shape)}
-
-
-def _check_size(shape: Shape, gamma: Array, label: str) -> None:
-    if shape != gamma.shape:
-        raise ValueError(
-            f"{label} was built for features of shape {gamma.shape} but got {shape}: give "
-            "samples of the shape it was built for"
-        )
-
-
-def _check_epsilon(layer: str, epsilon: Any) -> None:
-    if not epsilon > 0:
-        raise ValueError(f"{layer} got epsilon={epsilon}: give a small positive number, as 1e-5")

@@ -29,8 +29,72 @@ from chainrule.primitives.primitive import Primitive
 __all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool1D", "MaxPool2D"]
 
 
+class _Pooling(Layer):
+    """What all with windows do: their options, shapes, and the way from window to window."""
+
+    _n_axes = 2
+
+    def __init__(
+        self,
+        size: int | Sequence[int] = 2,
+        *,
+        stride: int | Sequence[int] | None = None,
+        padding: str | int | Sequence[Any] = "valid",
+        ceil: bool = False,
+        channels_first: bool = False,
+        name: str = "",
+    ) -> None:
+        super().__init__(name=name)
+        stride = size if stride is None else stride
+        self.window = as_window(self.label, self._n_axes, size, stride, padding, ceil=ceil)
+        self.channels_first = channels_first
+        if isinstance(self.window.padding, str):
+            return
+        for sides, n in zip(self.window.padding, self.window.size, strict=True):
+            if max(sides) >= n:
+                raise ValueError(
+                    f"{self.label} has padding {self.window.padding} around windows of size "
+                    f"{self.window.size}: it must be less than the size, or some windows would be "
+                    "empty"
+                )
+
+    def _split(self, shape: Shape) -> tuple[Shape, int]:
+        return split_shape(self.label, shape, self._n_axes, self.channels_first)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        image, n_channels = self._split(input_shape)
+        places = self.window.n_places(image, self.label)
+        return join_shape(places, n_channels, self.channels_first)
+
+    def _pool(self, x: Array, outside: float, along: Primitive) -> Array:
+        """The windows of columns taken together by the primitive `along`, then along the lines.
+
+        The border around the images is `outside`. The channels of the result come last.
+        """
+        window = self.window
+        image, _ = self._split(x.shape[1:])
+        window.n_places(image, self.label)
+        x = channels_last(x, self.channels_first)
+        border = window.border(image)
+        if any(map(any, border)):
+            x = np.pad(x, ((0, 0), *border, (0, 0)), constant_values=outside)
+        for axis, (size, stride) in enumerate(zip(window.size, window.stride, strict=True), 1):
+            x = along(x, axis=axis, size=size, stride=stride)
+        return x
+
+    def _max_pool(self, x: Array) -> Array:
+        return channels_back(self._pool(x, -np.inf, primitives.window_max), self.channels_first)
+
+    def __repr__(self) -> str:
+        channels_first = (self.channels_first, False)
+        usual_stride = self.window.size
+        return window_call(
+            self, self.window, usual_stride=usual_stride, channels_first=channels_first
+        )
+
+
 @final
-class MaxPool2D(Layer):
+class MaxPool2D(_Pooling):
     """The largest value in each window: x (N, H, W, C) -> (N, OH, OW, C).
 
     OH = (H + padding - size) // stride + 1, and OW alike; the stride is by default the size, so
@@ -49,32 +113,12 @@ class MaxPool2D(Layer):
            [13., 15.]], dtype=float32)
     """
 
-    def __init__(
-        self,
-        size: int | Sequence[int] = 2,
-        *,
-        stride: int | Sequence[int] | None = None,
-        padding: str | int | Sequence[Any] = "valid",
-        ceil: bool = False,
-        channels_first: bool = False,
-        name: str = "",
-    ) -> None:
-        super().__init__(name=name)
-        self.window = _pooling_window(self.label, 2, size, stride, padding, ceil)
-        self.channels_first = channels_first
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _pooled_shape(self, input_shape)
-
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        return _max_pool(self, x)
-
-    def __repr__(self) -> str:
-        return _call(self)
+        return self._max_pool(x)
 
 
 @final
-class MaxPool1D(Layer):
+class MaxPool1D(_Pooling):
     """The largest value in each window along a signal: x (N, L, C) -> (N, OL, C).
 
     The options are those of `MaxPool2D`, for one axis.
@@ -85,32 +129,14 @@ class MaxPool1D(Layer):
     array([3., 4.], dtype=float32)
     """
 
-    def __init__(
-        self,
-        size: int = 2,
-        *,
-        stride: int | None = None,
-        padding: str | int | Sequence[Any] = "valid",
-        ceil: bool = False,
-        channels_first: bool = False,
-        name: str = "",
-    ) -> None:
-        super().__init__(name=name)
-        self.window = _pooling_window(self.label, 1, size, stride, padding, ceil)
-        self.channels_first = channels_first
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _pooled_shape(self, input_shape)
+    _n_axes = 1
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        return _max_pool(self, x)
-
-    def __repr__(self) -> str:
-        return _call(self)
+        return self._max_pool(x)
 
 
 @final
-class AvgPool2D(Layer):
+class AvgPool2D(_Pooling):
     """The mean of each window: x (N, H, W, C) -> (N, OH, OW, C).
 
     The options are those of `MaxPool2D`. The mean is over the values of the image: what stands in
@@ -124,34 +150,14 @@ class AvgPool2D(Layer):
            [10.5, 12.5]], dtype=float32)
     """
 
-    def __init__(
-        self,
-        size: int | Sequence[int] = 2,
-        *,
-        stride: int | Sequence[int] | None = None,
-        padding: str | int | Sequence[Any] = "valid",
-        ceil: bool = False,
-        channels_first: bool = False,
-        name: str = "",
-    ) -> None:
-        super().__init__(name=name)
-        self.window = _pooling_window(self.label, 2, size, stride, padding, ceil)
-        self.channels_first = channels_first
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _pooled_shape(self, input_shape)
-
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        total = _pool(self, x, 0.0, primitives.window_sum)
-        image, _ = split_shape(self.label, x.shape[1:], 2, self.channels_first)
+        total = self._pool(x, 0.0, primitives.window_sum)
+        image, _ = self._split(x.shape[1:])
         counts = _n_values(self.window, image)
         mean = total / (
             float(counts.flat[0]) if np.ptp(counts) == 0 else counts.astype(x.dtype)[..., None]
         )
         return channels_back(mean, self.channels_first)
-
-    def __repr__(self) -> str:
-        return _call(self)
 
 
 @final
@@ -181,53 +187,6 @@ class GlobalAvgPool2D(Layer):
         return call_of(self, channels_first=(self.channels_first, False))
 
 
-def _pooling_window(
-    label: str, n_axes: int, size: Any, stride: Any, padding: Any, ceil: bool
-) -> Window:
-    window = as_window(label, n_axes, size, size if stride is None else stride, padding, ceil=ceil)
-    if not isinstance(window.padding, str):
-        for sides, n in zip(window.padding, window.size, strict=True):
-            if max(sides) >= n:
-                raise ValueError(
-                    f"{label} has padding {window.padding} around windows of size {window.size}: "
-                    "it must be less than the size, or some windows would be empty"
-                )
-    return window
-
-
-# What the layers do, for as many axes as the window has
-
-
-def _pooled_shape(layer: MaxPool1D | MaxPool2D | AvgPool2D, shape: Shape) -> Shape:
-    n_axes = len(layer.window.size)
-    image, n_channels = split_shape(layer.label, shape, n_axes, layer.channels_first)
-    places = layer.window.n_places(image, layer.label)
-    return join_shape(places, n_channels, layer.channels_first)
-
-
-def _pool(
-    layer: MaxPool1D | MaxPool2D | AvgPool2D, x: Array, outside: float, along: Primitive
-) -> Array:
-    """The windows of columns taken together by the primitive `along`, then along the lines.
-
-    The border around the images is `outside`. The channels of the result come last.
-    """
-    window = layer.window
-    image, _ = split_shape(layer.label, x.shape[1:], len(window.size), layer.channels_first)
-    window.n_places(image, layer.label)
-    x = channels_last(x, layer.channels_first)
-    border = window.border(image)
-    if any(map(any, border)):
-        x = np.pad(x, ((0, 0), *border, (0, 0)), constant_values=outside)
-    for axis, (size, stride) in enumerate(zip(window.size, window.stride, strict=True), start=1):
-        x = along(x, axis=axis, size=size, stride=stride)
-    return x
-
-
-def _max_pool(layer: MaxPool1D | MaxPool2D, x: Array) -> Array:
-    return channels_back(_pool(layer, x, -np.inf, primitives.window_max), layer.channels_first)
-
-
 def _n_values(window: Window, image: Shape) -> np.ndarray:
     """How many values of the image stand in each window, (OH, OW)."""
     along = [
@@ -237,11 +196,3 @@ def _n_values(window: Window, image: Shape) -> np.ndarray:
         )
     ]
     return reduce(np.multiply.outer, along)
-
-
-def _call(layer: MaxPool1D | MaxPool2D | AvgPool2D) -> str:
-    channels_first = (layer.channels_first, False)
-    usual_stride = layer.window.size
-    return window_call(
-        layer, layer.window, usual_stride=usual_stride, channels_first=channels_first
-    )

@@ -7,8 +7,10 @@ are written out step by step: a compiled training step grows with the length of 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from functools import partial
+from typing import final
 
 import numpy as np
 
@@ -21,8 +23,75 @@ from chainrule.primitives.dispatch import Array
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
 
 
+State = tuple[Array, ...]
+"""What goes from step to step, each (N, units); the hidden state h first."""
+
+
+class _Recurrent(Layer):
+    """What all three do: parameters in parts, one a gate or a candidate, and the way in time."""
+
+    _n_parts: int
+    _n_states = 1
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        return_sequences: bool = False,
+        weight: Start = "glorot_uniform",
+        recurrent_weight: Start = "orthogonal",
+        bias: Start = "zeros",
+        name: str = "",
+    ) -> None:
+        super().__init__(name=name)
+        self.units = positive_count(units, type(self).__name__, "units")
+        self.return_sequences = return_sequences
+        self.weight, self.recurrent_weight, self.bias = weight, recurrent_weight, bias
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 2:
+            raise ValueError(
+                f"{self.label} reads sequences, samples of shape (n_steps, n_features), but got "
+                f"samples of shape {input_shape}: reshape them, or put return_sequences=True into "
+                "the recurrent layer before"
+            )
+        return (input_shape[0], self.units) if self.return_sequences else (self.units,)
+
+    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Weights and bias; a named initializer draws those of each part by itself, since it goes
+        by their sizes.
+        """
+        parameters = {}
+        for name, start, shape in (
+            ("weight", self.weight, (input_shape[-1], self.units)),
+            ("recurrent_weight", self.recurrent_weight, (self.units, self.units)),
+            ("bias", self.bias, (self.units,)),
+        ):
+            full = f"{self.label}.{name}"
+            if isinstance(start, str) or callable(start):
+                parts = [draw(start, rng, shape, full) for _ in range(self._n_parts)]
+                parameters[name] = np.concatenate(parts, axis=-1)
+            else:
+                shape = (*shape[:-1], self._n_parts * self.units)
+                parameters[name] = draw(start, rng, shape, full)
+        return parameters
+
+    @abstractmethod
+    def cell(self, parameters: Mapping[str, Array], z: Array, state: State) -> State:
+        """The state after a step; z is x_t @ weight + bias."""
+
+    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+        z = _project(x, parameters, self.label)
+        start = (np.zeros((x.shape[0], self.units), z.dtype),) * self._n_states
+        hidden = _run(partial(self.cell, parameters), z, start)
+        return np.stack(hidden, axis=1) if self.return_sequences else hidden[-1]
+
+    def __repr__(self) -> str:
+        return call_of(self, self.units, return_sequences=(self.return_sequences, False))
+
+
 @final
-class SimpleRNN(Layer):
+class SimpleRNN(_Recurrent):
     """h = activation(x_t @ weight + h @ recurrent_weight + bias), step after step.
 
     x (N, T, D) -> (N, units), or (N, T, units) with `return_sequences`. Parameters: "weight"
@@ -35,6 +104,8 @@ class SimpleRNN(Layer):
     (2, 3)
     """
 
+    _n_parts = 1
+
     def __init__(
         self,
         units: int,
@@ -46,28 +117,20 @@ class SimpleRNN(Layer):
         bias: Start = "zeros",
         name: str = "",
     ) -> None:
-        super().__init__(name=name)
-        self.units = positive_count(units, "SimpleRNN", "units")
-        self.return_sequences = return_sequences
+        super().__init__(
+            units, return_sequences=return_sequences, weight=weight,
+            recurrent_weight=recurrent_weight, bias=bias, name=name,
+        )  # fmt: skip
         self.activation = get_activation(activation)
-        self.weight, self.recurrent_weight, self.bias = weight, recurrent_weight, bias
 
     @property
     def kind(self) -> str:
         return "simple_rnn"
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _output_shape(self, input_shape)
-
-    def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return _init(self, input_shape, rng, n_parts=1)
-
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
-        def cell(z: Array, h: Array | None) -> tuple[Array, Array]:
-            h = self.activation.forward(_with_memory(z, h, parameters), {}, context)
-            return h, h
-
-        return _run(self, cell, x, parameters)
+    def cell(self, parameters: Mapping[str, Array], z: Array, state: State) -> State:
+        (h,) = state
+        z = z + h @ parameters["recurrent_weight"]
+        return (self.activation.forward(z, {}, Context()),)
 
     def __repr__(self) -> str:
         own = self.activation
@@ -79,7 +142,7 @@ class SimpleRNN(Layer):
 
 
 @final
-class LSTM(Layer):
+class LSTM(_Recurrent):
     """Long short-term memory: a cell c that gates write to, keep, and read from.
 
     With z = x_t @ weight + h @ recurrent_weight + bias, its columns in four parts i, f, g and o:
@@ -97,50 +160,26 @@ class LSTM(Layer):
     (2,)
     """
 
-    def __init__(
-        self,
-        units: int,
-        *,
-        return_sequences: bool = False,
-        weight: Start = "glorot_uniform",
-        recurrent_weight: Start = "orthogonal",
-        bias: Start = "zeros",
-        name: str = "",
-    ) -> None:
-        super().__init__(name=name)
-        self.units = positive_count(units, "LSTM", "units")
-        self.return_sequences = return_sequences
-        self.weight, self.recurrent_weight, self.bias = weight, recurrent_weight, bias
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _output_shape(self, input_shape)
+    _n_parts = 4
+    _n_states = 2
 
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        parameters = _init(self, input_shape, rng, n_parts=4)
+        parameters = super().init(input_shape, rng)
         if isinstance(self.bias, str) or callable(self.bias):
             parameters["bias"][self.units : 2 * self.units] += 1
         return parameters
 
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+    def cell(self, parameters: Mapping[str, Array], z: Array, state: State) -> State:
+        h, c = state
         n = self.units
-
-        def cell(z: Array, state: tuple[Array, Array] | None) -> tuple[Array, tuple[Array, Array]]:
-            h, c = state or (None, None)
-            z = _with_memory(z, h, parameters)
-            write, keep, new, read = (z[:, start : start + n] for start in range(0, 4 * n, n))
-            written = primitives.sigmoid(write) * np.tanh(new)
-            c = written if c is None else primitives.sigmoid(keep) * c + written
-            h = primitives.sigmoid(read) * np.tanh(c)
-            return h, (h, c)
-
-        return _run(self, cell, x, parameters)
-
-    def __repr__(self) -> str:
-        return call_of(self, self.units, return_sequences=(self.return_sequences, False))
+        z = z + h @ parameters["recurrent_weight"]
+        write, keep, new, read = (z[:, start : start + n] for start in range(0, 4 * n, n))
+        c = primitives.sigmoid(keep) * c + primitives.sigmoid(write) * np.tanh(new)
+        return primitives.sigmoid(read) * np.tanh(c), c
 
 
 @final
-class GRU(Layer):
+class GRU(_Recurrent):
     """Gated recurrent unit: one state, moved towards a candidate as far as a gate lets it.
 
     With a = x_t @ weight + bias and b = h @ recurrent_weight, the columns of both in three parts
@@ -156,6 +195,8 @@ class GRU(Layer):
     (2, 3)
     """
 
+    _n_parts = 3
+
     def __init__(
         self,
         units: int,
@@ -167,94 +208,36 @@ class GRU(Layer):
         recurrent_bias: Start = "zeros",
         name: str = "",
     ) -> None:
-        super().__init__(name=name)
-        self.units = positive_count(units, "GRU", "units")
-        self.return_sequences = return_sequences
-        self.weight, self.recurrent_weight, self.bias = weight, recurrent_weight, bias
+        super().__init__(
+            units, return_sequences=return_sequences, weight=weight,
+            recurrent_weight=recurrent_weight, bias=bias, name=name,
+        )  # fmt: skip
         self.recurrent_bias = recurrent_bias
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return _output_shape(self, input_shape)
-
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        parameters = _init(self, input_shape, rng, n_parts=3)
+        parameters = super().init(input_shape, rng)
         name = f"{self.label}.recurrent_bias"
         parameters["recurrent_bias"] = draw(self.recurrent_bias, rng, (self.units,), name)
         return parameters
 
-    def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
+    def cell(self, parameters: Mapping[str, Array], z: Array, state: State) -> State:
+        (h,) = state
         n = self.units
-
-        def cell(a: Array, h: Array | None) -> tuple[Array, Array]:
-            gates, candidate, bias = a[:, : 2 * n], a[:, 2 * n :], parameters["recurrent_bias"]
-            if h is not None:
-                b = h @ parameters["recurrent_weight"]
-                gates, bias = gates + b[:, : 2 * n], b[:, 2 * n :] + bias
-            gates = primitives.sigmoid(gates)
-            update, reset = gates[:, :n], gates[:, n:]
-            candidate = np.tanh(candidate + reset * bias)
-            # u * h + (1 - u) * candidate, with h = 0 before the first step
-            h = candidate + update * ((-candidate) if h is None else h - candidate)
-            return h, h
-
-        return _run(self, cell, x, parameters)
-
-    def __repr__(self) -> str:
-        return call_of(self, self.units, return_sequences=(self.return_sequences, False))
+        b = h @ parameters["recurrent_weight"]
+        gates = primitives.sigmoid(z[:, : 2 * n] + b[:, : 2 * n])
+        update, reset = gates[:, :n], gates[:, n:]
+        bias = b[:, 2 * n :] + parameters["recurrent_bias"]
+        candidate = np.tanh(z[:, 2 * n :] + reset * bias)
+        return (candidate + update * (h - candidate),)  # u * h + (1 - u) * candidate
 
 
-def _output_shape(layer: SimpleRNN | LSTM | GRU, input_shape: Shape) -> Shape:
-    if len(input_shape) != 2:
-        raise ValueError(
-            f"{layer.label} reads sequences, samples of shape (n_steps, n_features), but got "
-            f"samples of shape {input_shape}: reshape them, or put return_sequences=True into the "
-            "recurrent layer before"
-        )
-    return (input_shape[0], layer.units) if layer.return_sequences else (layer.units,)
-
-
-def _init(
-    layer: SimpleRNN | LSTM | GRU, input_shape: Shape, rng: np.random.Generator, *, n_parts: int
-) -> dict[str, np.ndarray]:
-    """Weights and bias of a layer with several parts: gates and candidates.
-
-    A named initializer draws the weights of each part by itself, since it goes by their sizes.
-    """
-    parameters = {}
-    for name, start, shape in (
-        ("weight", layer.weight, (input_shape[-1], layer.units)),
-        ("recurrent_weight", layer.recurrent_weight, (layer.units, layer.units)),
-        ("bias", layer.bias, (layer.units,)),
-    ):
-        full = f"{layer.label}.{name}"
-        if isinstance(start, str) or callable(start):
-            parts = [draw(start, rng, shape, full) for _ in range(n_parts)]
-            parameters[name] = np.concatenate(parts, axis=-1)
-        else:
-            parameters[name] = draw(start, rng, (*shape[:-1], n_parts * layer.units), full)
-    return parameters
-
-
-def _run(
-    layer: SimpleRNN | LSTM | GRU,
-    cell: Callable[[Array, Any], tuple[Array, Any]],
-    x: Array,
-    parameters: Mapping[str, Array],
-) -> Array:
-    """The last hidden state, or all of them, of a cell that goes from step to step.
-
-    `cell(z, state)` returns the hidden state h and the state for the next step, which is None
-    before the first one; z is x_t @ weight + bias.
-    """
-    hidden, state = [], None
-    for z in _steps(_project(x, parameters, layer.label)):
-        h, state = cell(z, state)
-        hidden.append(h)
-    return np.stack(hidden, axis=1) if layer.return_sequences else hidden[-1]
-
-
-def _with_memory(z: Array, h: Array | None, parameters: Mapping[str, Array]) -> Array:
-    return z if h is None else z + h @ parameters["recurrent_weight"]
+def _run(cell: Callable[[Array, State], State], z: Array, state: State) -> list[Array]:
+    """The hidden state of each step, of a cell that goes along the first axis of z (T, N, ...)."""
+    hidden = []
+    for z_t in _steps(z):
+        state = cell(z_t, state)
+        hidden.append(state[0])
+    return hidden
 
 
 def _project(x: Array, parameters: Mapping[str, Array], label: str) -> Array:

@@ -9,13 +9,11 @@ import numpy as np
 from chainrule.primitives.dispatch import Array
 from chainrule.primitives.primitive import primitive
 
-__all__ = ["one_hot", "stop_gradient"]
+__all__ = ["check_labels", "one_hot", "stop_gradient"]
 
 
 @primitive
-def one_hot(
-    labels: Array, *, n_classes: int, dtype: Any = np.float64, out: np.ndarray | None = None
-) -> Array:
+def one_hot(labels: Array, *, n_classes: int, dtype: Any = np.float64) -> Array:
     """Integer labels as rows that hold a 1 at the label and 0 elsewhere.
 
     `labels` of any shape gives `(*labels.shape, n_classes)`. Raises TypeError for labels that are
@@ -26,6 +24,12 @@ def one_hot(
            [1., 0., 0.]])
     """
     labels = np.asarray(labels)
+    check_labels(labels, n_classes)
+    return np.equal(labels[..., None], np.arange(n_classes)).astype(dtype)
+
+
+def check_labels(labels: np.ndarray, n_classes: int) -> None:
+    """Raise TypeError or ValueError, as `one_hot` says."""
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"the labels, shape {labels.shape}, have dtype {labels.dtype}: class labels are "
@@ -37,8 +41,6 @@ def one_hot(
             f"{outside.size} of {labels.size} labels, the first of them {outside[0]}, are outside "
             f"0 to {n_classes - 1}: number the {n_classes} classes from 0, or set n_classes higher"
         )
-    out = np.empty((*labels.shape, n_classes), dtype) if out is None else out
-    return np.equal(labels[..., None], np.arange(n_classes), out=out, casting="unsafe")
 
 
 @primitive(is_view=True, elementwise=True)

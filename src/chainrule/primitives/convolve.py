@@ -9,40 +9,31 @@ in both its arguments, and the rules of each are the other two: derivatives of e
 fourth, `convolve_add`, adds a bias.
 
 Each is a product of matrices: a row for every place the kernel is put, made of the part of the
-image under it. The rows overlap and so take much more memory than the image. They are made for a
-few images at a time, in the same memory, and read again while they are in the cache.
-
-All take `out=`, a contiguous array of the result's shape and dtype to write to.
+image under it, or adding to it. With groups there is a product for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
 
 import numpy as np
 
 from chainrule.primitives.dispatch import Array
-from chainrule.primitives.kernel_rows import (
-    Padding,
-    Pair,
-    geometry_of,
-    n_abreast,
-    n_at_once,
-    n_places,
-    part_of,
-    reach_of,
-    rows_under,
-    widened,
-    windows_of,
-)
 from chainrule.primitives.primitive import defvjp, primitive
-from chainrule.primitives.sharing import share_images
 
-__all__ = ["convolve", "convolve_add", "convolve_kernel_vjp", "convolve_transpose"]
+__all__ = [
+    "Padding",
+    "Pair",
+    "convolve",
+    "convolve_add",
+    "convolve_kernel_vjp",
+    "convolve_transpose",
+    "reach_of",
+]
 
-_MANY_CHANNELS = 32
-"""Channels from which on a product for each place of a kernel is wide enough for BLAS."""
+Shape = tuple[int, ...]
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
 
 
 @primitive
@@ -54,25 +45,27 @@ def convolve(
     padding: Padding = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
     groups: int = 1,
-    threads: int = 1,
-    out: Array | None = None,
 ) -> Array:
     """Images (N, H, W, C) under a kernel (KH, KW, C // groups, D): (N, OH, OW, D), channels last.
 
     `padding` adds zeros ((above, below), (left, right)), `stride` is the step from one place of the
     kernel to the next, `dilation` that between the elements of an image that it multiplies, each
     (vertical, horizontal). With `groups`, the channels and kernels are dealt into so many parts
-    that do not mix. `threads` share the images; they pay where BLAS itself has one thread only.
-    A NaN or infinity of an image may reach all results in the lines that see it.
+    that do not mix.
     Raises ValueError where the channels do not fit, or a kernel does not fit into the image.
 
     >>> convolve(np.arange(9.0).reshape(1, 3, 3, 1), np.ones((2, 2, 1, 1)))[0, ..., 0]
     array([[ 8., 12.],
            [20., 24.]])
     """
-    _check_channels(x, kernel, groups)
-    how = (stride, padding, dilation, threads)
-    return _each_group(_convolve, (x, kernel), groups, out, *how)
+    if kernel.shape[2] * groups != x.shape[3] or kernel.shape[3] % groups:
+        raise ValueError(
+            f"images of shape {x.shape} in {groups} groups need kernels of shape (height, width, "
+            f"{x.shape[3] // groups}, a multiple of {groups}), but got {kernel.shape}"
+        )
+    places = _n_places(x.shape, kernel.shape[:2], stride, padding, dilation)
+    rows = _rows_under(x, kernel.shape[:2], stride, padding, dilation, groups)
+    return _joined(rows @ _dealt(kernel, groups), (x.shape[0], *places))
 
 
 @primitive
@@ -85,17 +78,15 @@ def convolve_add(
     padding: Padding = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
     groups: int = 1,
-    threads: int = 1,
-    out: Array | None = None,
 ) -> Array:
     """`convolve(x, kernel) + bias`, with a bias (D,) for each channel of the result.
 
     One primitive, because NumPy adds few long runs of memory, and sums them for the cotangent of
     the bias, many times faster than one run for each place of an image.
     """
-    _check_channels(x, kernel, groups)
-    how = (stride, padding, dilation, threads)
-    return _each_group(_convolve, (x, kernel, bias), groups, out, *how)
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    out: Array = convolve(x, kernel, **how) + bias
+    return out
 
 
 @primitive
@@ -108,19 +99,27 @@ def convolve_transpose(
     padding: Padding = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
     groups: int = 1,
-    threads: int = 1,
-    out: Array | None = None,
 ) -> Array:
     """Every element of y (N, OH, OW, D) puts a kernel onto images (N, *size, C), and they add up.
 
     The cotangent of the images x of `convolve` for the cotangent y of its result; also known as
-    transposed or fractionally strided convolution. A NaN or infinity may spread along lines.
+    transposed or fractionally strided convolution. Raises ValueError where y has not the shape of
+    what `convolve` makes of such images.
 
     >>> convolve_transpose(np.ones((1, 1, 2, 1)), np.ones((1, 3, 1, 1)), size=(1, 4))[0, ..., 0]
     array([[1., 2., 2., 1.]])
     """
-    how = (size, stride, padding, dilation, threads)
-    return _each_group(_convolve_transpose, (y, kernel), groups, out, *how)
+    (kh, kw, c), n_images = kernel.shape[:3], y.shape[0]
+    _check_places(y.shape, (n_images, *size), (kh, kw), stride, padding, dilation)
+    parts = _dealt(kernel, groups) @ _dealt(y, groups).swapaxes(1, 2)
+    parts = parts.reshape(groups, kh, kw, c, *y.shape[:3])
+    (top, bottom), (left, right) = padding
+    frame = (top + size[0] + bottom, left + size[1] + right)
+    out = np.zeros((groups, c, n_images, *frame), parts.dtype)
+    for i, j in np.ndindex(kh, kw):
+        out[(..., *_met(i, j, y.shape, stride, dilation))] += parts[:, i, j]
+    inside = out[..., top : top + size[0], left : left + size[1]]
+    return np.moveaxis(inside, (0, 1), (-2, -1)).reshape(n_images, *size, groups * c)
 
 
 @primitive
@@ -133,15 +132,15 @@ def convolve_kernel_vjp(
     padding: Padding = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
     groups: int = 1,
-    threads: int = 1,
-    out: Array | None = None,
 ) -> Array:
     """The cotangent (*size, C // groups, D) of the kernel of `convolve`, for that of its result, y.
 
-    Each element of the kernel has met one element of the images x for each element of y.
+    Each element of the kernel has met one element of the images x for each element of y. Raises
+    ValueError where y has not the shape of what `convolve` makes of these images.
     """
-    how = (size, stride, padding, dilation, threads)
-    return _each_group(_convolve_kernel_vjp, (x, y), groups, out, *how)
+    _check_places(y.shape, x.shape, size, stride, padding, dilation)
+    rows = _rows_under(x, size, stride, padding, dilation, groups)
+    return _joined(rows.swapaxes(1, 2) @ _dealt(y, groups), (*size, x.shape[3] // groups))
 
 
 # fmt: off
@@ -177,187 +176,76 @@ def _sum_places(g: Array) -> Array:
     return np.sum(np.reshape(line, (width, d)), axis=0)
 
 
-def _check_channels(x: Array, kernel: Array, groups: int) -> None:
-    if kernel.shape[2] * groups != x.shape[3] or kernel.shape[3] % groups:
-        raise ValueError(
-            f"images of shape {x.shape} in {groups} groups need kernels of shape (height, width, "
-            f"{x.shape[3] // groups}, a multiple of {groups}), but got {kernel.shape}"
-        )
+# Places
 
 
-def _each_group(
-    function: Callable[..., Array],
-    arrays: tuple[Array, ...],
-    groups: int,
-    out: Array | None,
-    *how: Any,
-) -> Array:
-    """The function of every group of channels of its arguments, side by side."""
-    if groups == 1:
-        return function(arrays, out, *how)
-    parts = zip(*(np.split(array, groups, axis=-1) for array in arrays), strict=True)
-    return np.concatenate([function(part, None, *how) for part in parts], axis=-1, out=out)
+def reach_of(size: Pair, dilation: Pair) -> Pair:
+    """From the first element of a kernel to its last, both included, downwards and across."""
+    return (size[0] - 1) * dilation[0] + 1, (size[1] - 1) * dilation[1] + 1
 
 
-def _convolve(
-    arrays: tuple[Array, ...],
-    out: Array | None,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    threads: int,
-) -> Array:
-    """The rows under the kernel, times the kernel as a matrix, and the bias added to each line."""
-    x, kernel, *bias = arrays
-    n_images, dtype = len(x), np.result_type(*arrays)
-    size, d = kernel.shape[:2], kernel.shape[3]
-    height, width = n_places(x.shape, size, stride, padding, dilation)
-    if out is None:
-        out = np.empty((n_images, height, width, d), dtype)
-    n = n_abreast(width, x.shape[3], d, size, stride, dilation, run=40, columns=96)
-    matrix = widened(kernel, n, stride, dilation).astype(dtype, copy=False)
-    geometry = geometry_of(n, size, stride, dilation)
-    products = out.reshape(n_images, height * width // n, n * d)
-    lines = out.reshape(n_images, height, width * d)
-    line = np.tile(bias[0], width) if bias else None
-
-    def work(first: int, last: int) -> None:
-        for images, rows in rows_under(x, first, last, dtype, padding, *geometry):
-            np.dot(rows, matrix, out=products[images].reshape(len(rows), n * d))
-            if line is not None:
-                lines[images] += line  # now, while they are in the cache
-
-    share_images(work, n_images, threads)
-    return out
+def _n_places(shape: Shape, size: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Pair:
+    """How many places there are for a kernel of this size, downwards and across."""
+    places = []
+    for axis in range(2):
+        room = shape[axis + 1] + sum(padding[axis]) - reach_of(size, dilation)[axis]
+        if size[axis] < 1 or room < 0:
+            raise ValueError(
+                f"a kernel of size {size}, dilation {dilation}, does not fit into images of shape "
+                f"{shape} with padding {padding}"
+            )
+        places.append(room // stride[axis] + 1)
+    return places[0], places[1]
 
 
-def _convolve_kernel_vjp(
-    arrays: tuple[Array, Array],
-    out: Array | None,
+def _check_places(
+    y_shape: Shape,
+    x_shape: Shape,
     size: Pair,
     stride: Pair,
     padding: Padding,
     dilation: Pair,
-    threads: int,
+) -> None:
+    wanted = (x_shape[0], *_n_places(x_shape, size, stride, padding, dilation))
+    if y_shape[:3] != wanted:
+        raise ValueError(
+            f"a kernel of size {size}, stride {stride}, dilation {dilation}, padding {padding} has "
+            f"{wanted} places in images of shape {x_shape}, but got y of shape {y_shape}"
+        )
+
+
+def _met(i: int, j: int, y_shape: Shape, stride: Pair, dilation: Pair) -> tuple[slice, slice]:
+    """The elements of padded images that element (i, j) of the kernel meets at its places."""
+    first = i * dilation[0], j * dilation[1]
+    behind = [f + (n - 1) * s + 1 for f, n, s in zip(first, y_shape[1:3], stride, strict=True)]
+    return slice(first[0], behind[0], stride[0]), slice(first[1], behind[1], stride[1])
+
+
+# Matrices, one for each group
+
+
+def _rows_under(
+    x: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> Array:
-    """The rows under the kernel, transposed, times what the kernel made of them."""
-    x, y = arrays
-    n_images, height, width, d = y.shape
-    c, dtype = x.shape[3], np.result_type(x, y)
-    n = n_abreast(width, c, d, size, stride, dilation, run=40, columns=96)
-    geometry = geometry_of(n, size, stride, dilation)
-    (_, reach), _, _ = geometry
-    y = y.reshape(n_images, height * width // n, n * d).astype(dtype, copy=False)
-
-    def work(first: int, last: int) -> Array:
-        total = np.zeros((size[0] * reach * c, n * d), dtype)
-        for images, rows in rows_under(x, first, last, dtype, padding, *geometry):
-            total += np.dot(rows.T, y[images].reshape(len(rows), n * d))
-        return total
-
-    total = sum(share_images(work, n_images, threads))
-    wide = total.reshape(size[0], reach, c, n, d)
-    if out is None:
-        out = np.zeros((*size, c, d), dtype)
-    else:
-        out.fill(0)
-    for k in range(n):
-        out += part_of(wide, k, n, size[1], stride[1], dilation[1])
-    return out
-
-
-def _convolve_transpose(
-    arrays: tuple[Array, Array],
-    out: Array | None,
-    image: Pair,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    threads: int,
-) -> Array:
-    """The product with the transposed kernel: rows, added to the images where they lie."""
-    y, kernel = arrays
-    n_images, height, width, d = y.shape
-    size, c, dtype = kernel.shape[:2], kernel.shape[2], np.result_type(y, kernel)
-    if stride == (1, 1) and c >= _MANY_CHANNELS:
-        return _convolve_transpose_shifted(arrays, out, image, padding, dilation, threads)
-    if out is None:
-        out = np.empty((n_images, *image, c), dtype)
-    n = n_abreast(width, c, d, size, stride, dilation, run=64, columns=80)
-    matrix = widened(kernel, n, stride, dilation).astype(dtype, copy=False).T
-    geometry = geometry_of(n, size, stride, dilation)
-    wide_size, wide_stride, wide_dilation = geometry
-    y = y.reshape(n_images, height * width // n, n * d).astype(dtype, copy=False)
-    (top, bottom), (left, right) = padding
-    reach = reach_of(wide_size, wide_dilation)
-    high = max(top + image[0] + bottom, (height - 1) * stride[0] + reach[0])
-    broad = max(left + image[1] + right, (width // n - 1) * wide_stride[1] + reach[1])
-    apart = -(-reach[1] // wide_stride[1])  # rows so far apart in a line do not overlap
-
-    def work(first: int, last: int) -> None:
-        few = n_at_once(height * width // n * matrix.shape[1], last - first)
-        frame = np.empty((few, high, broad, c), dtype)
-        memory = np.empty((few, *y.shape[1:2], matrix.shape[1]), dtype)
-        for start in range(first, last, few):
-            images = slice(start, min(start + few, last))
-            here = slice(images.stop - start)
-            rows = memory[here].reshape(-1, matrix.shape[1])
-            np.dot(y[images].reshape(len(rows), n * d), matrix, out=rows)
-            frame[here] = 0
-            windows = windows_of(frame[here], *geometry)[:, :height, : width // n]
-            rows = rows.reshape(windows.shape)
-            for i in range(size[0]):
-                for k in range(apart):
-                    windows[:, :, k::apart, i] += rows[:, :, k::apart, i]
-            out[images] = frame[here, top : top + image[0], left : left + image[1]]
-
-    share_images(work, n_images, threads)
-    return out
-
-
-def _convolve_transpose_shifted(
-    arrays: tuple[Array, Array],
-    out: Array | None,
-    image: Pair,
-    padding: Padding,
-    dilation: Pair,
-    threads: int,
-) -> Array:
-    """The product with each place of the kernel by itself, shifted to where it lies, and added.
-
-    With a stride of 1, lines of y that are as broad as those of the images, zeros behind them, lie
-    as the images do: what a place of the kernel makes of y is added as one run of memory.
-    """
-    y, kernel = arrays
-    n_images, height, width, d = y.shape
-    size, c, dtype = kernel.shape[:2], kernel.shape[2], np.result_type(y, kernel)
-    if out is None:
-        out = np.empty((n_images, *image, c), dtype)
-    (top, bottom), (left, right) = padding
+    """What lies under the kernel at each of its places: (groups, places, KH * KW * C // groups)."""
+    padded = np.pad(x, ((0, 0), *padding, (0, 0)))
     reach = reach_of(size, dilation)
-    high = max(top + image[0] + bottom, height - 1 + reach[0])
-    broad = max(left + image[1] + right, width - 1 + reach[1])
-    places = kernel.swapaxes(2, 3).astype(dtype, order="C")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
+    windows = windows[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+    n_images, height, width, channels = windows.shape[:4]
+    c = channels // groups
+    dealt = windows.reshape(n_images, height, width, groups, c, *size)
+    rows = np.moveaxis(dealt, (3, 4), (0, -1))  # (groups, N, OH, OW, KH, KW, c)
+    return rows.reshape(groups, n_images * height * width, math.prod(size) * c)
 
-    def work(first: int, last: int) -> None:
-        few = n_at_once(height * broad * max(c, d), last - first)
-        lines = np.zeros((few, height, broad, d), dtype)
-        products = np.empty((few, height * broad, c), dtype)
-        frame = np.empty((few, high * broad * c + reach[1] * c), dtype)  # the last run ends behind
-        for start in range(first, last, few):
-            images = slice(start, min(start + few, last))
-            here = slice(images.stop - start)
-            lines[here, :, :width] = y[images]
-            factors = lines[here].reshape(-1, height * broad, d)
-            frame[here] = 0
-            for i in range(size[0]):
-                for j in range(size[1]):
-                    np.matmul(factors, places[i, j], out=products[here])
-                    shift = (i * dilation[0] * broad + j * dilation[1]) * c
-                    run = slice(shift, shift + height * broad * c)
-                    frame[here, run] += products[here].reshape(-1, height * broad * c)
-            whole = frame[here, : high * broad * c].reshape(-1, high, broad, c)
-            out[images] = whole[:, top : top + image[0], left : left + image[1]]
 
-    share_images(work, n_images, threads)
-    return out
+def _dealt(x: Array, groups: int) -> Array:
+    """The last axis dealt into groups, the others as rows: (groups, rows, columns)."""
+    columns = x.shape[-1] // groups
+    return np.moveaxis(x.reshape(math.prod(x.shape[:-1]), groups, columns), 1, 0)
+
+
+def _joined(matrices: Array, shape: Shape) -> Array:
+    """The inverse of `_dealt`, the rows as axes of this shape: (*shape, groups * columns)."""
+    groups, _, columns = matrices.shape
+    return np.moveaxis(matrices, 0, 1).reshape(*shape, groups * columns)

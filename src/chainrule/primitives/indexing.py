@@ -20,11 +20,9 @@ __all__ = [
     "Key",
     "Slot",
     "add_along_axis",
-    "add_rows",
     "argsort",
     "getitem",
     "index",
-    "picks_rows",
     "scatter_add",
     "sort",
     "take",
@@ -96,29 +94,9 @@ def scatter_add(values: Array, *arrays: Array, key: Key, shape: tuple[int, ...])
     out = np.zeros(shape, values.dtype)
     if all(np.asarray(array).dtype == bool for array in arrays):
         out[_fill(key, arrays)] = values  # slices and masks name no place twice
-    elif picks_rows(key):
-        add_rows(out, arrays[0], values)
     else:
         np.add.at(out, _fill(key, arrays), values)
     return out
-
-
-def picks_rows(key: Key) -> bool:
-    """Whether this is the key of `x[array]`: it picks along the first axis and keeps the others."""
-    return key == (Slot(0),)
-
-
-def add_rows(
-    out: np.ndarray[Any, Any], indices: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]
-) -> None:
-    """Add each row to the one of `out` that its index names; repeated indices add up.
-
-    A place for each element, and not for each row, since np.add.at is several times as fast among
-    vectors. Negative indices count from the end here too.
-    """
-    width = out[:1].size
-    places = width * indices.reshape(-1, 1).astype(np.intp) + np.arange(width)
-    np.add.at(out.reshape(-1), places.reshape(-1), rows.reshape(-1))
 
 
 def _fill(key: Key, arrays: tuple[Array, ...]) -> tuple[Any, ...]:

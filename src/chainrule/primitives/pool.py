@@ -8,7 +8,6 @@ maximum and the sum are over all elements in any order. So one axis is enough he
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,9 @@ from chainrule.primitives.primitive import defvjp, primitive
 
 __all__ = ["max_at_windows", "window_max", "window_max_vjp", "window_sum", "window_sum_vjp"]
 
-_SHORT_RUN = 32
-"""Numbers behind the axis: so few are gathered before they are computed with."""
-_GATHERED_AT_ONCE = 65536
-"""Numbers of which the parts are gathered at once, so that they stay in the cache."""
-
 
 @primitive
-def window_max(x: Array, *, axis: int, size: int, stride: int, out: Array | None = None) -> Array:
+def window_max(x: Array, *, axis: int, size: int, stride: int) -> Array:
     """The largest of each `size` consecutive elements along an axis, in steps of `stride`.
 
     Of elements that tie, the first receives the whole cotangent.
@@ -33,51 +27,32 @@ def window_max(x: Array, *, axis: int, size: int, stride: int, out: Array | None
     >>> window_max(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), axis=0, size=3, stride=2)
     array([3., 5.])
     """
-    keys = _window_parts(x.shape, axis, size, stride)
-    if _has_short_runs(x, axis):
-        shape = x[keys[0]].shape
-        out = np.empty(shape, x.dtype) if out is None else out
-        for few in _a_few(x):
-            _largest([_gathered(x[few], key, axis) for key in keys], out[few])
-        return out
-    return _largest([x[key] for key in keys], out)
+    first, *others = (x[key] for key in _window_parts(x.shape, axis, size, stride))
+    out = first.copy()
+    for part in others:
+        out = np.maximum(out, part)
+    return out
 
 
 @primitive
-def window_max_vjp(
-    g: Array, x: Array, *, axis: int, size: int, stride: int, out: Array | None = None
-) -> Array:
+def window_max_vjp(g: Array, x: Array, *, axis: int, size: int, stride: int) -> Array:
     """Each window's g at the place of its largest element, added up in the shape of x.
 
     >>> window_max_vjp(np.ones(2), np.array([3.0, 1.0, 2.0, 5.0, 4.0]), axis=0, size=3, stride=2)
     array([1., 0., 0., 1., 0.])
     """
     keys = _window_parts(x.shape, axis, size, stride)
-    out = _prepared(out, x.shape, g.dtype, axis, size, stride)
-    is_apart = stride >= size  # then only one window comes to each place
-    if is_apart and _has_short_runs(x, axis):
-        for few in _a_few(x):
-            parts = [_gathered(x[few], key, axis) for key in keys]
-            _scatter_shares(g[few], parts, keys, axis, out[few])
-        return out
-    rest = out[keys[-1]] if is_apart else np.empty(g.shape, g.dtype)
-    parts = [x[key] for key in keys]
-    for key, part, following in zip(keys, parts, _largest_following(parts), strict=False):
-        share = np.multiply(g, part >= following, out=out[key] if is_apart else None)
-        g = np.subtract(g, share, out=rest)  # what is left for the elements that follow
-        if not is_apart:
-            out[key] += share
-    if not is_apart:
-        out[keys[-1]] += g
-    elif size == 1:
-        rest[...] = g
+    out = np.zeros(x.shape, g.dtype)
+    for key, is_largest in zip(keys, _are_largest([x[key] for key in keys]), strict=False):
+        share = g * is_largest
+        out[key] += share
+        g = g - share  # what is left for the elements that follow
+    out[keys[-1]] += g
     return out
 
 
 @primitive
-def max_at_windows(
-    values: Array, x: Array, *, axis: int, size: int, stride: int, out: Array | None = None
-) -> Array:
+def max_at_windows(values: Array, x: Array, *, axis: int, size: int, stride: int) -> Array:
     """The values that stand where each window of x has its largest element.
 
     >>> x = np.array([3.0, 1.0, 2.0, 5.0, 4.0])
@@ -85,46 +60,37 @@ def max_at_windows(
     array([0., 3.])
     """
     keys = _window_parts(x.shape, axis, size, stride)
-    parts = [x[key] for key in keys]
-    out = np.positive(values[keys[-1]], out=out)
-    steps = zip(keys, parts, _largest_following(parts), strict=False)
-    for key, part, following in reversed(list(steps)):
-        np.copyto(out, values[key], where=part >= following)
+    out = values[keys[-1]].copy()
+    steps = list(zip(keys, _are_largest([x[key] for key in keys]), strict=False))
+    for key, is_largest in reversed(steps):
+        np.copyto(out, values[key], where=is_largest)
     return out
 
 
 @primitive
-def window_sum(x: Array, *, axis: int, size: int, stride: int, out: Array | None = None) -> Array:
+def window_sum(x: Array, *, axis: int, size: int, stride: int) -> Array:
     """The sum of each `size` consecutive elements along an axis, in steps of `stride`.
 
     >>> window_sum(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), axis=0, size=3, stride=2)
     array([ 6., 11.])
     """
     first, *others = (x[key] for key in _window_parts(x.shape, axis, size, stride))
-    if not others:
-        return np.positive(first, out=out)
-    total = np.add(first, others[0], out=out)
-    for part in others[1:]:
-        np.add(total, part, out=total)
-    return total
+    out = first.copy()
+    for part in others:
+        out = out + part
+    return out
 
 
 @primitive
-def window_sum_vjp(
-    g: Array, *, length: int, axis: int, size: int, stride: int, out: Array | None = None
-) -> Array:
+def window_sum_vjp(g: Array, *, length: int, axis: int, size: int, stride: int) -> Array:
     """Each window's g at all its places, added up along an axis of this length.
 
     >>> window_sum_vjp(np.array([1.0, 10.0]), length=5, axis=0, size=3, stride=2)
     array([ 1.,  1., 11., 10., 10.])
     """
-    shape = (*g.shape[:axis], length, *g.shape[axis + 1 :])
-    out = _prepared(out, shape, g.dtype, axis, size, stride)
-    for key in _window_parts(shape, axis, size, stride):
-        if stride >= size:
-            out[key] = g
-        else:
-            out[key] += g
+    out = np.zeros((*g.shape[:axis], length, *g.shape[axis + 1 :]), g.dtype)
+    for key in _window_parts(out.shape, axis, size, stride):
+        out[key] += g
     return out
 
 
@@ -151,75 +117,10 @@ def _window_parts(
     return [(*before, slice(start, start + reach, stride)) for start in range(size)]
 
 
-def _prepared(
-    out: Array | None, shape: tuple[int, ...], dtype: Any, axis: int, size: int, stride: int
-) -> Array:
-    """Memory for what comes to each place: zero, unless exactly one window comes to each."""
-    if out is None:
-        out = np.empty(shape, dtype)
-    if stride != size or shape[axis] % size:
-        out.fill(0)
-    return out
-
-
-def _largest_following(parts: list[Array]) -> list[Array]:
-    """For each element of the windows but the last, the largest of those that follow it."""
-    largest = [parts[-1]] if len(parts) > 1 else []
-    for part in parts[-2:0:-1]:
-        largest.append(np.maximum(part, largest[-1]))
-    return largest[::-1]
-
-
-# Pooling across the lines of an image with few channels: the elements of a window are short runs
-# of memory. NumPy takes long to go from one run to the next when it computes, but copies a run as
-# if it were one number: so the parts are gathered, computed with, and scattered.
-
-
-def _has_short_runs(x: Array, axis: int) -> bool:
-    return axis > 0 and 1 < _run(x, axis) <= _SHORT_RUN and bool(x.flags.c_contiguous)
-
-
-def _run(x: Array, axis: int) -> int:
-    """How many numbers stand behind the axis, the channels of a pixel say."""
-    return math.prod(x.shape[axis + 1 :])
-
-
-def _a_few(x: Array) -> list[slice]:
-    """The samples, as many at a time as stay in the cache."""
-    few = max(1, _GATHERED_AT_ONCE * len(x) // max(1, x.size))
-    return [slice(start, start + few) for start in range(0, len(x), few)]
-
-
-def _as_runs(x: Array, axis: int) -> Array:
-    """A view of x in which each run behind the axis is one element."""
-    run = _run(x, axis)
-    lines = x.reshape(*x.shape[: axis + 1], run)
-    return lines.view(np.dtype((np.void, run * x.itemsize)))[..., 0]
-
-
-def _gathered(x: Array, key: tuple[Any, ...], axis: int) -> Array:
-    """`x[key]` in one piece of memory."""
-    return np.ascontiguousarray(_as_runs(x, axis)[key]).view(x.dtype).reshape(x[key].shape)
-
-
-def _scatter_shares(
-    g: Array, parts: list[Array], keys: list[tuple[Any, ...]], axis: int, out: Array
-) -> None:
-    """Give each window's g to its largest element; `out[key]` gets what goes to a part."""
-    runs = _as_runs(out, axis)
-    rest = np.ascontiguousarray(g)
-    for key, part, following in zip(keys, parts, _largest_following(parts), strict=False):
-        share = np.multiply(rest, part >= following)
-        rest = np.subtract(rest, share)
-        runs[key] = _as_runs(share, axis)
-    runs[keys[-1]] = _as_runs(rest, axis)
-
-
-def _largest(parts: list[Array], out: Array | None) -> Array:
-    """The largest of the elements in the same place of all parts."""
-    if len(parts) == 1:
-        return np.positive(parts[0], out=out)
-    largest = np.maximum(parts[0], parts[1], out=out)
-    for part in parts[2:]:
-        np.maximum(largest, part, out=largest)
-    return largest
+def _are_largest(parts: list[Array]) -> list[Array]:
+    """For each part but the last, where none of those that follow is larger."""
+    largest, found = parts[-1], []
+    for part in parts[-2::-1]:
+        found.append(part >= largest)
+        largest = np.maximum(part, largest)
+    return found[::-1]

@@ -42,12 +42,11 @@ class Primitive:
     """An atomic differentiable operation: call it with arrays, tensors or traced variables.
 
     `evaluate` is its NumPy form. Its leading parameters without default are the arrays, one vjp
-    rule each; what follows (keyword-only, or with a default) are static parameters, but for `out`:
-    `takes_out` says that the NumPy form writes its result to the memory it is given by that word.
-    `is_fused` says that the form is itself written in primitives, so that an engine may take it
-    apart, `is_random` that two equal calls give two results. `elementwise`: an element of the
-    result depends on that element of the (broadcast) arguments alone. `is_view`: the result may be
-    the memory of the first argument, read otherwise. `linear`: see `Linearity`.
+    rule each; what follows (keyword-only, or with a default) are static parameters. `is_fused` says
+    that the form is itself written in primitives, so that an engine may take it apart, `is_random`
+    that two equal calls give two results. `elementwise`: an element of the result depends on that
+    element of the (broadcast) arguments alone. `is_view`: the result may be the memory of the first
+    argument, read otherwise. `linear`: see `Linearity`.
     """
 
     __slots__ = (
@@ -62,7 +61,6 @@ class Primitive:
         "name",
         "param_names",
         "rules",
-        "takes_out",
         "variadic_rule",
     )
 
@@ -88,10 +86,7 @@ class Primitive:
         self.linear = linear
         self.rules: tuple[Rule | None, ...] = ()
         self.variadic_rule: Rule | None = None
-        self.n_arrays, names, self.defaults = _read_signature(evaluate)
-        self.takes_out = "out" in names
-        self.param_names = tuple(name for name in names if name != "out")
-        self.defaults.pop("out", None)
+        self.n_arrays, self.param_names, self.defaults = _read_signature(evaluate)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         if self.n_arrays is not None and len(args) > self.n_arrays:

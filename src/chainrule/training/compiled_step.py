@@ -17,7 +17,6 @@ from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.numpy.program import NumPyProgram as Program
 from chainrule.engines.numpy.program import build
-from chainrule.engines.numpy.threads import share_convolutions
 from chainrule.nn.network import Network
 from chainrule.optim import Optimizer
 from chainrule.primitives.dispatch import Array
@@ -139,7 +138,7 @@ class CompiledStep:
         used = [v for v in (step_number, generator) if counts[v]]
         graph = replace(graph, inputs=(*inputs, rate, *used))
         labels = network_labels(self._network, self._title(len(x)), self._docs)
-        program = build(share_convolutions(graph), labels, exact=False)
+        program = build(graph, labels, exact=False)
         program.write_state(tree.flatten(state))
         self._programs[len(x)] = program
         return program

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import symtable
 import sys
-import textwrap
 import types
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from chainrule.compiler.lower import NotEmittableError
 from chainrule.compiler.naming import Symbol
 from chainrule.engines.numpy.code import NumPy
+from chainrule.engines.numpy.plain_source import explanation, plain_source
 from chainrule.primitives.primitive import Primitive
 
 __all__ = ["Borrowed"]
@@ -79,8 +80,11 @@ class Borrowed:
     def _take(self, function: types.FunctionType) -> None:
         if not self._is_new(function.__name__, function):
             return
-        text = _plain_source(function)
-        for name in _names_in(text):
+        try:
+            text = plain_source(function)
+        except (TypeError, OSError) as error:
+            raise NotEmittableError(str(error)) from error
+        for name in _global_names(text):
             self._take_name(name, function)
         self.sources.append(text)
 
@@ -105,7 +109,7 @@ class Borrowed:
             as_name = "" if value.__name__ == name else f" as {name}"
             return f"from {value.__module__} import {value.__name__}{as_name}"
         if isinstance(value, int | float | tuple | str | bool):
-            return f"{name} = {value!r}"
+            return f"{explanation(name, function.__module__)}{name} = {value!r}"
         if isinstance(value, np.ndarray):
             numbers = np.array2string(value, separator=", ", floatmode="unique", threshold=10_000)
             return f"{name} = np.array({numbers})"
@@ -119,26 +123,14 @@ def _is_importable(value: Any) -> bool:
     return value.__module__.partition(".")[0] in {"numpy", *sys.stdlib_module_names}
 
 
-def _plain_source(function: types.FunctionType) -> str:
-    """The source of a function without types and decorators (other than @cache), with one line of
-    docstring.
-    """
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef):
-        raise NotEmittableError(f"{function.__name__} is not defined by a def statement")
-    definition.decorator_list = [d for d in definition.decorator_list if ast.unparse(d) == "cache"]
-    for node in ast.walk(definition):
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-        elif isinstance(node, ast.arg):
-            node.annotation = None
-    doc = ast.get_docstring(definition)
-    if doc:
-        definition.body[0] = ast.Expr(ast.Constant(doc.split("\n", 1)[0]))
-    return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def _names_in(text: str) -> list[str]:
+def _global_names(text: str) -> list[str]:
+    """The names in a function's text that are neither its arguments nor its own variables."""
+    whole = symtable.symtable(text, "", "exec")
+    found = {symbol.get_name() for symbol in whole.get_symbols() if symbol.is_referenced()}
+    pending = whole.get_children()
+    while pending:
+        table = pending.pop()
+        pending += table.get_children()
+        found |= {s.get_name() for s in table.get_symbols() if s.is_global()}
     names = (n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name))
-    return list(dict.fromkeys(names))
+    return [name for name in dict.fromkeys(names) if name in found]

@@ -6,7 +6,7 @@ the step; others become lines under one formula.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from chainrule.compiler.formula import Formula, meaning_of_derivatives, update_formulas
@@ -90,19 +90,19 @@ def write_statements(
     labels: Labels,
     symbols: dict[Variable, Symbol],
     titled: set[Variable],
-    *,
-    fresh_results: bool,
     exact: bool,
+    threads: Mapping[Variable, int],
 ) -> File:
     """The statements of a plan.
 
     The formulas in the comments are those of the `original` graph, before fused primitives were
-    taken apart. With `fresh_results` the arrays the function returns belong to the caller.
+    taken apart. An `exact` function returns arrays that belong to the caller. `threads` are how
+    many a kernel should use, by its result, where that is more than one.
     """
     sizes = [e.out.size for e in plan.graph.equations if e.section != "update" and e.origin is None]
     buffers = _name_buffers(plan, symbols, titled)
     file = File(plan, labels, symbols, buffers, terse=max(sizes, default=0) <= _SMALL)
-    _Emitter(file, original, titled, exact).write(fresh_results)
+    _Emitter(file, original, titled, exact, threads).write(fresh_results=exact)
     return file
 
 
@@ -128,13 +128,20 @@ def _name_buffers(
 class _Emitter:
     """One writing of one file."""
 
-    def __init__(self, file: File, original: Graph, titled: set[Variable], exact: bool) -> None:
+    def __init__(
+        self,
+        file: File,
+        original: Graph,
+        titled: set[Variable],
+        exact: bool,
+        threads: Mapping[Variable, int],
+    ) -> None:
         self.file = file
         self.plan = file.plan
         self.graph = file.plan.graph
         self.original = original.makers()
         self.titled = titled
-        self.writer = Writer(file.borrowed, file.ready, exact, file.terse, file.imports)
+        self.writer = Writer(file.borrowed, file.ready, exact, file.terse, file.imports, threads)
         self.own: set[Variable] = set()  # views that have a name of their own in the step
         self.depth: dict[Variable, int] = {}  # of a view: how many others it is a view of
         self.kept: dict[Atom, Symbol] = {}  # results copied before the state they stand in changes

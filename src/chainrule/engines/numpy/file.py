@@ -102,12 +102,12 @@ class _Printed:
         if bare:
             lines += _wrapped("from numpy import ", sorted(bare))
         lines.append("")
-        short = [s for s in sources if "\n" not in s and s not in standard]
-        if short:
-            lines += ["", *short, ""]
-        for source in sources:
-            if "\n" in source:
-                lines += ["", source, ""]
+        functions = [s for s in sources if s.startswith(("def ", "@"))]
+        constants = [s for s in sources if s not in functions and s not in standard]
+        if constants:
+            lines += ["", *constants, ""]
+        for source in functions:
+            lines += ["", source, ""]
         for helper in self.helpers:
             lines += ["", *helper, ""]
         return [*lines, *self._memory(), *code]

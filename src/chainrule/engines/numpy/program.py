@@ -22,6 +22,7 @@ from chainrule.engines.engine import Array, Program
 from chainrule.engines.numpy.emit import write_statements
 from chainrule.engines.numpy.file import print_file
 from chainrule.engines.numpy.statements import NumPyAbilities
+from chainrule.engines.numpy.threads import threads_of
 from chainrule.files import replacing
 
 __all__ = ["NumPyProgram", "build"]
@@ -93,10 +94,10 @@ def build(
     expanded = check_graph(expand_fused(simplified))
     symbols, titled = wish_names(expanded, labels)
     plan = make_plan(
-        expanded, titled, NumPyAbilities(), fresh_results=exact, exact=exact, strides=strides
+        expanded, titled, NumPyAbilities(exact), fresh_results=exact, exact=exact, strides=strides
     )
     file = write_statements(
-        plan, simplified, labels, symbols, titled, fresh_results=exact, exact=exact
+        plan, simplified, labels, symbols, titled, exact, {} if exact else threads_of(expanded)
     )
     text = print_file(file)
     filename = f"<chainrule {text.function} {next(_numbers)}>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,15 @@ from chainrule.engines.numpy.code import (
     Statement,
     Tuple,
 )
+from chainrule.engines.numpy.kernels import Kernel, kernel_for
+from chainrule.engines.numpy.kernels.rows import add_rows, picks_rows
 from chainrule.engines.numpy.ready import ReadyArrays
-from chainrule.primitives.indexing import Slot, add_rows, picks_rows
+from chainrule.primitives.indexing import Slot
 
 __all__ = ["NumPyAbilities", "Writer"]
 
 Operand = Callable[[Atom], Code]
+Words = tuple[tuple[str, Code], ...]
 
 _REDUCTIONS = {
     "sum": "add.reduce",
@@ -41,14 +44,17 @@ _WRITE_OUT = {"concatenate", "matmul", "random_uniform", "scatter_add", *_REDUCT
 _SIGNS = {"add", "subtract", "multiply", "divide", "power", *INFIX} - {"power", "matmul"}
 
 
+@dataclass(frozen=True)
 class NumPyAbilities:
-    """What NumPy can do with memory."""
+    """What NumPy can do with memory, in an exact program or in one that may round otherwise."""
+
+    exact: bool
 
     def writes_into(self, equation: Equation) -> bool:
         """Whether NumPy can write the equation's result to memory that it is given."""
-        primitive = equation.primitive
-        takes_out = isinstance(primitive.evaluate, np.ufunc) or primitive.takes_out
-        return takes_out or primitive.elementwise or primitive.name in _WRITE_OUT
+        is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
+        takes_out = is_ufunc or equation.primitive.elementwise or equation.name in _WRITE_OUT
+        return takes_out or _kernel_of(equation, self.exact) is not None
 
     def writes_over(self, equation: Equation, position: int) -> bool:
         """Whether NumPy can write the result over this argument as it reads it.
@@ -58,6 +64,11 @@ class NumPyAbilities:
         if equation.name == "where":
             return position == 2 and equation.args[2] not in equation.args[:2]
         return equation.primitive.elementwise
+
+
+def _kernel_of(equation: Equation, exact: bool) -> Kernel | None:
+    shapes = [a.shape if isinstance(a, Variable) else () for a in equation.args]
+    return kernel_for(equation.primitive, shapes, equation.params, exact)
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,7 @@ class Writer:
     exact: bool
     small: bool
     imports: dict[str, Symbol]
+    threads: Mapping[Variable, int]
 
     def expression(self, equation: Equation, operand: Operand) -> Code:
         """The equation as an expression that makes its result anew, or a view.
@@ -120,6 +132,10 @@ class Writer:
             zeros = Call(NumPy("zeros"), (Literal(equation.out.shape), Literal(equation.out.dtype)))
             _, add = self.write_into(equation, target, operand)
             return [Statement(zeros, target), add]
+        if _kernel_of(equation, self.exact) is not None:
+            sizes = (Literal(equation.out.shape), Literal(equation.out.dtype))
+            memory = Statement(Call(NumPy("empty"), sizes), target)
+            return [memory, *self.write_into(equation, target, operand)]
         return [Statement(self.expression(equation, operand), target)]
 
     def write_into(self, equation: Equation, out: Symbol, operand: Operand) -> list[Statement]:
@@ -149,19 +165,23 @@ class Writer:
         if name == "clip":
             return [self._into("clip", args, out)]
         if name == "concatenate":
-            words = (("axis", Literal(params["axis"])),)
+            words: Words = (("axis", Literal(params["axis"])),)
             return [self._into("concatenate", (Tuple(args),), out, words)]
         if name == "scatter_add":
             return [Statement(Method(out, "fill", (Literal(0),))), self._add(equation, out, args)]
-        function = self.borrowed.call(equation.primitive)
-        return [Statement(Call(function, args, _words(equation), out))]
+        kernel = _kernel_of(equation, self.exact)
+        assert kernel is not None  # nothing else writes into memory
+        words = _words(equation)
+        if kernel.takes_threads and (threads := self.threads.get(equation.out, 1)) > 1:
+            words = (*words, ("threads", Literal(threads)))
+        return [Statement(Call(self.borrowed.function(kernel.function), args, words, out))]
 
     def _into(
         self,
         name: str,
         args: tuple[Code, ...],
         out: Code | None = None,
-        words: tuple[tuple[str, Code], ...] = (),
+        words: Words = (),
     ) -> Statement:
         is_worth_it = self.small and out is not None and not words and "." not in name
         bare = self.imports.setdefault(name, Symbol(name)) if is_worth_it else None
@@ -200,7 +220,7 @@ def _is_number(atom: Atom) -> bool:
     return not isinstance(atom, Variable) or atom.is_number
 
 
-def _words(equation: Equation) -> tuple[tuple[str, Code], ...]:
+def _words(equation: Equation) -> Words:
     """The static parameters that are not as the NumPy form has them by itself."""
     defaults = equation.primitive.defaults
     return tuple(
@@ -224,7 +244,7 @@ def _sums_rows(equation: Equation) -> bool:
     return is_one_dtype and params["axis"] in (0, (0,)) and not params["keepdims"]
 
 
-def _reduction_words(equation: Equation) -> tuple[tuple[str, Code], ...]:
+def _reduction_words(equation: Equation) -> Words:
     axis = equation.params.get("axis")
     axis = int(axis[0]) if isinstance(axis, tuple) and len(axis) == 1 else axis
     keepdims = (("keepdims", Literal(True)),) if equation.params.get("keepdims") else ()

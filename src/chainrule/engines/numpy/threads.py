@@ -10,13 +10,12 @@ leaves its product to the threads of BLAS, which wait for work busily and so beg
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from math import prod
 from typing import Any
 
 from chainrule.compiler.graph import Equation, Graph, Variable
 
-__all__ = ["largest_product", "limit_threads", "share_convolutions"]
+__all__ = ["largest_product", "limit_threads", "threads_of"]
 
 _WORTH_TWO_THREADS = 2e7
 """Multiplications in one product from which on the threads' coming and going is paid for."""
@@ -35,24 +34,21 @@ def largest_product(graph: Graph) -> int:
     return max((_in_product(equation) for equation in graph.equations), default=0)
 
 
-def share_convolutions(graph: Graph) -> Graph:
-    """The graph with the images of large convolutions shared by threads, as many as BLAS may use.
+def threads_of(graph: Graph) -> dict[Variable, int]:
+    """How many threads share the images of a large convolution, by its result: as many as BLAS may
+    use.
 
     Where matrix products are the greater part of the work and large, they keep BLAS's threads to
-    themselves, and the graph is as it was.
+    themselves, and no convolution has some.
     """
     products = sum(map(_in_product, graph.equations))
     if largest_product(graph) >= _WORTH_TWO_THREADS and products > sum(
         map(_in_convolution, graph.equations)
     ):
-        return graph
-    is_large = [_in_convolution(equation) >= _WORTH_SHARING for equation in graph.equations]
-    threads = _blas_threads() if any(is_large) else 1
-    equations = tuple(
-        replace(equation, params={**equation.params, "threads": threads}) if large else equation
-        for equation, large in zip(graph.equations, is_large, strict=True)
-    )
-    return replace(graph, equations=equations) if threads > 1 else graph
+        return {}
+    large = [e.out for e in graph.equations if _in_convolution(e) >= _WORTH_SHARING]
+    threads = _blas_threads() if large else 1
+    return dict.fromkeys(large, threads) if threads > 1 else {}
 
 
 def limit_threads(graph: Graph) -> AbstractContextManager[Any]:
@@ -61,10 +57,9 @@ def limit_threads(graph: Graph) -> AbstractContextManager[Any]:
     That is where products are small, and where convolutions have threads of their own. Elsewhere
     the user's own setting stands. Restored on leaving.
     """
-    shares = any(e.params.get("threads", 1) > 1 for e in graph.equations)
     convolution = max(map(_in_convolution, graph.equations), default=0)
     is_large = largest_product(graph) >= _WORTH_TWO_THREADS or convolution >= _WORTH_BLAS_THREADS
-    if is_large and not shares:
+    if is_large and not threads_of(graph):
         return nullcontext()
     from threadpoolctl import threadpool_limits
 

@@ -22,7 +22,7 @@ _CONVOLUTIONS: tuple[tuple[Shape, Shape, dict[str, Any]], ...] = (
     ((2, 6, 7, 1), (2, 3, 1, 2), {"dilation": (2, 3), "padding": ((0, 0), (1, 1))}),
     ((1, 8, 7, 24), (3, 3, 24, 2), {"stride": (2, 2), "dilation": (1, 2)}),
     ((2, 4, 5, 4), (2, 2, 2, 6), {"groups": 2, "padding": ((1, 1), (1, 1))}),
-    ((3, 4, 4, 2), (3, 3, 1, 2), {"groups": 2, "stride": (1, 2), "threads": 2}),
+    ((3, 4, 4, 2), (3, 3, 1, 2), {"groups": 2, "stride": (1, 2)}),
     ((0, 3, 3, 2), (2, 2, 2, 1), {}),
 )
 # Shape, axis, size and stride of windows.
