@@ -31,6 +31,7 @@ LEVELS = [
     ["primitives"],
     ["tensor"],
     ["autodiff"],
+    ["loop"],
     ["gradcheck", "compiler"],
     ["engines", "optim"],
     ["nn"],

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.compiler import passes, scales
+from chainrule.compiler.dead_code import remove_dead_code
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
@@ -39,7 +40,7 @@ def test_dead_code_goes_and_constants_with_it():
         np.exp(x) * unused
         return np.sin(x)
 
-    graph = passes.remove_dead_code(traced(function, (3,)))
+    graph = remove_dead_code(traced(function, (3,)))
     assert names_of(graph) == ["sin"]
     assert not graph.constants
 
@@ -112,7 +113,7 @@ def test_scales_meet_before_the_array():
 
 def test_a_total_of_sums_is_one_sum():
     graph = traced(lambda x: np.sum(0.5 * np.sum(np.exp(x), axis=1)) / 4, (4, 3))
-    simpler = passes.remove_dead_code(scales.merge_sums(graph))
+    simpler = remove_dead_code(scales.merge_sums(graph))
     assert names_of(simpler).count("sum") == 1
     x = np.arange(12.0).reshape(4, 3) / 10
     np.testing.assert_allclose(run(simpler, x), run(graph, x), rtol=1e-14)

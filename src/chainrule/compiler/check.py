@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.compiler.graph import Equation, Graph, Variable
-from chainrule.compiler.infer import infer, infer_number
+from chainrule.compiler.infer import infer, infer_number, loop_results
 
 __all__ = ["GraphError", "check_graph"]
 
@@ -44,14 +44,31 @@ def check_graph(graph: Graph, before: Graph | None = None) -> Graph:
 
 
 def _check_result(equation: Equation) -> None:
-    """Raise unless the result is what the primitive gives."""
+    """Raise unless the results are what the primitive gives."""
     primitive, out = equation.primitive, equation.out
+    if (body := equation.body) is not None:
+        check_graph(body)
+        _check_loop(equation, body)
+        return
     if out.is_number:
         made: tuple[object, ...] = ((), np.dtype(infer_number(primitive, equation.args)))
     else:
         made = infer(primitive, equation.args, equation.params)
     if made != (out.shape, out.dtype):
         raise GraphError(f"{primitive.name} gives {made[1]}{made[0]}, its equation says {out}")
+
+
+def _check_loop(equation: Equation, body: Graph) -> None:
+    """Raise unless the body takes what the loop hands to it, and gives what the loop gives."""
+    form = equation.params["form"]
+    carry, xs, constants = form.split([(v.shape, v.dtype) for v in equation.variables])
+    handed = [*carry, *((shape[1:], dtype) for shape, dtype in xs), *constants]
+    if handed != [(v.shape, v.dtype) for v in body.inputs]:
+        raise GraphError(f"the body of a loop takes other arrays than it is handed: {handed}")
+    n_steps = xs[0][0][0]
+    wanted = [(v.shape, v.dtype) for v in loop_results(body, form, n_steps)]
+    if wanted != [(v.shape, v.dtype) for v in equation.outs]:
+        raise GraphError(f"a loop gives {wanted}, its equation says {equation.outs}")
 
 
 def _define(variable: Variable, defined: set[Variable]) -> None:

@@ -13,13 +13,14 @@ and nothing of the engine that will run it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Literal
 
 import numpy as np
 
+from chainrule.loop import LOOP
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
 __all__ = ["Atom", "Equation", "Graph", "Origin", "Variable"]
@@ -104,6 +105,11 @@ class Equation:
         """
         own = self.primitive.name
         return own if PRIMITIVES.get(own) is self.primitive else ""
+
+    @property
+    def body(self) -> Graph | None:
+        """The graph of what a loop does at a step; None for all other primitives."""
+        return self.params.get("body") if self.primitive is LOOP else None
 
     @property
     def out(self) -> Variable:
@@ -192,6 +198,24 @@ class Graph:
             cotangents=cotangents,
         )
 
+    def map_bodies(self, change: Callable[[Graph], Graph]) -> Graph:
+        """The graph with the bodies of its loops changed."""
+        if all(equation.body is None for equation in self.equations):
+            return self
+        return self.replace_equations(
+            equation
+            if (body := equation.body) is None
+            else replace(equation, params={**equation.params, "body": change(body)})
+            for equation in self.equations
+        )
+
+    def all_equations(self) -> Iterator[Equation]:
+        """The equations, and those of the bodies of loops."""
+        for equation in self.equations:
+            yield equation
+            if (body := equation.body) is not None:
+                yield from body.all_equations()
+
     def use_counts(self) -> Counter[Variable]:
         """How often each variable is read, by equations, outputs and updates."""
         counts: Counter[Variable] = Counter()
@@ -218,11 +242,14 @@ class Graph:
         lines = [f"graph({signature}):"]
         lines += [f"    {names[v]} {v} = constant" for v in self.constants]
         for equation in self.equations:
-            params = "".join(f" {key}={value!r}" for key, value in equation.params.items())
+            shown = equation.params if equation.body is None else {}
+            params = "".join(f" {key}={value!r}" for key, value in shown.items())
             call = " ".join([equation.primitive.name + params, *map(show, equation.args)])
             outs = ", ".join(f"{names[out]} {out}" for out in equation.outs)
             where = f"{equation.section} {equation.layer}".strip()
             lines.append(f"{f'    {outs} = {call}':<60}  # {where}")
+            if equation.body is not None:
+                lines += [f"        {line}" for line in str(equation.body).splitlines()]
         lines += [f"    {names[v]} <- {show(atom)}" for v, atom in self.updates.items()]
         lines.append(f"return {', '.join(map(show, self.outputs))}")
         return "\n".join(lines)

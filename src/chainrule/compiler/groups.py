@@ -85,6 +85,8 @@ def _chains(groups: list[Group], graph: Graph, named: set[Variable]) -> list[Gro
         return (
             previous.origin is None
             and group.origin is None
+            and previous.equations[-1].body is None
+            and group.equations[0].body is None
             and previous.out not in named
             and counts[previous.out] == 1
             and any(previous.out in equation.variables for equation in group.equations)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.compiler.graph import Atom, Variable
+from chainrule.compiler.graph import Atom, Graph, Variable
+from chainrule.loop import Form
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
-__all__ = ["PYTHON_OPERATORS", "frozen", "infer", "infer_number"]
+__all__ = ["PYTHON_OPERATORS", "frozen", "infer", "infer_number", "loop_results"]
 
 Kind = tuple[tuple[int, ...], np.dtype[Any]]
 
@@ -61,6 +62,17 @@ def infer_number(primitive: Primitive, args: tuple[Atom, ...]) -> type:
     """The type, int or float, that Python's own operator makes of these numbers."""
     python = PYTHON_OPERATORS[primitive.name]
     return type(python(*(_zeros(arg, True) for arg in args)))
+
+
+def loop_results(body: Graph, form: Form, n_steps: int) -> tuple[Variable, ...]:
+    """Variables for what a loop with this body gives: see `chainrule.loop`."""
+    results = []
+    for i, atom in enumerate(body.outputs):
+        assert isinstance(atom, Variable)
+        is_last = i < form.n_carry and not form.keeps[i]
+        length = () if is_last else (n_steps + (i < form.n_carry),)
+        results.append(Variable((*length, *atom.shape), atom.dtype))
+    return tuple(results)
 
 
 def frozen(value: Any) -> Hashable:

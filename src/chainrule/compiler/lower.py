@@ -23,6 +23,7 @@ class NotEmittableError(TypeError):
 
 def expand_fused(graph: Graph) -> Graph:
     """Replace every equation of a fused primitive by the equations of its NumPy form."""
+    graph = graph.map_bodies(expand_fused)
     if not any(equation.primitive.is_fused for equation in graph.equations):
         return graph
     equations: list[Equation] = []

@@ -144,6 +144,11 @@ def wish_names(graph: Graph, labels: Labels) -> tuple[dict[Variable, Symbol], se
             if of in titled:
                 titled.add(out)
             symbols[out] = Symbol(prefix, of=symbols[of])
+    for equation in graph.equations:
+        if equation.body is not None:
+            inner, named = wish_names(equation.body, Labels())
+            symbols |= inner
+            titled |= named
     return symbols, titled
 
 

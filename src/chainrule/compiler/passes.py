@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from chainrule.compiler.check import check_graph
+from chainrule.compiler.dead_code import remove_dead_code
 from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.infer import frozen, infer
+from chainrule.compiler.loops import keep_intermediates
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
 __all__ = [
@@ -25,9 +27,9 @@ __all__ = [
     "gives",
     "is_literal",
     "merge_common_subexpressions",
-    "remove_dead_code",
     "run_passes",
     "simplify_algebra",
+    "uniform",
 ]
 
 Pass = Callable[[Graph], Graph]
@@ -36,23 +38,10 @@ Pass = Callable[[Graph], Graph]
 def run_passes(graph: Graph, passes: Sequence[Pass]) -> Graph:
     """The graph after these passes in turn, checked after each."""
     check_graph(graph)
+    graph = graph.map_bodies(lambda body: run_passes(body, passes))
     for one_pass in passes:
         graph = check_graph(one_pass(graph), graph)
     return graph
-
-
-def remove_dead_code(graph: Graph) -> Graph:
-    """Drop equations and constants whose result nothing reads, but not what moves a generator on:
-    a draw that nobody reads still changes the next one.
-    """
-    needed = {atom for atom in graph.ends if isinstance(atom, Variable)}
-    kept: list[Equation] = []
-    for equation in reversed(graph.equations):
-        if equation.primitive.is_random or not needed.isdisjoint(equation.outs):
-            needed.update(equation.variables)
-            kept.append(equation)
-    constants = {v: array for v, array in graph.constants.items() if v in needed}
-    return replace(graph, equations=tuple(reversed(kept)), constants=constants)
 
 
 def merge_common_subexpressions(graph: Graph) -> Graph:
@@ -75,7 +64,7 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
 
 def fold_constants(graph: Graph) -> Graph:
     """Write constant arrays of one repeated value as numbers, where that makes no difference."""
-    numbers = {v: number for v, array in graph.constants.items() if (number := _uniform(array))}
+    numbers = {v: number for v, array in graph.constants.items() if (number := uniform(array))}
     if not numbers:
         return graph
     equations = []
@@ -106,7 +95,7 @@ def _with_number(equation: Equation, position: int, constant: Variable, value: A
     return replace(equation, args=args) if gives(equation, args) else equation
 
 
-def _uniform(array: np.ndarray[Any, Any]) -> tuple[Any] | None:
+def uniform(array: np.ndarray[Any, Any]) -> tuple[Any] | None:
     """The one value of a constant array, in a tuple; None where there are several, or NaN.
 
     0.0 and -0.0 are two values.
@@ -274,5 +263,6 @@ EXACT: tuple[Pass, ...] = (
     fold_constants,
     simplify_algebra,
     merge_common_subexpressions,
+    keep_intermediates,
 )
 """The passes of every program."""

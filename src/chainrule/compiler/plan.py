@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -21,7 +21,16 @@ from chainrule.compiler.graph import Atom, Equation, Graph, Origin, Variable
 from chainrule.compiler.groups import Group, group_equations
 from chainrule.compiler.layouts import Layouts
 
-__all__ = ["TILE", "Abilities", "Buffer", "Plan", "PlanError", "check_plan", "make_plan"]
+__all__ = [
+    "TILE",
+    "Abilities",
+    "Buffer",
+    "Plan",
+    "PlanError",
+    "check_plan",
+    "make_plan",
+    "with_last_values_as_state",
+]
 
 TILE = 32_768
 """Elements of a long vector that are updated at a time, so that they stay in the cache."""
@@ -69,7 +78,8 @@ class Plan:
     in their places. Values without a buffer are numbers, and what the engine allocates anew.
     `holds` lists what each buffer holds in turn. Before the state changes, `kept` results are set
     aside; then every state in `copies` takes its new value, the old states among them first.
-    `tiles` are the lengths of the groups that run over long vectors, a tile at a time.
+    `tiles` are the lengths of the groups that run over long vectors, a tile at a time. `bodies` are
+    the plans of what loops do at a step, by the loop's first result.
     """
 
     graph: Graph
@@ -81,6 +91,7 @@ class Plan:
     kept: list[Variable] = field(default_factory=list)
     copies: dict[Variable, Variable] = field(default_factory=dict)
     tiles: dict[Origin, int] = field(default_factory=dict)
+    bodies: dict[Variable, Plan] = field(default_factory=dict)
 
     def stands(self, variable: Variable) -> bool:
         """Whether the value has a buffer of its own, and is no view of one."""
@@ -113,7 +124,31 @@ def make_plan(
     for group in groups:
         if group.origin is not None and (length := _tiled_length(group)):
             plan.tiles[group.origin] = length
+    for equation in graph.equations:
+        if equation.body is not None:
+            body = with_last_values_as_state(equation)
+            own = {atom for atom in body.ends if isinstance(atom, Variable)}
+            plan.bodies[equation.out] = make_plan(
+                body, titled | own, abilities, fresh_results=False, exact=exact
+            )
     return check_plan(plan, abilities)
+
+
+def with_last_values_as_state(loop: Equation) -> Graph:
+    """The body of a loop as a program for one step, whose state are the carries of which only the
+    last value is wanted; its inputs are the others, the xs and the constants.
+    """
+    body, form = loop.body, loop.params["form"]
+    assert body is not None
+    carry, xs, constants = form.split(body.inputs)
+    changes = zip(carry, body.outputs, form.keeps, strict=False)
+    updates = {old: new for old, new, keeps in changes if not keeps and new is not old}
+    state = tuple(v for v, keeps in zip(carry, form.keeps, strict=True) if not keeps)
+    kept = tuple(v for v, keeps in zip(carry, form.keeps, strict=True) if keeps)
+    is_output = [*form.keeps, *(True for _ in body.outputs[form.n_carry :])]
+    outputs = tuple(a for a, is_one in zip(body.outputs, is_output, strict=True) if is_one)
+    inputs = (*kept, *xs, *constants)
+    return replace(body, inputs=inputs, state=state, outputs=outputs, updates=updates)
 
 
 def _plan_updates(plan: Plan) -> None:
@@ -208,7 +243,7 @@ class _Planner:
 
     def _writes_into(self, equation: Equation) -> bool:
         out = equation.out
-        is_array = out.is_array and bool(out.shape) and len(equation.outs) == 1
+        is_array = out.is_array and bool(out.shape) and equation.body is None
         return is_array and self.layouts.is_plain(out) and self.abilities.writes_into(equation)
 
     def _place_parts(self) -> None:
@@ -269,7 +304,9 @@ class _Planner:
 
     def _allocate(self, position: int, equation: Equation) -> None:
         for out in equation.outs:
-            if out in self.plan.views:
+            if equation.body is not None:  # a loop writes its results step by step
+                self._give(out, Buffer(out.shape, out.dtype, "work"))
+            elif out in self.plan.views:
                 (source,) = equation.variables
                 if source in self.plan.buffers:
                     self._give(out, self.plan.buffers[source])
@@ -385,21 +422,19 @@ def check_plan(plan: Plan, abilities: Abilities) -> Plan:
             name = equation.name
             for variable in equation.variables:
                 require(variable, name)
-            out = equation.out
-            if out in plan.views or not plan.stands(out):
-                continue
-            target = plan.buffers[out]
-            held = standing[_whole(target)]
-            if (target.shape, target.dtype) != (out.shape, out.dtype):
-                raise PlanError(f"{name} writes a result into memory of another form")
-            if target.kind in {"input", "constant"}:
-                raise PlanError(f"{name} writes into memory that is not the program's own")
-            if out not in plan.placed:
-                for i, atom in enumerate(equation.args):
-                    _check_overlap(plan, abilities, equation, i, atom, target)
-                for other in [b for b in held if _overlap(b, target)]:
-                    del held[other]
-            held[target] = out
+            for out in filter(plan.stands, equation.outs):
+                target = plan.buffers[out]
+                held = standing[_whole(target)]
+                if (target.shape, target.dtype) != (out.shape, out.dtype):
+                    raise PlanError(f"{name} writes a result into memory of another form")
+                if target.kind in {"input", "constant"}:
+                    raise PlanError(f"{name} writes into memory that is not the program's own")
+                if out not in plan.placed:
+                    for i, atom in enumerate(equation.args):
+                        _check_overlap(plan, abilities, equation, i, atom, target)
+                    for other in [b for b in held if _overlap(b, target)]:
+                        del held[other]
+                held[target] = out
     for atom in graph.outputs:
         if isinstance(atom, Variable) and atom not in plan.kept:
             require(atom, "the result")

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.compiler.dead_code import remove_dead_code
 from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.infer import infer_number
+from chainrule.compiler.loops import sum_at_once
 from chainrule.compiler.passes import (
     EXACT,
     Pass,
     gives,
     is_literal,
-    remove_dead_code,
     simplify_algebra,
 )
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
@@ -285,6 +286,7 @@ def _scaled_number(factor: Atom, number: Atom) -> tuple[Primitive, tuple[Atom, .
 TRAINING: tuple[Pass, ...] = (
     drop_single_sums,
     *EXACT,
+    sum_at_once,
     merge_sums,
     merge_scales,
     move_scales,

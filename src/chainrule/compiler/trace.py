@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +18,8 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.compiler.graph import Atom, Equation, Graph, Origin, Variable
-from chainrule.compiler.infer import infer, infer_number
+from chainrule.compiler.infer import infer, infer_number, loop_results
+from chainrule.loop import LOOP, Form, check_carry
 from chainrule.primitives import PRIMITIVES
 from chainrule.primitives.dispatch import AbstractArray
 from chainrule.primitives.primitive import Primitive
@@ -68,6 +69,38 @@ class _Recording:
         equation = Equation((out,), primitive, atoms, params, here.layer, here.section, origin)
         self.equations.append(equation)
         return self.start(out)
+
+    def record_loop(self, atoms: tuple[Atom, ...], form: Form) -> tuple[TracedArray, ...]:
+        """Record a loop as one equation, which holds the graph of its cell."""
+        arrays = [a if isinstance(a, Variable) else self.constant(np.asarray(a)) for a in atoms]
+        carry, xs, constants = form.split(arrays)
+        inputs = [
+            [Variable(v.shape, v.dtype, form.name(i)) for i, v in enumerate(carry)],
+            [Variable(v.shape[1:], v.dtype, form.name(form.n_carry + i)) for i, v in enumerate(xs)],
+            [Variable(v.shape, v.dtype) for v in constants],
+        ]
+
+        def cell(*arrays: Any) -> Any:
+            carry, x, constants = (tuple(part) for part in form.split(arrays))
+            new, ys = form.cell(carry, x, constants)
+            check_carry(carry, tuple(new))
+            return tuple(new), tuple(ys)
+
+        with scope(rule=None):
+            body, _ = trace(cell, [v for part in inputs for v in part])
+        names = dict(body.names)
+        for i, new in enumerate(body.outputs[: form.n_carry]):
+            if isinstance(new, Variable) and form.name(i) and not body.name_of(new):
+                names.setdefault(new, f"new_{form.name(i)}")
+        body = replace(body, names=names)
+        outs = loop_results(body, form, xs[0].shape[0])
+        for i, (out, keeps) in enumerate(zip(outs, form.keeps, strict=False)):
+            if form.name(i):
+                self.names[out] = f"{form.name(i)}_steps" if keeps else form.name(i)
+        here = current_scope()
+        params = {"form": form, "body": body}
+        self.equations.append(Equation(outs, LOOP, tuple(arrays), params, here.layer, here.section))
+        return tuple(map(self.start, outs))
 
     def _origin(self, rule: RuleCall | None) -> Origin | None:
         """The origin of the vjp rule that is running, made at its first equation."""
@@ -139,11 +172,11 @@ class TracedArray(AbstractArray):
     def dtype(self) -> np.dtype[Any]:
         return self.variable.dtype
 
-    def apply(
-        self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]
-    ) -> TracedArray:
-        """Record the primitive as an equation."""
+    def apply(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Record the primitive as an equation; a loop gives a tuple of results."""
         atoms = tuple(self._atom(argument, primitive) for argument in args)
+        if primitive is LOOP:
+            return self._recording.record_loop(atoms, params["form"])
         if primitive in _INDEXING and any(map(_is_mask, atoms[1:])):
             self._refuse(
                 "indexing with a boolean array, whose result has as many elements as it is true,",

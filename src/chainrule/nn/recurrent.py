@@ -8,13 +8,13 @@ are written out step by step: a compiled training step grows with the length of 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import final
 
 import numpy as np
 
 from chainrule import primitives
+from chainrule.loop import loop
 from chainrule.nn.activation import Activation, ArrayFunction, get_activation
 from chainrule.nn.initializers import Start, draw
 from chainrule.nn.layer import Context, Layer, Shape, call_of, positive_count
@@ -31,7 +31,7 @@ class _Recurrent(Layer):
     """What all three do: parameters in parts, one a gate or a candidate, and the way in time."""
 
     _n_parts: int
-    _n_states = 1
+    _state_names: tuple[str, ...] = ("h",)
 
     def __init__(
         self,
@@ -82,9 +82,15 @@ class _Recurrent(Layer):
 
     def forward(self, x: Array, parameters: Mapping[str, Array], context: Context) -> Array:
         z = _project(x, parameters, self.label)
-        start = (np.zeros((x.shape[0], self.units), z.dtype),) * self._n_states
-        hidden = _run(partial(self.cell, parameters), z, start)
-        return np.stack(hidden, axis=1) if self.return_sequences else hidden[-1]
+        start = [np.zeros((x.shape[0], self.units), z.dtype) for _ in self._state_names]
+        recurrent = [name for name in parameters if name.startswith("recurrent")]
+
+        def step(state: State, z: State, constants: State) -> tuple[State, State]:
+            return self.cell(dict(zip(recurrent, constants, strict=True)), z[0], state), ()
+
+        constants = [parameters[name] for name in recurrent]
+        (hidden, *_), _ = loop(step, start, [z], constants, (*self._state_names, "z"))
+        return np.swapaxes(hidden[1:], 0, 1) if self.return_sequences else hidden[-1]
 
     def __repr__(self) -> str:
         return call_of(self, self.units, return_sequences=(self.return_sequences, False))
@@ -161,7 +167,7 @@ class LSTM(_Recurrent):
     """
 
     _n_parts = 4
-    _n_states = 2
+    _state_names = ("h", "c")
 
     def init(self, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
         parameters = super().init(input_shape, rng)
@@ -231,15 +237,6 @@ class GRU(_Recurrent):
         return (candidate + update * (h - candidate),)  # u * h + (1 - u) * candidate
 
 
-def _run(cell: Callable[[Array, State], State], z: Array, state: State) -> list[Array]:
-    """The hidden state of each step, of a cell that goes along the first axis of z (T, N, ...)."""
-    hidden = []
-    for z_t in _steps(z):
-        state = cell(z_t, state)
-        hidden.append(state[0])
-    return hidden
-
-
 def _project(x: Array, parameters: Mapping[str, Array], label: str) -> Array:
     """x_t @ weight + bias of all steps in one product, the steps first: (T, N, columns)."""
     weight = parameters["weight"]
@@ -252,15 +249,3 @@ def _project(x: Array, parameters: Mapping[str, Array], label: str) -> Array:
     rows = np.reshape(np.swapaxes(x, 0, 1), (n_steps * n_samples, n_features))
     z = rows @ weight + parameters["bias"]
     return np.reshape(z, (n_steps, n_samples, weight.shape[1]))
-
-
-def _steps(z: Array) -> list[Array]:
-    """The parts of z (T, ...) along the first axis.
-
-    Halved again and again, so that the cotangents are put together in log2(T) additions of arrays
-    of the full size, and not in T of them.
-    """
-    if z.shape[0] == 1:
-        return [z[0]]
-    middle = z.shape[0] // 2
-    return _steps(z[:middle]) + _steps(z[middle:])

@@ -17,6 +17,7 @@ import numpy as np
 from chainrule.compiler.formula import Formula, infix, show_number
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Symbol
+from chainrule.compiler.passes import uniform
 
 __all__ = [
     "LINE_LENGTH",
@@ -155,12 +156,13 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`for variable in range(start, stop, step):` and what is done in it."""
+    """`for variable in range(start, stop, step):`, or reversed, and what is done in it."""
 
     variable: Symbol
     bounds: tuple[Code, ...]
     body: tuple[Statement | Loop, ...]
     comment: Comment | None = None
+    reverse: bool = False
 
 
 class Printer:
@@ -179,7 +181,8 @@ class Printer:
         """The lines of a statement, with its comment beside it, or above where that is too long."""
         if isinstance(statement, Loop):
             bounds = ", ".join(map(self.text, statement.bounds))
-            head = f"for {self.names[statement.variable]} in range({bounds}):"
+            steps = f"reversed(range({bounds}))" if statement.reverse else f"range({bounds})"
+            head = f"for {self.names[statement.variable]} in {steps}:"
             body = [f"    {line}" for inner in statement.body for line in self.lines(inner)]
             return [*self._commented([head], statement.comment), *body]
         if statement.code is None:
@@ -322,8 +325,12 @@ def show_array(array: np.ndarray[Any, Any]) -> str:
     def nested(part: Any) -> str:
         return f"[{', '.join(map(nested, part))}]" if np.ndim(part) else _show_element(part)
 
-    text = f"np.array({nested(array)}, np.{array.dtype.name})"
-    return text if array.size else f"np.empty({array.shape}, np.{array.dtype.name})"
+    dtype = f"np.{array.dtype.name}"
+    if array.size > 1 and (value := uniform(array)) is not None:
+        return f"np.full({array.shape}, {_show_element(value[0])}, {dtype})"
+    if not array.size:
+        return f"np.empty({array.shape}, {dtype})"
+    return f"np.array({nested(array)}, {dtype})"
 
 
 def _show_element(value: Any) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from chainrule.compiler.formula import Formula, meaning_of_derivatives, update_formulas
-from chainrule.compiler.graph import Atom, Graph, Variable
+from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.groups import Group
 from chainrule.compiler.naming import Labels, Symbol
+from chainrule.compiler.passes import uniform
 from chainrule.compiler.plan import TILE, Buffer, Plan
+from chainrule.engines.engine import Array
 from chainrule.engines.numpy.borrow import Borrowed
 from chainrule.engines.numpy.code import (
     Builtin,
@@ -81,6 +83,10 @@ class File:
     results: list[Code] = field(default_factory=list)
     hoisted: dict[Variable, Code] = field(default_factory=dict)  # named views of the state
     tiled: set[Buffer] = field(default_factory=set)  # scratch of the size of one tile
+    bound: set[Buffer] = field(default_factory=set)  # parts of other arrays, at each step of a loop
+    constants: dict[Variable, Array] = field(default_factory=dict)
+    read: set[Variable] = field(default_factory=set)  # constants that the lines name
+    shown_as: dict[Variable, Variable] = field(default_factory=dict)  # by whose name values go
     terse: bool = False
 
 
@@ -99,10 +105,11 @@ def write_statements(
     taken apart. An `exact` function returns arrays that belong to the caller. `threads` are how
     many a kernel should use, by its result, where that is more than one.
     """
-    sizes = [e.out.size for e in plan.graph.equations if e.section != "update" and e.origin is None]
+    equations = plan.graph.all_equations()
+    sizes = [e.out.size for e in equations if e.section != "update" and e.origin is None]
     buffers = _name_buffers(plan, symbols, titled)
     file = File(plan, labels, symbols, buffers, terse=max(sizes, default=0) <= _SMALL)
-    _Emitter(file, original, titled, exact, threads).write(fresh_results=exact)
+    _Emitter(file, plan, original, titled, exact, threads).write(fresh_results=exact)
     return file
 
 
@@ -131,44 +138,57 @@ class _Emitter:
     def __init__(
         self,
         file: File,
+        plan: Plan,
         original: Graph,
         titled: set[Variable],
         exact: bool,
         threads: Mapping[Variable, int],
     ) -> None:
         self.file = file
-        self.plan = file.plan
-        self.graph = file.plan.graph
+        self.plan = plan
+        self.graph = plan.graph
         self.original = original.makers()
         self.titled = titled
+        self.exact, self.threads = exact, threads
+        self.body: list[Statement | Loop | None] = []
+        self.given: dict[Atom, Code] = {}  # what a loop hands to its body
+        file.constants |= plan.graph.constants
+        # in a formula, the new value of a state goes by the name of the state
+        self.new = {
+            new: old for old, new in plan.graph.updates.items() if isinstance(new, Variable)
+        }
+        file.shown_as |= {new: old for new, old in self.new.items() if new is not old}
         self.writer = Writer(file.borrowed, file.ready, exact, file.terse, file.imports, threads)
         self.own: set[Variable] = set()  # views that have a name of their own in the step
         self.depth: dict[Variable, int] = {}  # of a view: how many others it is a view of
         self.kept: dict[Atom, Symbol] = {}  # results copied before the state they stand in changes
-        # in a formula, the new value of a state goes by the name of the state
-        self.new = {
-            new: old for old, new in self.graph.updates.items() if isinstance(new, Variable)
-        }
 
     def write(self, fresh_results: bool) -> None:
         file, plan = self.file, self.plan
         for view in plan.views:
             if self._is_hoisted(view):
                 file.hoisted[view] = self._view(view, self._operand)
+        self._write_groups(with_headings=True)
+        file.body = self.body
+        file.results = [self._result(atom, fresh_results) for atom in self.graph.outputs]
+
+    def _write_groups(self, with_headings: bool) -> None:
+        """The lines of all groups, and of the updates of the state after them."""
         section = ""
-        for group in plan.groups:
-            file.body += self._deep_views(group)
-            if all(e.out in plan.views or e.out in plan.placed for e in group.equations):
+        for group in self.plan.groups:
+            self.body += self._deep_views(group)
+            if all(e.out in self.plan.views or e.out in self.plan.placed for e in group.equations):
                 continue
-            if group.section != section:
+            if group.section != section and with_headings:
                 section = group.section
-                file.body += [None, self._heading(section)]
-            if group.origin is None:
-                file.body += self._lines(group)
+                self.body += [None, self._heading(section)]
+            if group.equations[0].body is not None:
+                self._loop(group.equations[0])
+            elif group.origin is None:
+                self.body += self._lines(group)
             else:
                 self._helper_call(group)
         self._write_updates()
-        file.results = [self._result(atom, fresh_results) for atom in self.graph.outputs]
 
     def _heading(self, section: str) -> Statement:
         words = section
@@ -194,9 +214,13 @@ class _Emitter:
         """How the step refers to a value: a number, a name, or a view written out."""
         if not isinstance(atom, Variable):
             return Literal(atom)
+        if atom in self.given:
+            return self.given[atom]
         plan = self.plan
         if atom in plan.views and atom not in self.file.hoisted and atom not in self.own:
             return self._view(atom, self._operand)
+        if atom in self.graph.constants:
+            self.file.read.add(atom)
         if plan.stands(atom):
             return self.file.buffer_symbols[plan.buffers[atom]]
         return self.file.symbols[atom]
@@ -288,7 +312,7 @@ class _Emitter:
 
     def _write_updates(self) -> None:
         """Copy into the state what could not be computed in its place, all of it at once."""
-        symbols, body = self.file.symbols, self.file.body
+        symbols, body = self.file.symbols, self.body
         for atom in self.plan.kept:
             self.kept[atom] = Symbol("old_", of=symbols[atom])
             copy = Method(self._operand(atom), "copy")
@@ -304,6 +328,79 @@ class _Emitter:
                 source = staged
             copies.append(Statement(Call(NumPy("copyto"), (symbols[old], source))))
         body += copies
+
+    # Loops over time
+
+    def _loop(self, equation: Equation) -> None:
+        """A loop: its results begin with the first carries, and each step writes its part of them.
+
+        What a step reads and gives has names in it, views of the arrays outside.
+        """
+        file, form = self.file, equation.params["form"]
+        body, original = self.plan.bodies[equation.out], self.original[equation.out].body
+        assert original is not None
+        assert equation.body is not None
+        file.buffer_symbols |= _name_buffers(body, file.symbols, self.titled)
+        step = _Emitter(file, body, original, self.titled, self.exact, self.threads)
+        t = Symbol("t")
+        carry, xs, constants = form.split(
+            list(zip(equation.variables, equation.body.inputs, strict=True))
+        )
+        step.given |= {inner: self._operand(outer) for outer, inner in constants}
+        file.shown_as |= {inner: outer for outer, inner in constants}
+        read, written = t, Infix("add", (t, Literal(1)))
+        if form.reverse:
+            read, written = written, read
+        for (outer, inner), out, keeps in zip(carry, equation.outs, form.keeps, strict=False):
+            memory = self._operand(out)
+            if keeps:
+                edge = Literal(-1 if form.reverse else 0)
+                self.body.append(Statement(self._start(outer), Item(memory, (edge,))))
+                step.body.append(Statement(Item(memory, (read,)), file.symbols[inner]))
+            else:
+                assert isinstance(memory, Symbol)
+                self.body.append(Statement(Call(NumPy("copyto"), (memory, self._start(outer)))))
+                file.symbols[inner] = step.given[inner] = memory
+                file.buffer_symbols[body.buffers[inner]] = memory
+        for outer, inner in xs:
+            step.body.append(Statement(self._at_step(outer, t), file.symbols[inner]))
+        outs = [(out, t) for out in equation.outs[form.n_carry :]]
+        kept = zip(equation.outs, form.keeps, strict=False)
+        outs = [*((out, written) for out, keeps in kept if keeps), *outs]
+        left: list[tuple[Atom, Item]] = []  # results that are copied to their places
+        for (out, place), atom in zip(outs, body.graph.outputs, strict=True):
+            item = Item(self._operand(out), (place,))
+            buffer = body.buffers.get(atom) if isinstance(atom, Variable) else None
+            is_own = buffer is not None and buffer.kind == "work" and buffer not in file.bound
+            if is_own and buffer is not None and body.stands(atom) and not buffer.parent:
+                file.bound.add(buffer)
+                step.body.append(Statement(item, file.buffer_symbols[buffer]))
+            else:
+                left.append((atom, item))
+        step._write_groups(with_headings=False)
+        step.body += [Statement(step._result(atom, False), item) for atom, item in left]
+        n_steps = next(v.shape[0] for v in list(equation.variables)[form.n_carry :])
+        lines = tuple(line for line in step.body if line is not None)
+        comment = Comment(words=f"{equation.layer}: {n_steps} steps" if equation.layer else "")
+        self.body.append(Loop(t, (Literal(n_steps),), lines, comment, form.reverse))
+
+    def _at_step(self, stack: Variable, t: Symbol) -> Item:
+        """The part of a step; of a trajectory without its last or first value, counted from it."""
+        view = self.plan.views.get(stack)
+        if view is not None and view.name == "index":
+            source = self._operand(view.args[0])
+            if view.params["key"] == (slice(None, -1, None),):
+                return Item(source, (t,))
+            if view.params["key"] == (slice(1, None, None),):
+                return Item(source, (Infix("add", (t, Literal(1))),))
+        return Item(self._operand(stack), (t,))
+
+    def _start(self, atom: Atom) -> Code:
+        """What a carry is before the first step: a number, where it is the same everywhere."""
+        array = self.file.constants.get(atom) if isinstance(atom, Variable) else None
+        if array is not None and (number := uniform(array)) is not None:
+            return Literal(number[0].item())
+        return self._operand(atom)
 
     # Helpers
 
@@ -406,7 +503,7 @@ class _Emitter:
         if group.updates_state:  # the helper has the formulas
             changes = tuple(self.new[e.out] for e in group.equations if e.out in self.new)
             comment = Comment(group.out, changes=changes)
-        self.file.body.append(Statement(call, target, comment))
+        self.body.append(Statement(call, target, comment))
 
     # Long vectors, a tile at a time
 
@@ -433,7 +530,7 @@ class _Emitter:
             body.append(Statement(_slice(Infix("subtract", (Literal(length), start))), part))
         body.append(Statement(Call(helper.function, tuple(args))))
         words = Comment(words="in tiles that fit the cache")
-        self.file.body.append(Loop(start, bounds, tuple(body), words))
+        self.body.append(Loop(start, bounds, tuple(body), words))
 
 
 def _slice(*bounds: Code) -> Code:

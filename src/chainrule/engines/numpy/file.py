@@ -10,7 +10,9 @@ from typing import Any
 
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Scope, Symbol
+from chainrule.compiler.passes import uniform
 from chainrule.compiler.plan import TILE, Buffer
+from chainrule.engines.engine import Array
 from chainrule.engines.numpy.code import LINE_LENGTH, Loop, Printer, Statement, show_array
 from chainrule.engines.numpy.emit import File, Helper
 
@@ -30,8 +32,8 @@ class Text:
     constants: dict[str, Variable]  # those that are too large to stand in it, by name
 
 
-def _is_short(constant: Variable) -> bool:
-    return 0 < constant.size <= _SHORT
+def _stands_in_text(constant: Array) -> bool:
+    return 0 < constant.size <= _SHORT or uniform(constant) is not None
 
 
 def print_file(file: File) -> Text:
@@ -52,9 +54,8 @@ class _Printed:
         self.function = Symbol(file.labels.function)
         self.bind = Symbol("bind")
         self.names = Scope(["np"])
-        new = {new: old for old, new in self.graph.updates.items() if isinstance(new, Variable)}
-        self.old = {v: old for v, old in new.items() if v is not old}
-        self.large = [v for v in self.graph.constants if not _is_short(v)]
+        self.constants_read = {v: a for v, a in file.constants.items() if v in file.read}
+        self.large = [v for v, a in self.constants_read.items() if not _stands_in_text(a)]
         self.constants = Symbol("constants")
         self._give_names()
         self.printer = Printer(self.names, self._title, file.terse)
@@ -89,7 +90,9 @@ class _Printed:
 
     def _title(self, variable: Variable) -> str:
         """What a value is called in formulas: the new value of a state by the state's name."""
-        return self.names[self.file.symbols[self.old.get(variable, variable)]]
+        while variable in self.file.shown_as:
+            variable = self.file.shown_as[variable]
+        return self.names[self.file.symbols[variable]]
 
     def lines(self) -> list[str]:
         """The whole text."""
@@ -137,7 +140,7 @@ class _Printed:
             names.claim(symbol)
 
         def title(variable: Variable) -> str:
-            own = helper.names.get(self.old.get(variable, variable))
+            own = helper.names.get(self.file.shown_as.get(variable, variable))
             own = helper.names.get(variable, own)
             return names[own] if own is not None else self._title(variable)
 
@@ -171,13 +174,13 @@ class _Printed:
         """Buffers, the parts of them, and the constants."""
         file, names = self.file, self.names
         wholes, others = [], []
-        for variable, array in self.graph.constants.items():
-            if _is_short(variable):
+        for variable, array in self.constants_read.items():
+            if _stands_in_text(array):
                 others.append(f"{names[file.symbols[variable]]} = {show_array(array)}")
         ready = {names[symbol]: self.printer.text(code) for symbol, code in file.ready.made.items()}
         others += [f"{name} = {text}" for name, text in sorted(ready.items())]
         for buffer, symbol in file.buffer_symbols.items():
-            if buffer.kind not in {"work", "scratch"}:
+            if buffer.kind not in {"work", "scratch"} or buffer in file.bound:
                 continue
             if buffer.parent is not None:
                 others.append(f"{names[symbol]} = {self._part(buffer, buffer.parent)}")

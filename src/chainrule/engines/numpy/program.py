@@ -103,7 +103,7 @@ def build(
     filename = f"<chainrule {text.function} {next(_numbers)}>"
     lines = text.source.splitlines(keepends=True)
     linecache.cache[filename] = (len(text.source), None, lines, filename)
-    constants = {name: expanded.constants[v] for name, v in text.constants.items()}
+    constants = {name: file.constants[v] for name, v in text.constants.items()}
     namespace: dict[str, Any] = {"__name__": filename, "constants": constants}
     exec(compile(text.source, filename, "exec"), namespace)
     function, bind = namespace[text.function], namespace.get(text.bind)

@@ -31,7 +31,7 @@ _CONVOLUTIONS = {"convolve", "convolve_add", "convolve_transpose", "convolve_ker
 
 def largest_product(graph: Graph) -> int:
     """The number of multiplications in the largest matrix product of a step."""
-    return max((_in_product(equation) for equation in graph.equations), default=0)
+    return max((_in_product(equation) for equation in graph.all_equations()), default=0)
 
 
 def threads_of(graph: Graph) -> dict[Variable, int]:
@@ -41,12 +41,12 @@ def threads_of(graph: Graph) -> dict[Variable, int]:
     Where matrix products are the greater part of the work and large, they keep BLAS's threads to
     themselves, and no convolution has some.
     """
-    products = sum(map(_in_product, graph.equations))
+    products = sum(map(_in_product, graph.all_equations()))
     if largest_product(graph) >= _WORTH_TWO_THREADS and products > sum(
-        map(_in_convolution, graph.equations)
+        map(_in_convolution, graph.all_equations())
     ):
         return {}
-    large = [e.out for e in graph.equations if _in_convolution(e) >= _WORTH_SHARING]
+    large = [e.out for e in graph.all_equations() if _in_convolution(e) >= _WORTH_SHARING]
     threads = _blas_threads() if large else 1
     return dict.fromkeys(large, threads) if threads > 1 else {}
 
@@ -57,7 +57,7 @@ def limit_threads(graph: Graph) -> AbstractContextManager[Any]:
     That is where products are small, and where convolutions have threads of their own. Elsewhere
     the user's own setting stands. Restored on leaving.
     """
-    convolution = max(map(_in_convolution, graph.equations), default=0)
+    convolution = max(map(_in_convolution, graph.all_equations()), default=0)
     is_large = largest_product(graph) >= _WORTH_TWO_THREADS or convolution >= _WORTH_BLAS_THREADS
     if is_large and not threads_of(graph):
         return nullcontext()

@@ -1,0 +1,271 @@
+"""Passes over loops in time: what one step need not do, because another has, or all may at once.
+
+The reverse pass of a loop is written as if nothing were kept but the carries: its body computes the
+step again. `keep_intermediates` lets the first loop hand on what the second one needs.
+`sum_at_once` takes sums over all steps out of the loop, where they are one large product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from chainrule.compiler.dead_code import remove_dead_code
+from chainrule.compiler.graph import Atom, Equation, Graph, Variable
+from chainrule.compiler.infer import frozen, infer
+from chainrule.primitives.primitive import PRIMITIVES
+
+__all__ = ["keep_intermediates", "sum_at_once"]
+
+
+def keep_intermediates(graph: Graph) -> Graph:
+    """Let loops hand on the values that a later loop would compute again, at the same steps."""
+    loops = [e for e in graph.equations if e.body is not None]
+    for later in loops:
+        for earlier in loops[: loops.index(later)]:
+            changed = _hand_on(graph, earlier, later)
+            if changed is not None:
+                return keep_intermediates(changed)
+    return graph
+
+
+def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
+    """The graph in which the later loop reads what the earlier one has computed; None where there
+    is no such thing.
+    """
+    first, second = earlier.body, later.body
+    assert first is not None
+    assert second is not None
+    same = _same_values(graph, earlier, later)
+    needed = _needed(second, same)
+    if not needed:
+        return None
+    form, later_form = earlier.params["form"], later.params["form"]
+    outputs, outs = list(first.outputs), list(earlier.outs)
+    equations_after: list[Equation] = []  # views of what the earlier loop gives
+    new_inputs: list[Variable] = []
+    new_atoms: list[Atom] = []
+    for value in needed:
+        there = same[value]
+        if there in outputs[: form.n_carry] and form.keeps[outputs.index(there)]:
+            trajectory = outs[outputs.index(there)]
+            key = {"key": (slice(None, -1, None) if form.reverse else slice(1, None, None),)}
+            view = Variable((trajectory.shape[0] - 1, *value.shape), value.dtype)
+            index = PRIMITIVES["index"]
+            equations_after.append(
+                Equation((view,), index, (trajectory,), key, later.layer, later.section)
+            )
+            new_atoms.append(view)
+        elif there in outputs[form.n_carry :]:
+            new_atoms.append(outs[form.n_carry + outputs[form.n_carry :].index(there)])
+        else:
+            stack = Variable((_n_steps(earlier), *value.shape), value.dtype)
+            outputs.append(there)
+            outs.append(stack)
+            new_atoms.append(stack)
+        new_inputs.append(Variable(value.shape, value.dtype, first.name_of(there)))
+    carry, xs, constants = later_form.split(later.args)
+    inner = later_form.split(second.inputs)
+    body = second.substitute(dict(zip(needed, new_inputs, strict=True)), second.equations)
+    body = replace(body, inputs=(*inner[0], *inner[1], *new_inputs, *inner[2]))
+    made = set(needed)
+    body = remove_dead_code(
+        body.replace_equations(e for e in body.equations if made.isdisjoint(e.outs))
+    )
+    form_after = later_form._replace(n_xs=later_form.n_xs + len(new_inputs))
+    new_later = replace(
+        later,
+        args=(*carry, *xs, *new_atoms, *constants),
+        params={"form": form_after, "body": body},
+    )
+    new_first = replace(first, outputs=tuple(outputs))
+    new_earlier = replace(earlier, outs=tuple(outs), params={**earlier.params, "body": new_first})
+    equations: list[Equation] = []
+    for equation in graph.equations:
+        if equation is earlier:
+            equations += [new_earlier, *equations_after]
+        else:
+            equations.append(new_later if equation is later else equation)
+    return graph.replace_equations(equations)
+
+
+def _same_values(graph: Graph, earlier: Equation, later: Equation) -> dict[Variable, Variable]:
+    """For values of the later loop's body, those of the earlier one's that are equal at each
+    step.
+    """
+    first, second = earlier.body, later.body
+    assert first is not None
+    assert second is not None
+    form, later_form = earlier.params["form"], later.params["form"]
+    makers = graph.makers()
+    before = slice(1, None, None) if form.reverse else slice(None, -1, None)
+    known: dict[Any, Variable] = {}  # what is handed to the earlier body, by what it is outside
+    for kind, atoms, inputs in zip(
+        ("carry", "x", "constant"), form.split(earlier.args), form.split(first.inputs), strict=True
+    ):
+        for position, (atom, variable) in enumerate(zip(atoms, inputs, strict=True)):
+            known[(kind, position if kind == "carry" else atom)] = variable
+    same: dict[Variable, Variable] = {}
+    _, xs, constants = later_form.split(later.args)
+    _, x_inputs, constant_inputs = later_form.split(second.inputs)
+    for atom, variable in zip(constants, constant_inputs, strict=True):
+        if ("constant", atom) in known:
+            same[variable] = known["constant", atom]
+    for atom, variable in zip(xs, x_inputs, strict=True):
+        if ("x", atom) in known:
+            same[variable] = known["x", atom]
+            continue
+        maker = makers.get(atom)
+        if maker is not None and maker.name == "index" and maker.args[0] in earlier.outs:
+            number = earlier.outs.index(maker.args[0])  # type: ignore[arg-type]
+            if number < form.n_carry and frozen(maker.params["key"]) == frozen((before,)):
+                same[variable] = known["carry", number]
+    computed = {_key(e, e.args): e for e in first.equations if not e.primitive.is_random}
+    for equation in second.equations:
+        args = tuple(same.get(a, a) if isinstance(a, Variable) else a for a in equation.args)
+        twin = computed.get(_key(equation, args))
+        if twin is not None:
+            same.update(zip(equation.outs, twin.outs, strict=True))
+    return same
+
+
+def _key(equation: Equation, args: tuple[Atom, ...]) -> Any:
+    values = tuple(a if isinstance(a, Variable) else frozen(a) for a in args)
+    return equation.primitive, values, frozen(equation.params)
+
+
+def _needed(body: Graph, same: dict[Variable, Variable]) -> list[Variable]:
+    """The values the body could read instead of computing them: those that anything else in it
+    reads. A view is read from its source.
+    """
+    makers = body.makers()
+    pending = [a for a in body.ends if isinstance(a, Variable)]
+    pending += [v for e in body.equations if e.out not in same for v in e.variables]
+    needed: dict[Variable, None] = {}
+    seen: set[Variable] = set()
+    while pending:
+        value = pending.pop()
+        if value in seen or value not in makers:
+            continue
+        seen.add(value)
+        if value in same and makers[value].primitive.is_view:
+            pending += makers[value].variables
+        elif value in same:
+            needed[value] = None
+    return [v for e in body.equations for v in e.outs if v in needed]
+
+
+def _n_steps(loop: Equation) -> int:
+    form = loop.params["form"]
+    return next(iter(form.split(list(loop.variables))[1])).shape[0]
+
+
+def sum_at_once(graph: Graph) -> Graph:
+    """Take sums over all steps out of loops: of products a.T @ b, and of sums over the batch.
+
+    Their terms are kept for all steps; the sum of T products of (N, n) and (N, m) is one product
+    of (T * N, n) and (T * N, m).
+    """
+    equations: list[Equation] = []
+    new: dict[Variable, Atom] = {}
+    for equation in graph.equations:
+        if equation.body is None:
+            equations.append(equation)
+            continue
+        own, after, replaced = _without_sums(equation, equation.body)
+        equations += [own, *after]
+        new |= replaced
+    return graph.substitute(new, equations)
+
+
+def _without_sums(
+    loop: Equation, body: Graph
+) -> tuple[Equation, list[Equation], dict[Variable, Atom]]:
+    """The loop without the carries that only add something up, what computes their sums after it,
+    and what stands for their last values.
+    """
+    form = loop.params["form"]
+    makers, counts = body.makers(), body.use_counts()
+    carry, xs, _ = form.split(body.inputs)
+    stacks = dict(zip(xs, form.split(loop.args)[1], strict=True))  # what is there for all steps
+    stacks |= dict(zip(body.outputs[form.n_carry :], loop.outs[form.n_carry :], strict=True))
+    outputs, outs = list(body.outputs), list(loop.outs)
+    after: list[Equation] = []
+    replaced: dict[Variable, Atom] = {}
+    gone: list[int] = []
+
+    def stack_of(value: Atom) -> Variable | None:
+        """The values of all steps, kept now where they were not."""
+        if not isinstance(value, Variable) or value in body.constants or value in body.inputs:
+            return stacks.get(value)  # type: ignore[arg-type, return-value]
+        if value not in stacks:
+            stacks[value] = Variable((_n_steps(loop), *value.shape), value.dtype)
+            outputs.append(value)
+            outs.append(stacks[value])  # type: ignore[arg-type]
+        return stacks[value]  # type: ignore[return-value]
+
+    for i, (old, total) in enumerate(zip(carry, body.outputs, strict=False)):
+        maker = makers.get(total) if isinstance(total, Variable) else None
+        is_sum = maker is not None and maker.name == "add" and maker.args[0] is old
+        if form.keeps[i] or not is_sum or maker is None or counts[old] != 1:
+            continue
+        term = makers.get(maker.args[1]) if isinstance(maker.args[1], Variable) else None
+        sums = None if term is None else _sum_of_terms(term, makers, stack_of, loop)
+        if sums is None or counts[term.out] != 1:  # type: ignore[union-attr]
+            continue
+        start = Equation(
+            (Variable(old.shape, old.dtype),),
+            PRIMITIVES["add"],
+            (loop.args[i], sums[-1].out),
+            {},
+            loop.layer,
+            loop.section,
+        )
+        after += [*sums, start]
+        replaced[loop.outs[i]] = start.out
+        gone.append(i)
+    if not gone:
+        return loop, [], {}
+    kept = [i for i in range(form.n_carry) if i not in gone]
+    rest = range(form.n_carry, len(outputs))
+    new_form = form._replace(n_carry=len(kept), keeps=tuple(form.keeps[i] for i in kept))
+    inputs = (*(body.inputs[i] for i in kept), *body.inputs[form.n_carry :])
+    new_body = replace(body, inputs=inputs, outputs=tuple(outputs[i] for i in (*kept, *rest)))
+    own = replace(
+        loop,
+        outs=tuple(outs[i] for i in (*kept, *rest)),
+        args=(*(loop.args[i] for i in kept), *loop.args[form.n_carry :]),
+        params={"form": new_form, "body": remove_dead_code(new_body)},
+    )
+    return own, after, replaced
+
+
+def _sum_of_terms(term: Equation, makers: Any, stack_of: Any, loop: Equation) -> Any:
+    """Equations for the sum over all steps of a term: a.T @ b, or b summed over its first axis."""
+
+    def made(name: str, args: tuple[Atom, ...], **params: Any) -> Equation:
+        primitive = PRIMITIVES[name]
+        out = Variable(*infer(primitive, args, params))
+        return Equation((out,), primitive, args, params, loop.layer, loop.section)
+
+    def rows(stack: Variable) -> Equation:
+        return made("reshape", (stack,), shape=(stack.shape[0] * stack.shape[1], *stack.shape[2:]))
+
+    if term.name == "matmul" and len(term.out.shape) == 2:
+        left, right = term.args
+        turned = makers.get(left)
+        if turned is None or turned.name != "transpose" or len(turned.out.shape) != 2:
+            return None
+        a, b = stack_of(turned.args[0]), stack_of(right)
+        if a is None or b is None:
+            return None
+        a_rows, b_rows = rows(a), rows(b)
+        a_columns = made("transpose", (a_rows.out,), axes=(1, 0))
+        return [a_rows, b_rows, a_columns, made("matmul", (a_columns.out, b_rows.out))]
+    if term.name == "sum" and term.params["axis"] in (0, (0,)) and not term.params["keepdims"]:
+        b = stack_of(term.args[0])
+        if b is None or len(b.shape) < 2:
+            return None
+        b_rows = rows(b)
+        return [b_rows, made("sum", (b_rows.out,), **term.params)]
+    return None
