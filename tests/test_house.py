@@ -27,6 +27,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 LEVELS = [
     ["version", "files", "names", "scope", "tree"],
     ["primitives"],
+    ["tape"],
     ["tensor"],
     ["autodiff"],
     ["gradcheck", "compiler"],
@@ -43,7 +44,6 @@ LEVELS = [
 
 # Imports from below, inside a function, each with its reason: (module, imported) -> why.
 FROM_BELOW = {
-    ("tensor", "autodiff"): "Tensor.backward starts the reverse pass, whose input tensors are",
     ("nn", "training"): "Network.fit and evaluate hand the network to training",
 }
 

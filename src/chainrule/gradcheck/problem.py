@@ -145,7 +145,7 @@ def function_name(f: Callable[..., Any], otherwise: str) -> str:
 def _as_array(value: Any) -> np.ndarray[Any, Any]:
     """A copy of the argument as an array; Python's numbers become float64."""
     if isinstance(value, AbstractArray):
-        value = value.detach()  # type: ignore[attr-defined]
+        value = value.detach()
     array = np.array(value)
     from_python = not isinstance(value, np.ndarray | np.generic)
     return array.astype(np.float64) if from_python and array.dtype.kind in "iu" else array

@@ -43,26 +43,29 @@ def softmax_cross_entropy(logits: Array, targets: Array, axis: int = -1) -> Arra
     """-sum(targets * log_softmax(logits)) along the axis of the classes.
 
     `logits` and `targets`, probabilities of the classes, have the shape `(..., n_classes)`, the
-    result `(...)`. Of integer labels make targets by `one_hot`.
+    result `(...)`. Of integer labels make targets by `one_hot`. A logit of -inf masks its class:
+    where the target is 0 too, it adds nothing, and its gradient is 0.
 
     >>> softmax_cross_entropy(np.array([[0.0, 0.0], [1000.0, 0.0]]), np.eye(2))
     array([   0.69314718, 1000.        ])
     """
     shifted = logits - np.max(logits, axis=axis, keepdims=True)
     log_total = np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
-    return np.sum(targets * (log_total - shifted), axis=axis)
+    return np.sum(targets * np.where(targets == 0, 0, log_total - shifted), axis=axis)
 
 
 @fused
 def binary_cross_entropy(logits: Array, targets: Array) -> Array:
     """-t * log(sigmoid(z)) - (1 - t) * log(1 - sigmoid(z)) of each logit z and target t.
 
-    Computed as max(z, 0) - z * t + log(1 + exp(-|z|)).
+    Computed as max(z, 0) - z * t + log(1 + exp(-|z|)); an infinite logit that is right costs 0.
 
     >>> binary_cross_entropy(np.array([0.0, 1000.0]), np.array([1.0, 0.0]))
     array([   0.69314718, 1000.        ])
     """
     overflow_free = np.log1p(np.exp(-np.abs(logits)))
+    is_certain = np.isinf(logits) & (targets == (logits > 0))
+    logits = np.where(is_certain, 0, logits)
     return np.maximum(logits, 0) - logits * targets + overflow_free
 
 

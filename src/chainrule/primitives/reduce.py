@@ -14,7 +14,14 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from chainrule.primitives.dispatch import Array, implements
 from chainrule.primitives.elementwise import exp_share, where
 from chainrule.primitives.primitive import defvjp, fused, primitive
-from chainrule.primitives.shape import broadcast_to, concatenate, flip, moveaxis, reshape
+from chainrule.primitives.shape import (
+    astype,
+    broadcast_to,
+    concatenate,
+    flip,
+    moveaxis,
+    reshape,
+)
 
 __all__ = [
     "Axis",
@@ -41,17 +48,24 @@ Axis = int | tuple[int, ...] | None
 def keep_axes(reduced: Array, x: Array, axis: Axis) -> Array:
     """A reduced value with the reduced axes back as axes of size 1, so that it broadcasts to x."""
     axes = _reduced_axes(x, axis)
-    shape = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+    shape = tuple(1 if i in axes else size for i, size in enumerate(np.shape(x)))
     return reduced if reduced.shape == shape else reshape(reduced, shape)
 
 
 def _reduced_axes(x: Array, axis: Axis) -> tuple[int, ...]:
-    return tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    if axis is None or (np.ndim(x) == 0 and not isinstance(axis, tuple) and axis in (0, -1)):
+        return tuple(range(np.ndim(x)))  # a number has the axis 0 for NumPy's reductions
+    return normalize_axis_tuple(axis, np.ndim(x))
 
 
 def _n_reduced(x: Array, axis: Axis) -> int:
     """How many elements of x each element of the result is made of."""
-    return math.prod(x.shape[i] for i in _reduced_axes(x, axis))
+    return math.prod(np.shape(x)[i] for i in _reduced_axes(x, axis))
+
+
+def _wide(x: Array) -> Array:
+    """float16 as float32, in which NumPy adds up means too: 65504 is soon passed by a sum."""
+    return astype(x, dtype=np.dtype(np.float32)) if np.result_type(x) == np.float16 else x
 
 
 # Sums, means and products
@@ -66,12 +80,13 @@ def sum_(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
 
 @implements(np.mean)
 def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
-    """`np.mean`, as sum / n.
+    """`np.mean`, as sum / n; float16 is added up in float32, as NumPy does.
 
     >>> mean(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     array([2., 4.])
     """
-    return sum_(x, axis, keepdims=keepdims) / _n_reduced(x, axis)
+    average = sum_(_wide(x), axis, keepdims=keepdims) / _n_reduced(x, axis)
+    return astype(average, dtype=np.dtype(np.float16)) if _wide(x) is not x else average
 
 
 @implements(np.var)
@@ -99,6 +114,15 @@ def _centred(x: Array, axis: Axis) -> Array:
     return x - mean(x, axis, keepdims=True)
 
 
+def _spread(out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
+    """The deviation, but infinite where all elements are equal: dividing by it gives 0.
+
+    There the deviation has a kink, and is seldom 0: it is what rounding left of the mean.
+    """
+    is_flat = max_(x, axis, keepdims=keepdims) == min_(x, axis, keepdims=keepdims)
+    return where(is_flat | (out == 0), np.inf, _wide(out))
+
+
 def _product_of_others(x: Array, axis: Axis) -> Array:
     """For each element the product of the elements it is multiplied with, itself left out."""
     axes = _reduced_axes(x, axis)
@@ -122,10 +146,11 @@ def _product_before(x: Array) -> Array:
 defvjp(sum_, lambda g, out, x, axis, keepdims:
        broadcast_to(keep_axes(g, x, axis), x.shape))
 defvjp(var,  lambda g, out, x, axis, ddof, keepdims:
-       keep_axes(2 * g / (_n_reduced(x, axis) - ddof), x, axis) * _centred(x, axis))
+       keep_axes(2 * _wide(g) / (_n_reduced(x, axis) - ddof), x, axis)
+       * _centred(_wide(x), axis))
 defvjp(std,  lambda g, out, x, axis, ddof, keepdims:
-       keep_axes(g / (where(out == 0, 1, out) * (_n_reduced(x, axis) - ddof)), x, axis)
-       * _centred(x, axis))
+       keep_axes(_wide(g) / (_spread(out, x, axis, keepdims) * (_n_reduced(x, axis) - ddof)),
+                 x, axis) * _centred(_wide(x), axis))
 defvjp(prod, lambda g, out, x, axis, keepdims:
        keep_axes(g, x, axis) * _product_of_others(x, axis))
 # fmt: on
@@ -212,7 +237,7 @@ def _cumprod_vjp(g: Array, x: Array, axis: int | None) -> Array:
     k, and `step` the product of the x between, in log2(n) rounds (Hillis and Steele 1986).
     """
     shape = x.shape
-    if axis is None:
+    if axis is None or not shape:
         x, axis = reshape(x, (-1,)), 0
     last = normalize_axis_index(axis, x.ndim)
     x, s = moveaxis(x, last, -1), moveaxis(g, last, -1)
