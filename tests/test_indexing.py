@@ -143,9 +143,7 @@ def test_indices_from_argmax_and_argsort_of_tensors():
     np.testing.assert_array_equal(g, [[1, 0], [0, 2]])
     g = cr.grad(lambda x: np.take_along_axis(x, np.argsort(x, axis=1), axis=1)[:, 0].sum())(x)
     np.testing.assert_array_equal(g, [[0, 1], [1, 0]])
-    np.testing.assert_array_equal(
-        np.argsort(cr.parameter(x), axis=None), np.argsort(x, axis=None)
-    )
+    np.testing.assert_array_equal(np.argsort(cr.parameter(x), axis=None), np.argsort(x, axis=None))
 
 
 def test_an_array_indexed_by_a_tensor_of_integers():

@@ -161,16 +161,22 @@ class Tensor(AbstractArray):
 
     def detach(self) -> Any:
         """The value of the lowest level, an ndarray that no gradient flows through (read-only)."""
-        value = self._value
-        while isinstance(value, Tensor):
-            value = value._value
-        if isinstance(value, AbstractArray):  # it is being traced, and says that it has no value
+        value = self._lowest
+        if isinstance(value, AbstractArray):
             return value.detach()
         return _read_only(value.view()) if _is_writeable(value) else value
 
+    @property
+    def _lowest(self) -> Any:
+        """The array below all levels; one that is being traced says itself that it has no value."""
+        value = self._value
+        while isinstance(value, Tensor):
+            value = value._value
+        return value
+
     def item(self) -> Any:
         """The number of a tensor with one element, as Python's float; no gradient flows through."""
-        return self.detach().item()
+        return self._lowest.item()
 
     @property
     def _carries_gradient(self) -> bool:
@@ -188,7 +194,7 @@ class Tensor(AbstractArray):
         return np.array(self.detach(), dtype, copy=copy)
 
     def __bool__(self) -> bool:
-        return bool(self.detach())
+        return bool(self._lowest)
 
     def __float__(self) -> float:
         return float(self._number("float"))
@@ -206,7 +212,7 @@ class Tensor(AbstractArray):
                 "number, np functions instead of math's to keep the gradient, np.stack where "
                 "numbers go into an array, or say chainrule.primitives.stop_gradient first"
             )
-        return self.detach()
+        return self._lowest
 
     def __format__(self, spec: str) -> str:
         if not spec and self.shape:

@@ -10,7 +10,8 @@ from chainrule.primitives.fused import *
 from chainrule.primitives.indexing import *
 from chainrule.primitives.linear import *
 from chainrule.primitives.pool import *
-from chainrule.primitives.primitive import PRIMITIVES, Primitive
+from chainrule.primitives.primitive import PRIMITIVES as PRIMITIVES
+from chainrule.primitives.primitive import Primitive as Primitive
 from chainrule.primitives.random import *
 from chainrule.primitives.reduce import *
 from chainrule.primitives.shape import *

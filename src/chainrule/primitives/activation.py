@@ -93,7 +93,10 @@ _ERF_Q_64: tuple[float, ...] = (
 @primitive
 def erf(x: Array) -> Array:
     """The error function 2 / sqrt(pi) * integral of exp(-t * t) from 0 to x, to a few ulp."""
-    if np.result_type(x) == np.float32:
+    dtype = np.result_type(x)
+    if dtype == np.float16:  # it does not hold the coefficients
+        return np.astype(erf(np.astype(x, np.float32)), np.float16)
+    if dtype == np.float32:
         limit, p, q = _ERF_LIMIT_32, _ERF_P_32, _ERF_Q_32
     else:
         limit, p, q = _ERF_LIMIT_64, _ERF_P_64, _ERF_Q_64

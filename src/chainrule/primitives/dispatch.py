@@ -282,17 +282,17 @@ def _implementation(function: Callable[..., Any]) -> Callable[..., Any]:
     if implementation is not None:
         return implementation
     name = function.__name__
-    module = getattr(function, "__module__", None) or ""  # a ufunc of SciPy's has none
+    home = getattr(function, "__module__", None) or ""  # a ufunc of SciPy's has none
     instead = ""
-    if module.startswith("numpy"):
-        within = f"{module}.{name}".removeprefix("numpy.")
+    if home.startswith("numpy"):
+        within = f"{home}.{name}".removeprefix("numpy.")
         full, instead = f"np.{within}", _LIKE_IN_MEANING.get(within, "")
     elif getattr(sys.modules.get("scipy.special"), name, None) is function:
         if name in SPECIAL_FUNCTIONS:
             return SPECIAL_FUNCTIONS[name]
         full = f"scipy.special.{name}"
     else:
-        full = f"{module}.{name}".lstrip(".")
+        full = f"{home}.{name}".lstrip(".")
     hint = f"; use {instead}" if instead else ""
     raise TypeError(
         f"{full} has no derivative rule in chainrule{hint}. "
@@ -304,7 +304,7 @@ def _advice_for_caller() -> str:
     """What to write instead of the call that turns a tensor into an ndarray.
 
     The functions of scipy.special that are written in Python do so before anything else; they are
-    found among the callers, to name ours.
+    found among the callers, to name ours, which has the same name.
     """
     frame: Any = sys._getframe(2)
     for _ in range(12):
@@ -313,8 +313,7 @@ def _advice_for_caller() -> str:
         if frame.f_globals.get("__name__", "").startswith("scipy.special"):
             name = frame.f_code.co_name
             if name in SPECIAL_FUNCTIONS:
-                ours = getattr(SPECIAL_FUNCTIONS[name], "name", SPECIAL_FUNCTIONS[name].__name__)
-                return f"use chainrule.primitives.{ours} in place of scipy.special.{name}"
+                return f"use chainrule.primitives.{name} in place of scipy.special.{name}"
         frame = frame.f_back
     return (
         "np.stack([a, b]) joins tensors where np.array([a, b]) or a[i] = b was meant, "
@@ -337,8 +336,8 @@ def _ndim(a: AbstractArray) -> int:
 
 
 @implements(np.size)
-def _size(a: AbstractArray, axis: int | None = None) -> int:
-    return a.size if axis is None else a.shape[axis]
+def _size(a: AbstractArray, axis: Any = None) -> int:
+    return int(np.size(np.broadcast_to(0, a.shape), axis))
 
 
 @implements(np.zeros_like, np.empty_like)

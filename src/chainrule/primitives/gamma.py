@@ -39,15 +39,15 @@ def _zeta_minus_1(k: int) -> float:
     for j, b in enumerate(_BERNOULLI[:6], start=1):
         rest += b / math.factorial(2 * j) * factor * n ** (1.0 - k - 2 * j)
         factor *= (k + 2 * j - 1) * (k + 2 * j)
-    return head + rest
+    return float(head + rest)
 
 
 # log Gamma(2 + z) = z * (1 - euler) + sum of (-z)**k * (zeta(k) - 1) / k from k = 2 on, |z| <= 1/2
 _AT_2 = (*((-1) ** k * _zeta_minus_1(k) / k for k in range(27, 1, -1)), _ONE_MINUS_EULER, 0.0)
 
 
-def log_gamma(x: Values) -> Values:
-    """log |Gamma(x)|.
+def log_gamma(x: Values) -> Any:
+    """The logarithm of |Gamma(x)|.
 
     >>> log_gamma(np.array([1.0, 2.0])).tolist()
     [0.0, 0.0]
@@ -60,7 +60,7 @@ def log_gamma(x: Values) -> Values:
     return np.where(np.isinf(x), np.inf, out)
 
 
-def _of_positive(x: Values) -> Values:
+def _of_positive(x: Values) -> Any:
     factor, y = np.ones_like(x), np.minimum(x, _FAR)
     for _ in range(8):  # from [2.5, 10] down to [1.5, 2.5], by the product of the steps
         above = y > 2.5
@@ -78,7 +78,7 @@ def _of_positive(x: Values) -> Values:
     return np.where(x < _FAR, near, stirling)
 
 
-def polygamma_of(n: int, x: Values) -> Values:
+def polygamma_of(n: int, x: Values) -> Any:
     """The n-th derivative of digamma; for n = 0 digamma itself.
 
     >>> float(np.round(polygamma_of(0, np.array(1.0)), 12))  # minus Euler's constant
@@ -92,12 +92,13 @@ def polygamma_of(n: int, x: Values) -> Values:
         out = _polygamma_of_positive(n, np.where(mirrored, 1 - x, x))
         if mirrored.any():
             out = np.where(mirrored, (-1) ** n * out - _cotangent_derivative(n, x), out)
-    # At 0 and the negative integers there are poles, with two signs where n is even.
+    # At 0 and the negative integers are poles; digamma's have two signs, and at 0 the one of +0.
     is_pole = mirrored & (x == np.rint(x))
-    return np.where(is_pole, np.nan if n % 2 == 0 else np.inf, out)
+    out = np.where(is_pole, (-1.0) ** (n + 1) * np.inf, out)
+    return np.where(is_pole & (x < 0), np.nan, out) if n == 0 else out
 
 
-def _polygamma_of_positive(n: int, x: Values) -> Values:
+def _polygamma_of_positive(n: int, x: Values) -> Any:
     """Stirling's series at x + 10 + n or so, and the steps down to x."""
     sign = (-1.0) ** (n + 1)
     steps, y = np.zeros_like(x), x
@@ -116,10 +117,10 @@ def _polygamma_of_positive(n: int, x: Values) -> Values:
     return first + half + series + sign * math.factorial(n) * steps
 
 
-def _cotangent_derivative(n: int, x: Values) -> Values:
-    """The n-th derivative of pi * cot(pi * x), a polynomial in the cotangent c: c' = -(1 + c**2)."""
+def _cotangent_derivative(n: int, x: Values) -> Any:
+    """The n-th derivative of pi * cot(pi * x): a polynomial in c = cot, as c' = -(1 + c**2)."""
     polynomial = np.polynomial.Polynomial([0.0, 1.0])
     for _ in range(n):
         polynomial = -np.polynomial.Polynomial([1.0, 0.0, 1.0]) * polynomial.deriv()
     cotangent = 1 / np.tan(math.pi * (x - np.rint(x)))
-    return np.asarray(math.pi ** (n + 1) * polynomial(cotangent))
+    return math.pi ** (n + 1) * polynomial(cotangent)

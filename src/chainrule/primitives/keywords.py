@@ -83,7 +83,9 @@ _COMBINED: dict[Any, Callable[..., Any]] = {
 _REDUCTIONS = {np.sum, np.prod, np.mean, np.var, np.std, np.cumsum, np.cumprod, np.trace}
 _REDUCTIONS |= {np.linalg.trace}
 _JOINING = {np.concatenate, np.stack, np.vstack, np.hstack}
-_ANY_LAYOUT = {np.copy, np.astype, np.zeros_like, np.ones_like, np.full_like, np.empty_like}
+_MEMORY = (np.copy, np.zeros_like, np.ones_like, np.full_like, np.empty_like)
+_LAYOUTS: dict[Any, str] = {np.reshape: "C", np.ravel: "C", np.einsum: "KC"}
+_LAYOUTS |= dict.fromkeys(_MEMORY, "CFAK")
 
 
 def _compute(
@@ -101,6 +103,8 @@ def _compute(
             args[0] = np.astype(args[0], value)
         elif name == "dtype" and function in _JOINING:
             joined = implementation(*args, **known)
+            if not np.can_cast(joined.dtype, value, "same_kind"):
+                raise _refused(function, name)
             return np.astype(joined, value)
         elif name == "where" and function in _NEUTRAL:
             args[0] = np.where(value, args[0], _NEUTRAL[function])
@@ -112,7 +116,7 @@ def _compute(
         elif name == "initial" and function in _COMBINED:
             _refuse_all(function, extra)
             return _COMBINED[function](implementation(*args, **known), value)
-        elif name == "order" and (value == "C" or function in _ANY_LAYOUT):
+        elif name == "order" and function in _LAYOUTS and value in _LAYOUTS[function]:
             pass
         elif name == "order" and value == "F" and function is np.ravel:
             args[0] = np.transpose(args[0])

@@ -72,7 +72,7 @@ def horner(coefficients: tuple[float, ...], t: Any) -> Any:
     return total
 
 
-def scaled_erfc(x: Values) -> Values:
+def scaled_erfc(x: Values) -> Any:
     """exp(x * x) * erfc(x).
 
     Below 0.46875 by erf itself: exp(x * x) * (1 - erf(x)).
@@ -89,7 +89,7 @@ def scaled_erfc(x: Values) -> Values:
     return np.where(x < 0.46875, small, np.where(x <= 4, middle, tail))
 
 
-def standard_normal_quantile(centred: Values, tail: Values) -> Values:
+def standard_normal_quantile(centred: Values, tail: Values) -> Any:
     """The quantile of p, given p - 1/2 and min(p, 1 - p), each as exact as it is known."""
     r = 0.180625 - np.clip(centred, -0.425, 0.425) ** 2
     centre = centred * horner(_CENTRE_P, r) / horner(_CENTRE_Q, r)

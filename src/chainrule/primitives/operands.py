@@ -34,13 +34,13 @@ def as_operand(value: Any, where: Any) -> Any:
         raise _wrong_dtype(value, where)
     if isinstance(value, int | float):
         return value
-    module = kind.__module__
-    name = f"{module}.{kind.__qualname__}".removeprefix("builtins.")
+    home = kind.__module__
+    name = f"{home}.{kind.__qualname__}".removeprefix("builtins.")
     if isinstance(value, np.ma.MaskedArray):
         raise _refused(where, "a masked array", "its mask would be forgotten", _FILL)
     if isinstance(value, np.matrix):
         raise _refused(where, "an np.matrix", "its * is a matrix product", "pass np.asarray of it")
-    if module.startswith("scipy.sparse"):
+    if home.startswith("scipy.sparse"):
         raise _refused(where, name, "sparse arrays have no rules here", "pass its .toarray()")
     if isinstance(value, complex):
         raise _wrong_dtype(np.asarray(value), where)
@@ -50,7 +50,7 @@ def as_operand(value: Any, where: Any) -> Any:
     if has_own_ufuncs(value):
         advice = "pass the plain array that it holds"
         raise _refused(where, f"a {name}", "it computes by rules of its own", advice)
-    array = np.array(value)  # a copy: what it was read from may change
+    array = np.asarray(value).copy()  # what it was read from may change
     if array.dtype.kind in _REAL:
         return array
     if array.dtype.kind == "O" and not array.shape:

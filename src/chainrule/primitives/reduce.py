@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from chainrule.primitives.dispatch import Array, implements
+from chainrule.primitives.dispatch import Array, implements, implements_special
 from chainrule.primitives.elementwise import exp_share, where
 from chainrule.primitives.primitive import defvjp, fused, primitive
 from chainrule.primitives.shape import (
@@ -92,15 +92,17 @@ def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
 @implements(np.var)
 @primitive
 def var(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
-    """`np.var`: the sum of (x - mean)**2 / (n - ddof)."""
-    return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    """`np.var`: the sum of (x - mean)**2 / (n - ddof); float16 is computed in float32."""
+    out = np.var(_wide(x), axis=axis, ddof=ddof, keepdims=keepdims)
+    return out if _wide(x) is x else np.astype(out, np.float16)
 
 
 @implements(np.std)
 @primitive
 def std(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """`np.std`: the square root of `var`; where all elements are equal the gradient is 0."""
-    return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    out = np.std(_wide(x), axis=axis, ddof=ddof, keepdims=keepdims)
+    return out if _wide(x) is x else np.astype(out, np.float16)
 
 
 @implements(np.prod)
@@ -119,6 +121,8 @@ def _spread(out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
 
     There the deviation has a kink, and is seldom 0: it is what rounding left of the mean.
     """
+    if not _n_reduced(x, axis):
+        return out
     is_flat = max_(x, axis, keepdims=keepdims) == min_(x, axis, keepdims=keepdims)
     return where(is_flat | (out == 0), np.inf, _wide(out))
 
@@ -179,6 +183,7 @@ def _even_share(x: Array, extreme: Array, axis: Axis) -> Array:
     return at_extreme / sum_(at_extreme, axis, keepdims=True)
 
 
+@implements_special("logsumexp")
 @fused
 def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) without overflow: the largest element is taken out of the sum before.

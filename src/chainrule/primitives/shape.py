@@ -392,7 +392,7 @@ def pad(x: Array, *, pad_width: Any, mode: str = "constant", constant_values: An
             f"np.pad with mode={mode!r} has no derivative rule in chainrule, mode='constant' has: "
             "join the border on with np.concatenate instead"
         )
-    pairs = np.reshape(_pairs(pad_width, np.ndim(x)), (-1, 2)).astype(np.intp)
+    pairs = _pairs(pad_width, np.ndim(x)) or pad_width  # a number has no axis to be padded
     return np.pad(x, pairs, constant_values=constant_values)
 
 

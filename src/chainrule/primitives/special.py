@@ -89,7 +89,7 @@ def expit(x: Array) -> Array:
 @implements_special("log_expit")
 @fused
 def log_expit(x: Array) -> Array:
-    """log(expit(x)), as min(x, 0) - log(1 + exp(-|x|)).
+    """The logarithm of expit(x), as min(x, 0) - log(1 + exp(-|x|)).
 
     >>> log_expit(-1000.0)
     np.float64(-1000.0)
@@ -100,7 +100,7 @@ def log_expit(x: Array) -> Array:
 @implements_special("logit")
 @primitive(elementwise=True)
 def logit(x: Array) -> Array:
-    """log(x / (1 - x)), the inverse of expit; of numbers outside [0, 1] it is NaN.
+    """The inverse of expit, log(x / (1 - x)); of numbers outside [0, 1] it is NaN.
 
     Near 0.5, where the quotient is near 1, as 2 * arctanh(2 * x - 1).
 
@@ -121,7 +121,7 @@ def logit(x: Array) -> Array:
 @implements_special("erfcx")
 @primitive(elementwise=True)
 def erfcx(x: Array) -> Array:
-    """exp(x * x) * erfc(x), which falls off as 1 / x only; inf below about -26.6."""
+    """The product exp(x * x) * erfc(x), which falls off as 1 / x only; inf below about -26.6."""
     return _rounded(scaled_erfc(_double(x)), x)
 
 
@@ -147,16 +147,16 @@ def _erfc_64(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 @implements_special("ndtr")
-@fused
+@primitive(elementwise=True)
 def ndtr(x: Array) -> Array:
     """The distribution function of the standard normal distribution, erfc(-x / sqrt(2)) / 2."""
-    return 0.5 * erfc(x * -_SQRT_HALF)
+    return _rounded(0.5 * _erfc_64(_double(x) * -_SQRT_HALF), x)
 
 
 @implements_special("log_ndtr")
 @primitive(elementwise=True)
 def log_ndtr(x: Array) -> Array:
-    """log(ndtr(x)), also where ndtr(x) is 0 or 1 as a number.
+    """The logarithm of ndtr(x), also where ndtr(x) is 0 or 1 as a number.
 
     >>> float(log_ndtr(-100.0))
     -5005.524208694205
@@ -195,7 +195,7 @@ def erfinv(x: Array) -> Array:
 @implements_special("xlogy")
 @primitive(elementwise=True)
 def xlogy(x: Array, y: Array) -> Array:
-    """x * log(y), and 0 where x = 0.
+    """The product x * log(y), and 0 where x = 0.
 
     >>> xlogy(0.0, 0.0)
     np.float64(0.0)
@@ -206,7 +206,7 @@ def xlogy(x: Array, y: Array) -> Array:
 @implements_special("xlog1py")
 @primitive(elementwise=True)
 def xlog1py(x: Array, y: Array) -> Array:
-    """x * log(1 + y), and 0 where x = 0."""
+    """The product x * log(1 + y), and 0 where x = 0."""
     return x * np.log1p(np.where((x == 0) & ~np.isnan(y), 0, y))
 
 
@@ -217,26 +217,32 @@ def entr(x: Array) -> Array:
     >>> float(entr(0.5)) == 0.5 * math.log(2)
     True
     """
-    return where(x >= 0, -xlogy(x, where(x >= 0, x, 1)), -np.inf)
+    return where(x < 0, -np.inf, -xlogy(x, where(x < 0, 1, x)))
 
 
 @implements_special("rel_entr")
 def rel_entr(x: Array, y: Array) -> Array:
-    """x * log(x / y), 0 where x = 0 and y >= 0, inf where one is negative or y = 0 alone.
+    """The relative entropy x * log(x / y), 0 where x = 0 and y >= 0, inf where one is negative or y = 0 alone.
 
     >>> float(rel_entr(2.0, 1.0))
     1.3862943611198906
     """
     is_inside = (x > 0) & (y > 0)
     x_in, y_in = where(is_inside, x, 1), where(is_inside, y, 1)
-    return where(is_inside, x_in * np.log(x_in / y_in), where((x == 0) & (y >= 0), 0.0, np.inf))
+    at_0 = where((x == 0) & (y >= 0), 0.0, _outside(x, y))
+    return where(is_inside, x_in * np.log(x_in / y_in), at_0)
+
+
+def _outside(x: Array, y: Array) -> Array:
+    return where(np.isnan(x) | np.isnan(y), np.nan, np.inf)
 
 
 @implements_special("kl_div")
 def kl_div(x: Array, y: Array) -> Array:
-    """x * log(x / y) - x + y, which is 0 where x = y and positive elsewhere."""
+    """The divergence x * log(x / y) - x + y, which is 0 where x = y and positive elsewhere."""
     is_inside = (x >= 0) & (y >= 0)
-    return where(is_inside, rel_entr(x, y) - where(is_inside, x, 0) + where(is_inside, y, 0), np.inf)
+    linear = where(is_inside, y, 0) - where(is_inside, x, 0)
+    return where(is_inside, rel_entr(x, y) + linear, _outside(x, y))
 
 
 # The gamma function
@@ -245,7 +251,7 @@ def kl_div(x: Array, y: Array) -> Array:
 @implements_special("gammaln")
 @primitive(elementwise=True)
 def gammaln(x: Array) -> Array:
-    """log |Gamma(x)|, inf at 0 and the negative integers.
+    """The logarithm of |Gamma(x)|, inf at 0 and the negative integers.
 
     >>> bool(np.isclose(gammaln(11.0), np.log(3628800.0)))
     True
