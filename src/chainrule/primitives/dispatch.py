@@ -113,16 +113,15 @@ class AbstractArray(NDArrayOperatorsMixin):
                 f"np.{ufunc.__name__}.{method} is not supported on a {type(self).__name__}: "
                 f"use the function that says the same, for example np.sum for np.add.reduce"
             )
-        given = {k: v for k, v in kwargs.items() if v is not _UFUNC_DEFAULTS.get(k, v)}
-        given |= {k: v for k, v in kwargs.items() if k not in _UFUNC_DEFAULTS}
-        if given:
+        if kwargs and (said := [name for name in kwargs if not _is_default(name, kwargs[name])]):
             raise TypeError(
                 f"np.{ufunc.__name__} on a {type(self).__name__} takes no "
-                f"{', '.join(f'{name}=' for name in given)}: use .astype(dtype) for dtype=, and "
+                f"{', '.join(f'{name}=' for name in said)}: use .astype(dtype) for dtype=, and "
                 "np.where(mask, x, y) for where="
             )
-        if any(has_own_ufuncs(x) for x in inputs if not isinstance(x, AbstractArray)):
-            return NotImplemented
+        for x in inputs:
+            if type(x) not in _PLAIN and not isinstance(x, AbstractArray) and has_own_ufuncs(x):
+                return NotImplemented
         # `t += 1` arrives with out=(t,): it binds t to a new value and leaves the old one alone.
         if out is not None and not (out[0] is inputs[0] and isinstance(out[0], AbstractArray)):
             raise TypeError(
@@ -202,7 +201,14 @@ class AbstractArray(NDArrayOperatorsMixin):
 
 _ANSWERED = (AbstractArray, np.ndarray)
 _UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "dtype": None}
+_PLAIN = {np.ndarray, float, int}
 _UFUNC_DEFAULTS |= {"subok": True, "signature": None}
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Whether a keyword of a ufunc says what it says when it is left out."""
+    default = _UFUNC_DEFAULTS.get(name, _UFUNC_DEFAULTS)
+    return value is default or (isinstance(value, str) and value == default)
 
 
 def _method(numpy_function: Callable[..., Any]) -> Callable[..., Any]:

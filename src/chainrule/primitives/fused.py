@@ -60,14 +60,17 @@ def softmax_cross_entropy(logits: Array, targets: Array, axis: int = -1) -> Arra
 def binary_cross_entropy(logits: Array, targets: Array) -> Array:
     """-t * log(sigmoid(z)) - (1 - t) * log(1 - sigmoid(z)) of each logit z and target t.
 
-    Computed as max(z, 0) - z * t + log(1 + exp(-|z|)); an infinite logit that is right costs 0.
+    Computed as max(z, 0) - z * t + log(1 + exp(-|z|)); an infinite logit costs 0 or inf.
 
     >>> binary_cross_entropy(np.array([0.0, 1000.0]), np.array([1.0, 0.0]))
     array([   0.69314718, 1000.        ])
     """
-    overflow_free = np.log1p(np.exp(-np.abs(logits)))
-    logits = np.where(_is_certain(logits, targets), 0, logits)
-    return np.maximum(logits, 0) - logits * targets + overflow_free
+    is_infinite = np.isinf(logits)
+    finite = np.where(is_infinite, 0, logits)
+    overflow_free = np.log1p(np.exp(-np.abs(finite)))
+    losses = np.maximum(finite, 0) - finite * targets + overflow_free
+    losses = np.where(is_infinite, np.inf, losses)
+    return np.where(is_infinite & (targets == (logits > 0)), 0, losses)
 
 
 def _is_certain(logits: Array, targets: Array) -> Array:

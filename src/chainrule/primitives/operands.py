@@ -28,7 +28,9 @@ def as_operand(value: Any, where: Any) -> Any:
     array([1, 2])
     """
     kind = type(value)
-    if kind is np.ndarray or isinstance(value, np.generic):  # first: nearly all operands are these
+    if kind is float or kind is int:
+        return value
+    if kind is np.ndarray or isinstance(value, np.generic):
         if value.dtype.kind in _REAL:
             return value
         raise _wrong_dtype(value, where)

@@ -42,6 +42,7 @@ __all__ = [
     "var",
 ]
 
+_HALF = np.dtype(np.float16)
 Axis = int | tuple[int, ...] | None
 
 
@@ -65,7 +66,7 @@ def _n_reduced(x: Array, axis: Axis) -> int:
 
 def _wide(x: Array) -> Array:
     """float16 as float32, in which NumPy adds up means too: 65504 is soon passed by a sum."""
-    return astype(x, dtype=np.dtype(np.float32)) if np.result_type(x) == np.float16 else x
+    return astype(x, dtype=np.dtype(np.float32)) if getattr(x, "dtype", None) == _HALF else x
 
 
 # Sums, means and products
@@ -85,24 +86,27 @@ def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     >>> mean(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     array([2., 4.])
     """
-    average = sum_(_wide(x), axis, keepdims=keepdims) / _n_reduced(x, axis)
-    return astype(average, dtype=np.dtype(np.float16)) if _wide(x) is not x else average
+    wide = _wide(x)
+    average = sum_(wide, axis, keepdims=keepdims) / _n_reduced(x, axis)
+    return average if wide is x else astype(average, dtype=_HALF)
 
 
 @implements(np.var)
 @primitive
 def var(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """`np.var`: the sum of (x - mean)**2 / (n - ddof); float16 is computed in float32."""
-    out = np.var(_wide(x), axis=axis, ddof=ddof, keepdims=keepdims)
-    return out if _wide(x) is x else np.astype(out, np.float16)
+    wide = _wide(x)
+    out = np.var(wide, axis=axis, ddof=ddof, keepdims=keepdims)
+    return out if wide is x else np.astype(out, np.float16)
 
 
 @implements(np.std)
 @primitive
 def std(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """`np.std`: the square root of `var`; where all elements are equal the gradient is 0."""
-    out = np.std(_wide(x), axis=axis, ddof=ddof, keepdims=keepdims)
-    return out if _wide(x) is x else np.astype(out, np.float16)
+    wide = _wide(x)
+    out = np.std(wide, axis=axis, ddof=ddof, keepdims=keepdims)
+    return out if wide is x else np.astype(out, np.float16)
 
 
 @implements(np.prod)

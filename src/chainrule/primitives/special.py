@@ -222,7 +222,7 @@ def entr(x: Array) -> Array:
 
 @implements_special("rel_entr")
 def rel_entr(x: Array, y: Array) -> Array:
-    """The relative entropy x * log(x / y), 0 where x = 0 and y >= 0, inf where one is negative or y = 0 alone.
+    """The relative entropy x * log(x / y): 0 where x = 0, inf where one is negative or y alone 0.
 
     >>> float(rel_entr(2.0, 1.0))
     1.3862943611198906
