@@ -283,7 +283,10 @@ def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
     if not isinstance(args, tuple):
         args, tangents = (args,), (tangents,)
     out, f_vjp = vjp(f, *args)
-    zeros = tree.map_tree(lambda leaf: np.zeros(np.shape(leaf), np.result_type(leaf)), out)
+    zeros = tree.map_tree(
+        lambda leaf: np.zeros(np.shape(leaf), np.result_type(leaf) if _is_float(leaf) else None),
+        out,
+    )
     _, transposed = vjp(f_vjp, zeros)
     return out, transposed(tangents)[0]
 

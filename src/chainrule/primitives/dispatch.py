@@ -380,7 +380,7 @@ def _result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
 _OF_VALUES: set[Any] = {
     np.allclose, np.argpartition, np.argwhere, np.array2string, np.array_equal, np.array_equiv,
     np.array_repr, np.array_str, np.bincount, np.can_cast, np.count_nonzero, np.digitize,
-    np.flatnonzero, np.isclose, np.iscomplex, np.isin, np.isneginf, np.isposinf, np.isreal,
+    np.flatnonzero, np.iscomplex, np.isin, np.isneginf, np.isposinf, np.isreal,
     np.isrealobj, np.lexsort, np.nonzero, np.searchsorted, np.shares_memory, np.may_share_memory,
 }  # fmt: skip
 

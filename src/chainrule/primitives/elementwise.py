@@ -240,6 +240,14 @@ implements(np.radians)(deg2rad)
 implements(np.degrees)(rad2deg)
 
 
+@implements(np.isclose)
+def _isclose(
+    x: Array, y: Array, rtol: Array = 1e-5, atol: Array = 1e-8, equal_nan: bool = False
+) -> Array:
+    near = (np.abs(x - y) <= atol + rtol * np.abs(y)) & np.isfinite(y) | (x == y)
+    return near | (np.isnan(x) & np.isnan(y)) if equal_nan else near
+
+
 # Selection
 
 

@@ -95,18 +95,18 @@ def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
 @primitive
 def var(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """`np.var`: the sum of (x - mean)**2 / (n - ddof); float16 is computed in float32."""
-    wide = _wide(x)
-    out = np.var(wide, axis=axis, ddof=ddof, keepdims=keepdims)
-    return out if wide is x else np.astype(out, np.float16)
+    if np.result_type(x) == np.float16:
+        return np.var(x, axis, np.float32, ddof=ddof, keepdims=keepdims).astype(np.float16)
+    return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
 @implements(np.std)
 @primitive
 def std(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """`np.std`: the square root of `var`; where all elements are equal the gradient is 0."""
-    wide = _wide(x)
-    out = np.std(wide, axis=axis, ddof=ddof, keepdims=keepdims)
-    return out if wide is x else np.astype(out, np.float16)
+    if np.result_type(x) == np.float16:
+        return np.std(x, axis, np.float32, ddof=ddof, keepdims=keepdims).astype(np.float16)
+    return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
 @implements(np.prod)
