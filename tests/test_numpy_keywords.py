@@ -61,6 +61,7 @@ ARGUMENTS = {
     np.linalg.slogdet: (SQUARE,),
     np.linalg.cholesky: (SQUARE,),
     np.result_type: (X, np.float32),
+    np.isclose: (X, X + np.array([1e-9, 1e-3, np.nan])),
 }
 
 # A value of each keyword that says something.
@@ -94,6 +95,9 @@ VALUES = {
     "out": ["an array"],
     "shape": [(4,)],
     "stable": [True],
+    "rtol": [1e-2, 0.0],
+    "atol": [1e-2, 0.0],
+    "equal_nan": [True],
     "subok": [True],
     "upper": [True],
     "where": [MASK, True],
@@ -262,5 +266,7 @@ def test_wrong_axes_stay_numpys_errors():
     t = cr.parameter(X)
     with pytest.raises(ValueError, match="axes don't match|out of bounds|repeated|must match"):
         t.transpose(0)
+    with pytest.raises(TypeError, match="Cannot cast array data .* according to the rule 'safe'"):
+        t.astype(int, casting="safe")
     with pytest.raises(TypeError, match=r"sum\(\) takes from 1 to 7 positional arguments but 8"):
         np.sum(t, 0, None, None, False, 0, True, 1)

@@ -301,6 +301,17 @@ def test_arrays_of_tensors_are_refused_with_what_to_write():
     np.testing.assert_array_equal(np.mean(np.stack([a, b])).value, 3.0)
 
 
+def test_a_function_of_the_users_that_gives_no_real_numbers_is_refused():
+    turned = cr.custom_vjp(lambda g, out, x: g)(lambda x: x * 1j)
+    drawn = cr.custom_vjp(lambda g, out, x, rng: g, None)(lambda x, rng: x + rng.random(3))
+    with pytest.raises(TypeError, match="the result of .* has dtype complex128"):
+        cr.grad(lambda x: np.sum(turned(x)))(X)
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(cr.grad(lambda x: np.sum(drawn(x, rng)))(X), 1)
+    with pytest.raises(TypeError):
+        cr.grad(lambda x: np.sum(x * rng))(X)
+
+
 # Copies
 
 

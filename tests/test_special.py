@@ -145,6 +145,8 @@ def test_functions_of_scipys_without_a_rule_are_named():
     t = cr.parameter([1.0, 2.0])
     with pytest.raises(TypeError, match=r"scipy\.special\.jv has no derivative rule.*custom_vjp"):
         scipy.special.jv(1, t)
+    with pytest.raises(TypeError, match=r"scipy\.special\.expit cannot write a Tensor into out="):
+        scipy.special.expit(t, out=np.zeros(2))
     with pytest.raises(TypeError, match=r"scipy\.special\.gamma has no derivative rule"):
         scipy.special.gamma(t)
 

@@ -137,9 +137,11 @@ def _is_float(value: Any) -> bool:
 
 
 def _no_derivative(value: Any) -> TypeError:
+    is_number = isinstance(value, int) or hasattr(value, "dtype")
+    why = "integers and truth values change in steps" if is_number else "it is no number"
     return TypeError(
-        f"the function returned {_describe(value)}: integers and truth values change in steps, so "
-        "they have no derivative; return floating-point numbers"
+        f"the function returned {_describe(value)}, which has no derivative: {why}; "
+        "return floating-point numbers"
     )
 
 
@@ -189,13 +191,13 @@ def value_and_grad(
         dtype = value.dtype if hasattr(value, "dtype") else np.float64
         grads = f_vjp(np.ones(np.shape(value), dtype))
         result = (value, aux[0]) if has_aux else value
-        return result, grads[0] if isinstance(argnums, int) else grads
+        return result, grads if isinstance(argnums, Sequence) else grads[0]
 
     return _named_after(f, "value_and_grad", value_and_grad_f)
 
 
 def _check_argnums(argnums: Argnums) -> None:
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    positions = tuple(argnums) if isinstance(argnums, Sequence) else (argnums,)
     wrong = [p for p in positions if not isinstance(p, int | np.integer) or isinstance(p, bool)]
     if wrong:
         raise TypeError(
@@ -208,7 +210,7 @@ def _check_argnums(argnums: Argnums) -> None:
 
 def _positions(argnums: Argnums, args: tuple[Any, ...]) -> list[int]:
     """The places in args that argnums name; negative ones count from the end, as NumPy's axes."""
-    several = [argnums] if isinstance(argnums, int) else list(argnums)
+    several = list(argnums) if isinstance(argnums, Sequence) else [argnums]
     for position in several:
         if not -len(args) <= position < len(args):
             raise ValueError(
@@ -334,7 +336,7 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
             tree.unflatten(chosen, _jacobian_of_output(recorded, value, node))
             for value, node in recorded.outputs
         ]
-        if isinstance(argnums, int):
+        if not isinstance(argnums, Sequence):
             blocks = [of_arguments[0] for of_arguments in blocks]
         return tree.unflatten(recorded.result, blocks)
 

@@ -119,6 +119,8 @@ class Tensor(AbstractArray):
             if current_scope().detect_nonfinite:
                 check_finite(out, primitive, current_scope().layer, "forward")
         if out.dtype.kind != "f":
+            if out.dtype.kind not in "iub":
+                as_operand(out, f"the result of {primitive.name}")
             return out if isinstance(out, AbstractArray) or out.ndim else out[()]
         if not parents:
             return Tensor(out, self.level)
@@ -213,6 +215,9 @@ class Tensor(AbstractArray):
                 "numbers go into an array, or say chainrule.primitives.stop_gradient first"
             )
         return self._lowest
+
+    def __round__(self, decimals: int = 0) -> Any:
+        return np.round(self, decimals)
 
     def __format__(self, spec: str) -> str:
         if not spec and self.shape:

@@ -110,12 +110,12 @@ class AbstractArray(NDArrayOperatorsMixin):
     ) -> Any:
         if method != "__call__":
             raise TypeError(
-                f"np.{ufunc.__name__}.{method} is not supported on a {type(self).__name__}: "
+                f"{_full_name(ufunc)}.{method} is not supported on a {type(self).__name__}: "
                 f"use the function that says the same, for example np.sum for np.add.reduce"
             )
         if kwargs and (said := [name for name in kwargs if not _is_default(name, kwargs[name])]):
             raise TypeError(
-                f"np.{ufunc.__name__} on a {type(self).__name__} takes no "
+                f"{_full_name(ufunc)} on a {type(self).__name__} takes no "
                 f"{', '.join(f'{name}=' for name in said)}: use .astype(dtype) for dtype=, and "
                 "np.where(mask, x, y) for where="
             )
@@ -125,7 +125,7 @@ class AbstractArray(NDArrayOperatorsMixin):
         # `t += 1` arrives with out=(t,): it binds t to a new value and leaves the old one alone.
         if out is not None and not (out[0] is inputs[0] and isinstance(out[0], AbstractArray)):
             raise TypeError(
-                f"np.{ufunc.__name__} cannot write a {type(self).__name__} into out=: "
+                f"{_full_name(ufunc)} cannot write a {type(self).__name__} into out=: "
                 "in-place results would break the recorded computation; use the returned value"
             )
         return _implementation(ufunc)(*inputs)
@@ -182,6 +182,11 @@ class AbstractArray(NDArrayOperatorsMixin):
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, **copy: Any
     ) -> Any:
+        if not np.can_cast(self.dtype, dtype, casting):  # type: ignore[arg-type]
+            raise TypeError(
+                f"Cannot cast array data from {self.dtype!r} to {np.dtype(dtype)!r} according to "
+                f"the rule {casting!r}"
+            )
         return np.astype(self, dtype, **copy)  # type: ignore[call-overload]
 
     def reshape(self, *shape: Any, **order: Any) -> Any:
@@ -287,23 +292,25 @@ def _implementation(function: Callable[..., Any]) -> Callable[..., Any]:
     implementation = NUMPY_FUNCTIONS.get(function)
     if implementation is not None:
         return implementation
-    name = function.__name__
-    home = getattr(function, "__module__", None) or ""  # a ufunc of SciPy's has none
-    instead = ""
-    if home.startswith("numpy"):
-        within = f"{home}.{name}".removeprefix("numpy.")
-        full, instead = f"np.{within}", _LIKE_IN_MEANING.get(within, "")
-    elif getattr(sys.modules.get("scipy.special"), name, None) is function:
-        if name in SPECIAL_FUNCTIONS:
-            return SPECIAL_FUNCTIONS[name]
-        full = f"scipy.special.{name}"
-    else:
-        full = f"{home}.{name}".lstrip(".")
+    full = _full_name(function)
+    if full.startswith("scipy.special.") and function.__name__ in SPECIAL_FUNCTIONS:
+        return SPECIAL_FUNCTIONS[function.__name__]
+    instead = _LIKE_IN_MEANING.get(full.removeprefix("np."), "")
     hint = f"; use {instead}" if instead else ""
     raise TypeError(
         f"{full} has no derivative rule in chainrule{hint}. "
         "Use .value to compute without a gradient, or cr.custom_vjp to give it a rule"
     )
+
+
+def _full_name(function: Any) -> str:
+    """What a user calls a function by; a ufunc of SciPy's does not tell its module."""
+    name, home = function.__name__, getattr(function, "__module__", None) or ""
+    if home.startswith("numpy"):
+        return f"np.{home}.{name}".replace("np.numpy.", "np.")
+    if getattr(sys.modules.get("scipy.special"), name, None) is function:
+        return f"scipy.special.{name}"
+    return f"{home}.{name}".lstrip(".")
 
 
 def _advice_for_caller() -> str:

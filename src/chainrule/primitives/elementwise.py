@@ -236,6 +236,7 @@ def round_(x: Array, decimals: int = 0) -> Array:
 # Other names of NumPy for the same functions
 implements(np.fabs)(absolute)
 implements(np.fix)(trunc)
+implements(np.real, np.conjugate)(positive)
 implements(np.radians)(deg2rad)
 implements(np.degrees)(rad2deg)
 

@@ -34,7 +34,7 @@ def as_operand(value: Any, where: Any) -> Any:
         if value.dtype.kind in _REAL:
             return value
         raise _wrong_dtype(value, where)
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | np.random.Generator):  # a generator is an operand of its own
         return value
     home = kind.__module__
     name = f"{home}.{kind.__qualname__}".removeprefix("builtins.")
