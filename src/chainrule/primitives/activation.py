@@ -8,6 +8,7 @@ import numpy as np
 
 from chainrule.primitives.dispatch import Array
 from chainrule.primitives.elementwise import where
+from chainrule.primitives.polynomial import horner
 from chainrule.primitives.primitive import defvjp, fused, primitive
 
 __all__ = ["elu", "erf", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus"]
@@ -102,16 +103,7 @@ def erf(x: Array) -> Array:
         limit, p, q = _ERF_LIMIT_64, _ERF_P_64, _ERF_Q_64
     x = np.clip(x, -limit, limit)
     t = x * x
-    return np.clip(x * _horner(p, t) / _horner(q, t), -1, 1)
-
-
-def _horner(coefficients: tuple[float, ...], t: Array) -> Array:
-    """The polynomial with these coefficients, highest power first, at t."""
-    total = coefficients[0] * t + coefficients[1]
-    for coefficient in coefficients[2:]:
-        total *= t
-        total += coefficient
-    return total
+    return np.clip(x * horner(p, t) / horner(q, t), -1, 1)
 
 
 # fmt: off

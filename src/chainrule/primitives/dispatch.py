@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -32,6 +32,8 @@ __all__ = [
 Array: TypeAlias = Any
 """An `ndarray`, a `Tensor` or a traced variable: what primitives take and rules are written in."""
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+
 NUMPY_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """NumPy's function -> ours. A function absent here raises; it is never silently converted."""
 
@@ -39,10 +41,10 @@ SPECIAL_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The name of a function of `scipy.special` -> ours. By name, so that SciPy need not be there."""
 
 
-def implements(*numpy_functions: Callable[..., Any]) -> Callable[[Any], Any]:
+def implements(*numpy_functions: Callable[..., Any]) -> Callable[[_F], _F]:
     """Let our function answer for NumPy's when an `AbstractArray` is among the arguments."""
 
-    def register(function: Any) -> Any:
+    def register(function: _F) -> _F:
         for numpy_function in numpy_functions:
             NUMPY_FUNCTIONS[numpy_function] = function
         return function
@@ -50,10 +52,10 @@ def implements(*numpy_functions: Callable[..., Any]) -> Callable[[Any], Any]:
     return register
 
 
-def implements_special(*names: str) -> Callable[[Any], Any]:
+def implements_special(*names: str) -> Callable[[_F], _F]:
     """Let our function answer for those of `scipy.special` that have these names."""
 
-    def register(function: Any) -> Any:
+    def register(function: _F) -> _F:
         SPECIAL_FUNCTIONS.update(dict.fromkeys(names, function))
         return function
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.primitives.normal import horner
+from chainrule.primitives.polynomial import horner
 
 __all__ = ["log_gamma", "polygamma_of"]
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["horner", "scaled_erfc", "standard_normal_quantile"]
+from chainrule.primitives.activation import erf
+from chainrule.primitives.polynomial import horner
+
+__all__ = ["scaled_erfc", "standard_normal_quantile"]
 
 Values = np.ndarray[Any, Any]
 
@@ -60,25 +63,11 @@ _END_Q = (
 _INV_SQRT_PI = 1 / math.sqrt(math.pi)
 
 
-def horner(coefficients: tuple[float, ...], t: Any) -> Any:
-    """The polynomial with these coefficients, highest power first, at t.
-
-    >>> horner((2.0, 0.0, 1.0), 3.0)
-    19.0
-    """
-    total = coefficients[0] * t + coefficients[1]
-    for coefficient in coefficients[2:]:
-        total = total * t + coefficient
-    return total
-
-
 def scaled_erfc(x: Values) -> Any:
     """exp(x * x) * erfc(x).
 
     Below 0.46875 by erf itself: exp(x * x) * (1 - erf(x)).
     """
-    from chainrule.primitives.activation import erf
-
     with np.errstate(over="ignore", divide="ignore", under="ignore", invalid="ignore"):
         small = np.exp(np.minimum(x, 0.5) ** 2) * (1 - erf(np.minimum(x, 0.5)))
         y = np.clip(x, 0.46875, 4.0)
