@@ -126,6 +126,15 @@ def test_arguments_and_parameters_come_through_the_same_gate(argument, message):
         cr.parameter(X).value = argument
 
 
+def test_a_masked_index_is_refused():
+    t = cr.parameter(X)
+    for places in (np.ma.array([0, 1], mask=[0, 1]), np.ma.array([True, False, True], mask=True)):
+        with pytest.raises(TypeError, match="an index is a masked array"):
+            t[places]
+        with pytest.raises(TypeError, match="an index is a masked array"):
+            np.take(t, places)
+
+
 def test_a_sparse_array_from_the_left_is_refused():
     with pytest.raises(TypeError, match=r"toarray|not converted to an ndarray"):
         scipy.sparse.csr_array(np.eye(3)) * cr.parameter(X)

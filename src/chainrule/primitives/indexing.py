@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from chainrule.primitives.dispatch import AbstractArray, Array, implements
+from chainrule.primitives.operands import as_operand
 from chainrule.primitives.primitive import defvjp, primitive
 from chainrule.primitives.shape import ravel
 
@@ -69,6 +70,8 @@ def _bound(bound: Any) -> int | None:
 
 
 def _index_array(part: Any) -> Array:
+    if isinstance(part, np.ndarray):
+        part = as_operand(part, "an index")
     array = part if isinstance(part, AbstractArray) else np.asarray(part)
     if array.size == 0 and not hasattr(part, "dtype"):
         return array.astype(np.intp)  # x[[]], whose list has no dtype
