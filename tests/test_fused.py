@@ -21,6 +21,7 @@ from chainrule.primitives.fused import (
 )
 from chainrule.tensor import Tensor
 
+INF = np.inf
 SHAPES_AND_AXES = [((4,), -1), ((2, 3), -1), ((2, 3), 0), ((2, 3, 4), 1), ((2, 1), 1), ((0, 3), 1)]
 logits_2d = hnp.arrays(np.float64, (3, 4), elements=st.floats(-1000, 1000))
 
@@ -185,3 +186,75 @@ def test_each_is_one_entry_on_the_tape():
     ):
         assert isinstance(out, Tensor)
         assert out.node.parents[0][1] is z.node
+
+
+# Classes that are masked by a logit of -inf
+
+MASKED = np.array([[1.0, 2.0, -INF], [-INF, 0.5, -INF], [0.0, -INF, 1000.0]])
+RIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.25, 0.0, 0.75]])
+
+
+def test_a_masked_class_is_as_if_it_were_not_there():
+    for dtype in (np.float64, np.float32):
+        logits, targets = MASKED.astype(dtype), RIGHT.astype(dtype)
+        rows, f_vjp = cr.vjp(softmax_cross_entropy, logits, targets)
+        by_logits, by_targets = f_vjp(np.ones(3, dtype))
+        for k in range(3):
+            kept = np.isfinite(logits[k])
+            alone, alone_vjp = cr.vjp(softmax_cross_entropy, logits[k, kept], targets[k, kept])
+            np.testing.assert_array_equal(rows[k], alone)
+            of_logits, of_targets = alone_vjp(dtype(1))
+            np.testing.assert_array_equal(by_logits[k, kept], of_logits)
+            np.testing.assert_array_equal(by_targets[k, kept], of_targets)
+            np.testing.assert_array_equal(by_logits[k, ~kept], 0)
+            np.testing.assert_array_equal(by_targets[k, ~kept], 0)
+    assert round(float(rows[0]), 4) == 1.3133
+
+
+def test_a_target_on_a_masked_class_costs_infinitely_much():
+    assert softmax_cross_entropy(np.array([0.0, -INF]), np.array([0.5, 0.5])) == INF
+    assert binary_cross_entropy(np.array(-INF), np.array(0.5)) == INF
+    assert binary_cross_entropy(np.array(INF), np.array(0.0)) == INF
+
+
+def test_softmax_and_log_softmax_of_a_masked_class():
+    for f, at_mask in ((softmax, 0.0), (log_softmax, -INF)):
+        out, f_vjp = cr.vjp(f, MASKED)
+        np.testing.assert_array_equal(out[~np.isfinite(MASKED)], at_mask)
+        (gradient,) = f_vjp(np.arange(9.0).reshape(3, 3) * np.isfinite(MASKED))
+        assert np.isfinite(gradient).all()
+        np.testing.assert_array_equal(gradient[~np.isfinite(MASKED)], 0)
+        kept = [0, 1]
+        (alone,) = cr.vjp(f, MASKED[0, kept])[1](np.arange(2.0))
+        np.testing.assert_allclose(gradient[0, kept], alone, rtol=1e-15)
+
+
+def test_second_derivatives_with_a_masked_class_are_finite():
+    f = lambda z: softmax_cross_entropy(z, RIGHT[0])
+    with_mask, alone = (
+        cr.hessian(f)(MASKED[0]),
+        cr.hessian(lambda z: softmax_cross_entropy(z, RIGHT[0, :2]))(MASKED[0, :2]),
+    )
+    np.testing.assert_allclose(with_mask[:2, :2], alone)
+    np.testing.assert_array_equal(with_mask[2], 0)
+    np.testing.assert_array_equal(with_mask[:, 2], 0)
+
+
+def test_an_infinite_logit_that_is_right_costs_nothing():
+    z, t = np.array([-INF, INF, 0.0]), np.array([0.0, 1.0, 1.0])
+    losses, f_vjp = cr.vjp(binary_cross_entropy, z, t)
+    np.testing.assert_allclose(losses, [0, 0, np.log(2)])
+    by_logits, by_targets = f_vjp(np.ones(3))
+    np.testing.assert_array_equal(by_logits, [0, 0, -0.5])
+    np.testing.assert_array_equal(by_targets, [0, 0, 0])
+
+
+def test_a_network_trains_with_a_masked_class():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 4)), rng.integers(0, 2, 20)
+    mask = np.array([0.0, 0.0, -INF])
+    w = rng.normal(size=(4, 3))
+    loss = lambda w: np.mean(softmax_cross_entropy(x @ w + mask, one_hot(y, n_classes=3)))
+    first, gradient = cr.value_and_grad(loss)(w)
+    np.testing.assert_array_equal(gradient[:, 2], 0)
+    assert loss(w - 0.1 * gradient) < first

@@ -209,7 +209,7 @@ def test_the_gradient_of_std_is_zero_where_all_are_equal():
 
 @pytest.mark.parametrize("f", [np.sum, np.mean, np.var, np.std, np.prod, np.max, np.min, logsumexp])
 def test_nan_passes_through(f):
-    assert np.isnan(f(cr.parameter([[NAN, 1.0], [2.0, 3.0]]), axis=1)).value.tolist() == [
+    assert np.isnan(f(cr.parameter([[NAN, 1.0], [2.0, 3.0]]), axis=1)).tolist() == [
         True,
         False,
     ]
@@ -293,9 +293,8 @@ def test_indices_and_truth_values_are_constants():
         (np.all(t > 0, axis=0), np.all(x > 0, axis=0)),
         ((t > 0).any(), (x > 0).any()),
     ]:
-        assert isinstance(found, cr.Tensor)
-        assert found.node is None
-        np.testing.assert_array_equal(found.value, expected)
+        assert type(found) is type(expected)
+        np.testing.assert_array_equal(found, expected, strict=True)
 
 
 def test_a_wrong_axis_raises_numpys_error():

@@ -206,8 +206,8 @@ def test_astype_keeps_the_gradient_between_precisions():
 def test_astype_to_whole_numbers_is_a_constant_of_the_graph(dtype):
     t = cr.parameter(np.array([0.0, 1.5]))
     whole = t.astype(dtype)
-    assert whole.node is None
-    np.testing.assert_array_equal(whole.value, np.array([0.0, 1.5]).astype(dtype), strict=True)
+    assert not whole.flags.writeable
+    np.testing.assert_array_equal(whole, np.array([0.0, 1.5]).astype(dtype), strict=True)
 
 
 def test_a_copy_holds_the_numbers_of_its_own_time():
@@ -263,8 +263,8 @@ def test_any_transposition_roll_tile_and_repeat(drawn):
         (lambda t: np.moveaxis(t, (0, 1), 0), ValueError, "2 source axes and 1 destinations"),
         (lambda t: np.swapaxes(t, 0, 2), np.exceptions.AxisError, "axis 2 is out of bounds"),
         (lambda t: np.reshape(t, (4, 2)), ValueError, "cannot reshape"),
-        (lambda t: np.reshape(t, (3, 2), "F"), TypeError, "reshape takes 1 arrays and then shape"),
-        (lambda t: np.reshape(t, (3, 2), order="F"), TypeError, "order"),
+        (lambda t: np.reshape(t, (3, 2), "A"), TypeError, r"np.reshape .* takes no order=.*'C'"),
+        (lambda t: np.ravel(t, order="K"), TypeError, r"np.ravel on tensors takes no order="),
         (lambda t: np.concatenate([t, np.ones(3)]), ValueError, "same number of dimensions"),
         (lambda t: np.stack([t, np.ones((3, 2))]), ValueError, "same shape"),
     ],

@@ -96,11 +96,11 @@ def test_matrices():
 
 def test_comparisons_are_constants(w):
     mask = w > 1.5
-    assert isinstance(mask, Tensor)
+    assert type(mask) is np.ndarray
     assert mask.dtype == bool
-    assert mask.node is None
-    assert (w == w).value.all()
-    assert not (w != w).value.any()
+    assert not mask.flags.writeable
+    assert (w == w).all()
+    assert not (w != w).any()
     assert 2.0 in w
     with pytest.raises(ValueError, match="ambiguous"):
         bool(w > 1.5)
@@ -128,25 +128,27 @@ def test_every_supported_function_says_so_by_its_name():
 
 
 @pytest.mark.parametrize(
-    ("call", "name", "nearest"),
+    ("call", "name", "instead"),
     [
-        (lambda t: np.sinc(t), "np.sinc", "np.sin"),
-        (lambda t: np.median(t), "np.median", "np.mean"),
-        (lambda t: np.nancumsum(t), "np.nancumsum", "np.cumsum"),
+        (lambda t: np.insert(t, 1, 0.0), "np.insert", "np.concatenate of the parts"),
+        (lambda t: np.append(t, 1.0), "np.append", "np.concatenate"),
+        (lambda t: np.median(t), "np.median", "np.sort and indexing"),
+        (lambda t: np.nancumsum(t), "np.nancumsum", ""),
         (lambda t: np.spacing(t), "np.spacing", ""),
         (lambda t: np.linalg.svd(t), "np.linalg.svd", ""),
-        (lambda t: divmod(t, 2.0), "np.divmod", ""),
+        (lambda t: np.modf(t), "np.modf", ""),
     ],
 )
-def test_unsupported_functions_are_named_with_the_nearest_supported_one(w, call, name, nearest):
+def test_unsupported_functions_are_named_with_one_of_like_meaning_or_none(w, call, name, instead):
     with pytest.raises(TypeError) as caught:
         call(w)
     message = str(caught.value)
     assert f"{name} has no derivative rule in chainrule" in message
     assert ".value" in message
     assert "cr.custom_vjp" in message
-    if nearest:
-        assert f"the nearest supported function is {nearest}." in message
+    assert "nearest" not in message
+    assert message.count("; use ") == bool(instead)
+    assert f"; use {instead}. " in message or not instead
 
 
 @pytest.mark.parametrize(
@@ -212,8 +214,8 @@ def test_unknown_options_are_refused(w):
         np.add(w, 1, where=np.array([True, False, True]))
     with pytest.raises(TypeError, match="takes no dtype="):
         np.add(w, 1, dtype=np.float32)
-    with pytest.raises(TypeError):
-        np.sum(w, dtype=np.float32)
+    with pytest.raises(TypeError, match="np.sum on tensors takes no out="):
+        np.sum(w, out=np.zeros(()))
 
 
 def test_length_and_iteration_of_a_number(w):
@@ -459,7 +461,7 @@ def test_backward_needs_one_number_that_depends_on_a_parameter(w):
     with pytest.raises(ValueError, match=r"the loss has shape \(3,\); a gradient needs one number"):
         (2 * w).backward()
     with pytest.raises(ValueError, match="depends on no parameter"):
-        (w > 1).sum().backward()
+        np.sign(w).sum().backward()
     with pytest.raises(ValueError, match="depends on no parameter"):
         Tensor(np.array(1.0)).backward()
 
@@ -567,7 +569,7 @@ def test_repr():
     w = cr.parameter([1.0, 2.0])
     assert repr(w) == "parameter([1., 2.], shape=(2,), dtype=float64)"
     assert repr(np.tanh(0 * w)) == "Tensor([0., 0.], shape=(2,), dtype=float64, made by tanh)"
-    assert repr(w > 1) == "Tensor([False,  True], shape=(2,), dtype=bool)"
+    assert repr(np.sign(w)) == "Tensor([1., 1.], shape=(2,), dtype=float64)"
     assert "..." in repr(cr.parameter(np.zeros(1000)))
     shown = []
     cr.grad(lambda x: shown.append(repr(x)) or x.sum())(np.zeros(2))

@@ -1,28 +1,19 @@
-"""The reverse pass, and the transforms built on it.
-
-`backpropagate` is the whole of reverse-mode differentiation: visit the nodes from the last to the
-first, ask each for the cotangents of its arguments, and add up what arrives at each node. It visits
-by serial number, so it needs no recursion; it sums to the argument's shape and casts to its dtype
-in one place, so that no rule has to. See docs/reverse-pass.md.
-"""
+"""The transforms: functions of functions, built on the reverse pass over the tape."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule import tree
-from chainrule.primitives import astype, sum_
 from chainrule.primitives.dispatch import AbstractArray, Array
-from chainrule.primitives.primitive import Primitive, Rule
-from chainrule.scope import RuleCall, current_scope, scope
-from chainrule.tensor import Node, Tensor, check_finite, new_level, require_float, unwrap
+from chainrule.primitives.operands import as_operand
+from chainrule.tape import Node, backpropagate
+from chainrule.tensor import Tensor, new_level, own, require_float, unwrap
 
 __all__ = [
-    "backpropagate",
-    "backward",
     "grad",
     "gradients",
     "hessian",
@@ -34,135 +25,10 @@ __all__ = [
 ]
 
 Function = Callable[..., Any]
-
-
-# The reverse pass
-
-
-def backpropagate(
-    root: Node, cotangent: Array, targets: Iterable[Node] | None = None
-) -> dict[Node, Array]:
-    """Carry the cotangent of one result back to the targets (by default: every leaf).
-
-    Returns the cotangent of each target that the result depends on. Only nodes on a way to a
-    target are visited. Raises ValueError where part of the tape has been used up, or an array
-    was changed since it was read.
-    """
-    nodes = _ancestors(root)
-    wanted = {node for node in nodes if node.is_leaf} if targets is None else set(targets)
-    with scope(section="backward"):
-        return _carry_back(nodes, cotangent, wanted)
-
-
-def _carry_back(nodes: list[Node], cotangent: Array, wanted: set[Node]) -> dict[Node, Array]:
-    """The loop of the reverse pass; the last of the nodes is the root."""
-    on_the_way = set(wanted)
-    for node in nodes:  # in the order of their making, so parents come before children
-        if any(parent in on_the_way for _, parent in node.parents):
-            on_the_way.add(node)
-    cotangents: dict[Node, Array] = {nodes[-1]: cotangent}
-    for node in reversed(nodes):
-        if node not in on_the_way or node not in cotangents:
-            continue
-        g = cotangents[node] if node in wanted else cotangents.pop(node)
-        if isinstance(g, AbstractArray):
-            g.note_cotangent_of(node.out)
-        node.check_unchanged()
-        for position, parent in node.parents:
-            if parent in on_the_way:
-                contribution = _apply_rule(node, position, g)
-                earlier = cotangents.get(parent)
-                cotangents[parent] = contribution if earlier is None else earlier + contribution
-    return {node: g for node, g in cotangents.items() if node in wanted}
-
-
-def _ancestors(root: Node) -> list[Node]:
-    """The root and all nodes it came from, in the order of their making."""
-    seen = {root}
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node.is_released:
-            raise ValueError(
-                "the recorded computation was used up by an earlier backward(): "
-                "run the forward pass again to differentiate it again"
-            )
-        for _, parent in node.parents:
-            if parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    return sorted(seen, key=lambda node: node.serial)
-
-
-def _apply_rule(node: Node, position: int, g: Array) -> Array:
-    """The cotangent one argument of a node receives, in the argument's own shape and dtype."""
-    assert node.primitive is not None  # a leaf has no parents
-    rule = node.primitive.rule(position)
-    assert rule is not None  # only arguments with a rule become parents
-    arguments = (g, node.out, *node.args)
-    if isinstance(node.out, AbstractArray):  # recorded again: the record shall name the rule
-        with scope(rule=RuleCall(*_describe_rule(node.primitive, position, rule, arguments))):
-            contribution = rule(*arguments, **node.params)
-    else:
-        contribution = rule(*arguments, **node.params)
-    if current_scope().detect_nonfinite and isinstance(contribution, np.ndarray | np.generic):
-        check_finite(contribution, node.primitive, node.layer, "backward")
-    return _fit(contribution, node.args[position], node.primitive, position)
-
-
-def _describe_rule(
-    primitive: Primitive, position: int, rule: Rule, arguments: tuple[Array, ...]
-) -> tuple[str, tuple[tuple[str, Array], ...]]:
-    """A name for the rule, such as multiply_vjp_y, and its arguments by its own names of them."""
-    code = getattr(rule, "__code__", None)  # a callable object has none
-    names = code.co_varnames[: min(code.co_argcount, len(arguments))] if code else ()
-    names += tuple(f"x{i}" for i in range(len(arguments) - len(names)))
-    which = "" if len(arguments) == 3 else f"_{names[position + 2]}"
-    return f"{primitive.name}_vjp{which}", tuple(zip(names, arguments, strict=True))
-
-
-def _fit(g: Array, argument: Array, primitive: Primitive, position: int) -> Array:
-    """Sum over the axes along which the argument was broadcast, and cast to its dtype."""
-    shape = argument.shape
-    if g.shape != shape:
-        n_added = len(g.shape) - len(shape)
-        added = tuple(range(n_added))
-        stretched = tuple(
-            n_added + axis
-            for axis, size in enumerate(shape)
-            if size == 1 and n_added + axis >= 0 and g.shape[n_added + axis] != 1
-        )
-        if stretched:
-            g = sum_(g, axis=stretched, keepdims=True)
-        if added:
-            g = sum_(g, axis=added)
-        if g.shape != shape:
-            raise ValueError(
-                f"the vjp rule of {primitive.name} for argument {position} returned shape "
-                f"{g.shape}, but the argument has shape {shape}"
-            )
-    if g.dtype != argument.dtype:
-        g = astype(g, dtype=argument.dtype)
-    return g
+Argnums = int | Sequence[int]
 
 
 # Tensor style
-
-
-def backward(loss: Tensor) -> None:
-    """What `Tensor.backward` does."""
-    root = _scalar_node(loss)
-    if loss.level:
-        raise ValueError(
-            "backward() was called inside a transform such as chainrule.grad, which differentiates "
-            "by its own arguments: call it on a loss computed outside, from parameters alone"
-        )
-    nodes = _ancestors(root)
-    for node, gradient in backpropagate(root, np.ones(loss.shape, loss.dtype)).items():
-        node.gradient = _own(gradient)
-    for node in nodes:
-        if not node.is_leaf:
-            node.release()
 
 
 def gradients(loss: Tensor, tensors: Sequence[Tensor]) -> list[Array]:
@@ -177,42 +43,62 @@ def gradients(loss: Tensor, tensors: Sequence[Tensor]) -> list[Array]:
     >>> cr.gradients((3 * a).sum(), [a])
     [array([3., 3.])]
     """
-    root = _scalar_node(loss)
+    if not isinstance(loss, Tensor):
+        raise ValueError(
+            f"the loss is {_describe(loss)}, not a tensor, so it depends on no parameter: make the "
+            "arrays to differentiate with chainrule.parameter"
+        )
+    root = loss.scalar_node()
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"gradients are by tensors, and one of those given is {_describe(tensor)}: "
+                "comparisons and integers computed from a tensor are plain arrays"
+            )
     if any(tensor.level != loss.level for tensor in tensors):
         raise ValueError(
             "the loss and the tensors were recorded by different transforms: inside "
             "chainrule.grad, gradients takes tensors computed from its arguments"
         )
     nodes = [tensor.node for tensor in tensors]
-    found = backpropagate(
-        root, np.ones(loss.shape, loss.dtype), [node for node in nodes if node is not None]
-    )
+    start = {root: np.ones(loss.shape, loss.dtype)}
+    found = backpropagate(start, [node for node in nodes if node is not None])
     return [
-        _own(found[node]) if node in found else np.zeros(tensor.shape, tensor.dtype)
+        own(found[node]) if node in found else np.zeros(tensor.shape, tensor.dtype)
         for tensor, node in zip(tensors, nodes, strict=True)
     ]
 
 
-def _scalar_node(loss: Tensor) -> Node:
-    if not isinstance(loss, Tensor) or loss.node is None:
-        raise ValueError(
-            "the loss depends on no parameter, so there is nothing to differentiate: "
-            "make the arrays to differentiate with chainrule.parameter"
-        )
-    if loss.size != 1:
-        raise ValueError(
-            f"the loss has shape {loss.shape}; a gradient needs one number: "
-            "sum or average it first, or use chainrule.vjp"
-        )
-    return loss.node
-
-
-def _own(gradient: Array) -> Array:
-    """A gradient in memory of its own: rules may hand out views, or one array twice."""
-    return gradient if isinstance(gradient, AbstractArray) else np.array(gradient)
-
-
 # Function style
+
+
+class _Recorded(NamedTuple):
+    """A function's call on the tape: its arguments, and its results as values and their nodes."""
+
+    args: tuple[Any, ...]
+    leaves: list[Node]
+    result: Any
+    outputs: list[tuple[Array, Node | None]]
+
+    def pull_back(self, cotangents: Sequence[tuple[Node, Array]]) -> list[Array]:
+        """The cotangent of each leaf of the arguments, given those of some of the outputs."""
+        start: dict[Node, Array] = {}
+        for node, g in cotangents:  # one result may be given several times
+            start[node] = start[node] + g if node in start else g
+        total = backpropagate(start)
+        return [
+            own(total[leaf]) if leaf in total else np.zeros(leaf.out.shape, leaf.out.dtype)
+            for leaf in self.leaves
+        ]
+
+
+def _record(f: Function, args: tuple[Any, ...]) -> _Recorded:
+    """Call `f` on tensors of a new level."""
+    level = new_level()
+    leaves = [Node(out=require_float(leaf, "an argument")) for leaf in tree.flatten(args)]
+    result = f(*tree.unflatten(args, [Tensor(leaf.out, level, leaf) for leaf in leaves]))
+    outputs = [unwrap(output, level) for output in tree.flatten(result)]
+    return _Recorded(args, leaves, tree.unflatten(result, [v for v, _ in outputs]), outputs)
 
 
 def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
@@ -220,48 +106,52 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]
 
     `args` are arrays, or nested dicts, lists and tuples of them, and the returned function gives
     one cotangent per argument, in the same form. It may be called many times.
-    Raises TypeError for arguments that are not floating point.
+    Raises TypeError for arguments that are not floating point, and where no output is.
 
     >>> import numpy as np, chainrule as cr
     >>> out, f_vjp = cr.vjp(np.sin, np.array([0.0, np.pi]))
     >>> f_vjp(np.ones(2))
     (array([ 1., -1.]),)
     """
-    level = new_level()
-    arrays = [require_float(leaf, "an argument") for leaf in tree.flatten(args)]
-    tensors = [Tensor(array, level, Node(out=array)) for array in arrays]
-    result = f(*tree.unflatten(args, list(tensors)))
-    outputs = tree.flatten(result)
-    unwrapped = [unwrap(output, level) for output in outputs]
-    out = tree.unflatten(result, [value for value, _ in unwrapped])
+    recorded = _record(f, args)
+    outputs = recorded.outputs
+    if outputs and not any(map(_is_float, (value for value, _ in outputs))):
+        raise _no_derivative(outputs[0][0])
 
     def f_vjp(cotangent: Any) -> tuple[Any, ...]:
-        total: dict[Node, Array] = {}
-        for (value, node), g in zip(unwrapped, tree.flatten_as(out, cotangent), strict=True):
-            if node is None:
-                continue
-            g = _as_cotangent(g, value)
-            for target, contribution in backpropagate(node, g).items():
-                earlier = total.get(target)
-                total[target] = contribution if earlier is None else earlier + contribution
-        found = [
-            _own(total[tensor.node]) if tensor.node in total else np.zeros(array.shape, array.dtype)
-            for tensor, array in zip(tensors, arrays, strict=True)
+        parts = tree.flatten_as(recorded.result, cotangent)
+        reached = [
+            (node, _as_cotangent(g, value))
+            for (value, node), g in zip(outputs, parts, strict=True)
+            if node is not None
         ]
-        return tree.unflatten(args, found)  # type: ignore[no-any-return]
+        return tree.unflatten(args, recorded.pull_back(reached))  # type: ignore[no-any-return]
 
-    return out, f_vjp
+    return recorded.result, f_vjp
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float) or getattr(value, "dtype", np.dtype(int)).kind == "f"
+
+
+def _no_derivative(value: Any) -> TypeError:
+    is_number = isinstance(value, int) or hasattr(value, "dtype")
+    why = "integers and truth values change in steps" if is_number else "it is no number"
+    return TypeError(
+        f"the function returned {_describe(value)}, which has no derivative: {why}; "
+        "return floating-point numbers"
+    )
 
 
 def _as_cotangent(g: Any, value: Array) -> Array:
-    g = g if isinstance(g, AbstractArray) else np.asarray(g, value.dtype)
+    g = g if isinstance(g, AbstractArray) else np.asarray(as_operand(g, "a cotangent"), value.dtype)
     if g.shape != value.shape:
         raise ValueError(f"the output has shape {value.shape} but its cotangent {g.shape}")
     return g
 
 
 def value_and_grad(
-    f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
+    f: Function, argnums: Argnums = 0, has_aux: bool = False
 ) -> Callable[..., tuple[Any, Any]]:
     """A function that returns the scalar `f(*args)` and its gradient by the chosen arguments.
 
@@ -273,23 +163,14 @@ def value_and_grad(
     >>> cr.value_and_grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
     (array(5.), array([2., 4.]))
     """
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    if len(set(positions)) < len(positions):
-        raise ValueError(f"argnums={argnums} names an argument twice: each has one gradient")
+    _check_argnums(argnums)
 
     def value_and_grad_f(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        if positions and max(positions) >= len(args):
-            raise ValueError(
-                f"argnums={argnums} asks for argument {max(positions)}, but the function was "
-                f"called with {len(args)}: differentiated arguments are passed by position"
-            )
+        positions = _positions(argnums, args)
         aux: list[Any] = []
 
         def scalar(*chosen: Any) -> Any:
-            everything = list(args)
-            for position, value in zip(positions, chosen, strict=True):
-                everything[position] = value
-            out = f(*everything, **kwargs)
+            out = f(*_with(args, positions, chosen), **kwargs)
             if has_aux:
                 out, extra = out
                 levels = [leaf.level for leaf in tree.flatten(list(chosen))]
@@ -300,15 +181,54 @@ def value_and_grad(
                     f"the function returned {_describe(out)}; a gradient needs one number: "
                     "sum or average it, or use chainrule.jacobian or chainrule.vjp"
                 )
+            if not _is_float(out):
+                raise _no_derivative(out)
             return out
 
         value, f_vjp = vjp(scalar, *(args[position] for position in positions))
         dtype = value.dtype if hasattr(value, "dtype") else np.float64
         grads = f_vjp(np.ones(np.shape(value), dtype))
         result = (value, aux[0]) if has_aux else value
-        return result, grads[0] if isinstance(argnums, int) else grads
+        return result, grads if isinstance(argnums, Sequence) else grads[0]
 
     return _named_after(f, "value_and_grad", value_and_grad_f)
+
+
+def _check_argnums(argnums: Argnums) -> None:
+    positions = tuple(argnums) if isinstance(argnums, Sequence) else (argnums,)
+    wrong = [p for p in positions if not isinstance(p, int | np.integer) or isinstance(p, bool)]
+    if wrong:
+        raise TypeError(
+            f"argnums={argnums!r} holds {wrong[0]!r}: it is the position of an argument, "
+            "or several of them"
+        )
+    if len(set(positions)) < len(positions):
+        raise ValueError(f"argnums={argnums} names an argument twice: each has one gradient")
+
+
+def _positions(argnums: Argnums, args: tuple[Any, ...]) -> list[int]:
+    """The places in args that argnums name; negative ones count from the end, as NumPy's axes."""
+    several = list(argnums) if isinstance(argnums, Sequence) else [argnums]
+    for position in several:
+        if not -len(args) <= position < len(args):
+            raise ValueError(
+                f"argnums={argnums} asks for argument {position}, but the function was "
+                f"called with {len(args)}: differentiated arguments are passed by position"
+            )
+    positions = [int(position) % len(args) for position in several]
+    if len(set(positions)) < len(positions):
+        raise ValueError(
+            f"argnums={argnums} names an argument of {len(args)} twice: each has one gradient"
+        )
+    return positions
+
+
+def _with(args: tuple[Any, ...], positions: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    """The arguments, with other values at these positions."""
+    everything = list(args)
+    for position, value in zip(positions, values, strict=True):
+        everything[position] = value
+    return everything
 
 
 def _named_after(f: Function, prefix: str, function: Function) -> Function:
@@ -327,12 +247,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _describe(value: Any) -> str:
-    if isinstance(value, AbstractArray | np.ndarray):
+    if isinstance(value, AbstractArray | np.ndarray | np.generic):
         return f"shape {value.shape}, {value.dtype}"
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+def grad(f: Function, argnums: Argnums = 0) -> Function:
     """The function that returns the gradient of the scalar `f` by the chosen arguments.
 
     Takes and raises what `value_and_grad` does, and nests to any order.
@@ -363,7 +283,10 @@ def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
     if not isinstance(args, tuple):
         args, tangents = (args,), (tangents,)
     out, f_vjp = vjp(f, *args)
-    zeros = tree.map_tree(lambda leaf: np.zeros(np.shape(leaf), np.result_type(leaf)), out)
+    zeros = tree.map_tree(
+        lambda leaf: np.zeros(np.shape(leaf), np.result_type(leaf) if _is_float(leaf) else None),
+        out,
+    )
     _, transposed = vjp(f_vjp, zeros)
     return out, transposed(tangents)[0]
 
@@ -386,48 +309,62 @@ def hvp(f: Function, args: Any, vectors: Any) -> Any:
     return products[0] if single else products
 
 
-def jacobian(f: Function, argnum: int = 0) -> Function:
+def jacobian(f: Function, argnums: Argnums = 0) -> Function:
     """The function that returns the Jacobian of `f`, of shape `out.shape + x.shape`.
 
-    Costs one forward pass and one reverse pass per element of the output.
+    Where `f` returns a tree (a dict, a list, a tuple), so does the Jacobian; where the argument is
+    one, each of its leaves is a tree of that form again, and a sequence of `argnums` gives a tuple
+    there. Costs one forward pass and one reverse pass per element of the output. Raises TypeError
+    where an output is not floating point.
 
     >>> import numpy as np, chainrule as cr
     >>> cr.jacobian(lambda x: x[::-1] ** 2)(np.array([1.0, 3.0]))
     array([[0., 6.],
            [2., 0.]])
+    >>> cr.jacobian(lambda p: {"y": p["a"] * p["b"]})({"a": 2.0, "b": 3.0})
+    {'y': {'a': array(3.), 'b': array(2.)}}
     """
+    _check_argnums(argnums)
 
     def jacobian_f(*args: Any, **kwargs: Any) -> Any:
-        def of_one(x: Any) -> Any:
-            everything = list(args)
-            everything[argnum] = x
-            return f(*everything, **kwargs)
-
-        out, f_vjp = vjp(of_one, args[argnum])
-        if isinstance(out, tuple | list | dict):
-            raise ValueError(
-                f"the function returned {_describe(out)}; a Jacobian is that of one array: "
-                "join the results with np.concatenate, or use chainrule.vjp"
-            )
-        out = out if isinstance(out, AbstractArray) else np.asarray(out)
-        basis = np.eye(out.size, dtype=out.dtype).reshape(out.size, *out.shape)
-        rows = [f_vjp(g)[0] for g in basis]
-        x_shape = np.shape(args[argnum])
-        if not rows:
-            return np.zeros((*out.shape, *x_shape), out.dtype)
-        return np.reshape(np.stack(rows), (*out.shape, *x_shape))
+        positions = _positions(argnums, args)
+        chosen = tuple(args[position] for position in positions)
+        recorded = _record(lambda *new: f(*_with(args, positions, new), **kwargs), chosen)
+        blocks = [
+            tree.unflatten(chosen, _jacobian_of_output(recorded, value, node))
+            for value, node in recorded.outputs
+        ]
+        if not isinstance(argnums, Sequence):
+            blocks = [of_arguments[0] for of_arguments in blocks]
+        return tree.unflatten(recorded.result, blocks)
 
     return _named_after(f, "jacobian", jacobian_f)
 
 
-def hessian(f: Function, argnum: int = 0) -> Function:
-    """The function that returns the matrix of second derivatives of the scalar `f`.
+def _jacobian_of_output(recorded: _Recorded, value: Any, node: Node | None) -> list[Array]:
+    """The Jacobian of one output by each leaf of the arguments."""
+    if not _is_float(value):
+        raise _no_derivative(value)
+    shape, inputs = np.shape(value), [leaf.out for leaf in recorded.leaves]
+    if node is None or not value.size:
+        return [np.zeros((*shape, *x.shape), x.dtype) for x in inputs]
+    basis = np.eye(value.size, dtype=value.dtype).reshape(value.size, *shape)
+    rows = [recorded.pull_back([(node, g)]) for g in basis]
+    return [
+        np.reshape(np.stack(of_input), (*shape, *x.shape))
+        for of_input, x in zip(zip(*rows, strict=True), inputs, strict=True)
+    ]
 
-    Its shape is `x.shape + x.shape`.
+
+def hessian(f: Function, argnums: Argnums = 0) -> Function:
+    """The function that returns the second derivatives of the scalar `f`.
+
+    For an array x the shape is `x.shape + x.shape`; for a tree, each leaf of its form holds a tree
+    of that form again, as does a tuple for a sequence of `argnums`.
 
     >>> import numpy as np, chainrule as cr
     >>> cr.hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
     array([[4., 2.],
            [2., 0.]])
     """
-    return _named_after(f, "hessian", jacobian(grad(f, argnum), argnum))
+    return _named_after(f, "hessian", jacobian(grad(f, argnums), argnums))

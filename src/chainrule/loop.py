@@ -11,19 +11,21 @@ the primitives in the cell, and there are derivatives of every order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
 from chainrule.autodiff import vjp
 from chainrule.primitives.dispatch import AbstractArray, Array
 from chainrule.primitives.primitive import Primitive
-from chainrule.tensor import Node, Tensor
+from chainrule.tape import Node
+from chainrule.tensor import Tensor
 
 __all__ = ["LOOP", "Cell", "Form", "check_carry", "loop"]
 
 Arrays = tuple[Array, ...]
-Cell = Callable[[Arrays, Arrays, Arrays], tuple[Arrays, Arrays]]
+Cell = Callable[[Any, Any, Any], tuple[Any, Any]]
 """What is done at a step: from carry, x and constants to the new carry and what the step gives."""
 
 
@@ -208,7 +210,7 @@ def _cotangents(
     n_carry, n_xs = form.n_carry + len(totals), form.n_carry + form.n_xs + len(given)
     carried = [form.name(i) for i in range(middle)]
     names = [f"d_{name}" if name else "" for name in carried[: form.n_carry]]
-    names += [*("" for _ in totals), *carried, "g"]
+    names += [*("" for _ in totals), *carried, "g_outside"]
     backward = Form(cell, n_carry, n_xs, (False,) * n_carry, not form.reverse, tuple(names))
     found = _apply(backward, (*start, *totals, *before, *xs, *given, *constants))
     by_position: dict[int, Array] = {}
@@ -219,7 +221,9 @@ def _cotangents(
     return by_position
 
 
-class _BackwardCell(NamedTuple):
+@final
+@dataclass(frozen=True)
+class _BackwardCell:
     """The reverse pass of one step.
 
     Carried are the cotangents of the carries and the `sums` of those of constants; at each step

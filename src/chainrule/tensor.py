@@ -1,105 +1,33 @@
 """Tensor: an array, and how it came about.
 
-Each call of a primitive on tensors makes a `Node` that remembers the primitive, its arguments and
-its result; nodes point at the nodes they came from, and together they are the tape. Every
-differentiating transform records on a level of its own: a tensor of a higher level may hold one of
-a lower level as its value, which is how derivatives nest.
+Each call of a primitive on tensors makes a `Node` on the tape that remembers the primitive, its
+arguments and its result. Every differentiating transform records on a level of its own: a tensor of
+a higher level may hold one of a lower level as its value, which is how derivatives nest. What is
+not a floating-point number (an index, a comparison) carries no gradient: it is a plain array.
 """
 
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from chainrule.primitives.dispatch import AbstractArray, Array, named
+from chainrule.primitives.operands import as_operand
 from chainrule.primitives.primitive import Primitive
-from chainrule.scope import NonFiniteError, current_scope
+from chainrule.scope import current_scope
+from chainrule.tape import Node, ancestors, backpropagate, check_finite
 
-__all__ = [
-    "Node",
-    "Tensor",
-    "check_finite",
-    "new_level",
-    "parameter",
-    "require_float",
-    "unwrap",
-]
+__all__ = ["Tensor", "new_level", "own", "parameter", "require_float", "unwrap"]
 
-_serials = count()
 _levels = count(1)
 
 
 def new_level() -> int:
     """A level above all that exist: what is opened later lies inside what was opened before."""
     return next(_levels)
-
-
-class Node:
-    """One entry of the tape: a primitive with its arguments, its result and where they came from.
-
-    `parents` pairs the position of an argument with the node that made it, for the arguments that
-    have a rule. `watched` pairs each array of the user's with the copy the computation read. A leaf
-    has no primitive. `layer` names the layer that was running.
-    """
-
-    __slots__ = (
-        "args",
-        "gradient",
-        "layer",
-        "out",
-        "params",
-        "parents",
-        "primitive",
-        "serial",
-        "watched",
-    )
-
-    def __init__(
-        self,
-        primitive: Primitive | None = None,
-        args: tuple[Any, ...] = (),
-        params: dict[str, Any] | None = None,
-        out: Any = None,
-        parents: tuple[tuple[int, Node], ...] = (),
-        watched: tuple[tuple[Any, Any], ...] = (),
-    ) -> None:
-        self.primitive = primitive
-        self.args = args
-        self.params = params or {}
-        self.out = out
-        self.parents = parents
-        self.watched = watched
-        self.serial = next(_serials)
-        self.layer = current_scope().layer
-        self.gradient: Any = None
-
-    @property
-    def is_leaf(self) -> bool:
-        return self.primitive is None
-
-    def release(self) -> None:
-        """Let go of the arrays: this part of the tape has been used up."""
-        self.args, self.out, self.parents, self.watched = (), None, (), ()
-
-    @property
-    def is_released(self) -> bool:
-        return self.primitive is not None and not self.parents
-
-    def check_unchanged(self) -> None:
-        """Raise if an array this entry read has been written to since."""
-        for original, copy in self.watched:
-            if not np.array_equal(original, copy, equal_nan=copy.dtype.kind in "fc"):
-                where = f" in layer {self.layer}" if self.layer else ""
-                changed = int(np.sum(original != copy))
-                raise ValueError(
-                    f"an array of shape {copy.shape}, {copy.dtype}, was changed between the "
-                    f"forward pass ({getattr(self.primitive, 'name', 'input')}{where}) and the "
-                    f"backward pass, in {changed} of {copy.size} values: the gradient would belong "
-                    "to neither. Call backward before changing it, or give the forward pass a copy"
-                )
 
 
 class Tensor(AbstractArray):
@@ -125,7 +53,7 @@ class Tensor(AbstractArray):
     def value(self, new: npt.ArrayLike) -> None:
         if not self._is_parameter:
             raise AttributeError("only a parameter's value can be set; this tensor is computed")
-        array = np.asarray(new)
+        array = np.asarray(as_operand(new, "the new value"))
         if array.shape != self.shape:
             raise ValueError(
                 f"the parameter has shape {self.shape}, the new value {array.shape}: "
@@ -164,21 +92,22 @@ class Tensor(AbstractArray):
     def note_name(self, name: str) -> None:
         named(name, self._value)
 
-    def apply(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
+    def apply(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute with the values one level below, and record it if a gradient can flow back."""
         values: list[Any] = []
         parents: list[tuple[int, Node]] = []
         watched: list[tuple[Any, Any]] = []
         for position, argument in enumerate(args):
-            foreign = True
-            value = argument
             if isinstance(argument, Tensor) and argument.level == self.level:
                 value, node = argument._value, argument.node
                 foreign = node.is_leaf if node is not None else _is_writeable(value)
                 if node is not None and primitive.rule(position) is not None:
                     parents.append((position, node))
-            elif isinstance(argument, list | tuple):
-                value = np.asarray(argument)
+            elif isinstance(argument, AbstractArray):
+                value, foreign = argument, False
+            else:
+                value = as_operand(argument, primitive)
+                foreign = value is argument
             if foreign and isinstance(value, np.ndarray):
                 copy = _read_only(value.copy())
                 watched.append((value, copy))
@@ -189,6 +118,10 @@ class Tensor(AbstractArray):
             out = _read_only(np.asarray(out))
             if current_scope().detect_nonfinite:
                 check_finite(out, primitive, current_scope().layer, "forward")
+        if out.dtype.kind != "f":
+            if out.dtype.kind not in "iub":
+                as_operand(out, f"the result of {primitive.name}")
+            return out if isinstance(out, AbstractArray) or out.ndim else out[()]
         if not parents:
             return Tensor(out, self.level)
         node = Node(primitive, tuple(values), params, out, tuple(parents), tuple(watched))
@@ -200,35 +133,116 @@ class Tensor(AbstractArray):
         `.grad` is replaced, never added to. The recorded computation is used up: a second call on
         the same result raises, and needs a new forward pass.
         """
-        # The engine stands below this module in the house, and tensors are its input.
-        from chainrule.autodiff import backward
+        root = self.scalar_node()
+        if self.level:
+            raise ValueError(
+                "backward() was called inside a transform such as chainrule.grad, which "
+                "differentiates by its own arguments: call it on a loss computed outside, from "
+                "parameters alone"
+            )
+        nodes = ancestors(root)
+        for node, gradient in backpropagate({root: np.ones(self.shape, self.dtype)}).items():
+            node.gradient = own(gradient)
+        for node in nodes:
+            if not node.is_leaf:
+                node.release()
 
-        backward(self)
+    def scalar_node(self) -> Node:
+        """The node of a loss; raises ValueError where it is not one number, or has no node."""
+        if self.node is None:
+            raise ValueError(
+                "the loss depends on no parameter, so there is nothing to differentiate: "
+                "make the arrays to differentiate with chainrule.parameter"
+            )
+        if self.size != 1:
+            raise ValueError(
+                f"the loss has shape {self.shape}; a gradient needs one number: "
+                "sum or average it first, or use chainrule.vjp"
+            )
+        return self.node
 
     def detach(self) -> Any:
         """The value of the lowest level, an ndarray that no gradient flows through (read-only)."""
+        value = self._lowest
+        if isinstance(value, AbstractArray):
+            return value.detach()
+        return _read_only(value.view()) if _is_writeable(value) else value
+
+    @property
+    def _lowest(self) -> Any:
+        """The array below all levels; one that is being traced says itself that it has no value."""
         value = self._value
         while isinstance(value, Tensor):
             value = value._value
-        return _read_only(value.view()) if _is_writeable(value) else value
+        return value
 
     def item(self) -> Any:
         """The number of a tensor with one element, as Python's float; no gradient flows through."""
-        return self.detach().item()
+        return self._lowest.item()
+
+    @property
+    def _carries_gradient(self) -> bool:
+        """Whether this tensor, on its own level or one below, depends on what is differentiated."""
+        value: Any = self
+        while isinstance(value, Tensor):
+            if value.node is not None:
+                return True
+            value = value._value
+        return False
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if self._carries_gradient:
+            return super().__array__(dtype, copy)
+        return np.array(self.detach(), dtype, copy=copy)
 
     def __bool__(self) -> bool:
-        return bool(self.detach())
+        return bool(self._lowest)
 
     def __float__(self) -> float:
-        if self.node is None:
-            return float(self.detach())
-        raise TypeError(
-            "float() of a tensor would lose its gradient silently: use .item() for the number, "
-            "or the np function instead of the math one to keep the gradient"
-        )
+        return float(self._number("float"))
+
+    def __int__(self) -> int:
+        return int(self._number("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self._number("complex"))
+
+    def _number(self, conversion: str) -> Any:
+        if self._carries_gradient:
+            raise TypeError(
+                f"{conversion}() of a tensor would lose its gradient silently: use .item() for the "
+                "number, np functions instead of math's to keep the gradient, np.stack where "
+                "numbers go into an array, or say chainrule.primitives.stop_gradient first"
+            )
+        return self._lowest
+
+    def __round__(self, decimals: int = 0) -> Any:
+        return np.round(self, decimals)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.size == 1 and spec else str(self)
+        if not spec and self.shape:
+            return str(self)
+        return format(self.item() if self.size == 1 else self.detach(), spec)
+
+    # A copy of an entry of the tape would lead nowhere, so that its backward would reach no
+    # parameter. Parameters and constants have no history, and are copied and pickled freely.
+
+    def __copy__(self) -> Tensor:
+        return self if not self._is_parameter else self.__reduce__()[0](*self.__reduce__()[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._is_parameter and self.node is not None:
+            return _stored_parameter, (self._value, self.node.gradient)
+        if self._carries_gradient:
+            self._refuse_copy()
+        return Tensor, (self.detach(),)
+
+    def _refuse_copy(self) -> NoReturn:
+        raise TypeError(
+            f"a tensor of shape {self.shape} that came out of a computation is not copied or "
+            "pickled, its gradient would not reach what it was computed from: use the tensor "
+            "itself, which never changes, or .detach() for its value"
+        )
 
     def __repr__(self) -> str:
         name = "parameter" if self._is_parameter else "Tensor"
@@ -250,28 +264,14 @@ def _read_only(array: Any) -> Any:
     return array
 
 
-def check_finite(array: Any, primitive: Primitive, layer: str, direction: str) -> None:
-    """Raise `NonFiniteError` naming primitive, layer and direction if a value is not finite."""
-    if array.dtype.kind not in "fc" or np.isfinite(array).all():
-        return
-    kind = "NaN" if np.isnan(array).any() else "inf"
-    bad = int(array.size - np.isfinite(array).sum())
-    where = f" of layer {layer}" if layer else ""
-    raise NonFiniteError(
-        f"{primitive.name}{where} made {kind} in the {direction} pass: {bad} of {array.size} "
-        f"values, shape {array.shape}, {array.dtype}. Look at its inputs: a logarithm or division "
-        "of zero, an overflow, or a learning rate that is too large"
-    )
-
-
 def require_float(value: Any, name: str) -> Any:
     """The value as a floating-point array (Python numbers and lists of them become float64).
 
     Tensors and traced variables pass. Raises TypeError for integer, boolean and complex arrays,
-    which have no derivative, naming the argument.
+    which have no derivative, and for what is no plain array, naming the argument.
     """
     if not isinstance(value, AbstractArray):
-        array = np.asarray(value)
+        array = np.asarray(as_operand(value, name))
         has_dtype = isinstance(value, np.ndarray | np.generic)
         if array.dtype.kind in "iu" and not has_dtype:
             array = array.astype(np.float64)
@@ -282,6 +282,11 @@ def require_float(value: Any, name: str) -> Any:
             "numbers; convert it with .astype(float)"
         )
     return value
+
+
+def own(gradient: Array) -> Array:
+    """A gradient in memory of its own: rules may hand out views, or one array twice."""
+    return gradient if isinstance(gradient, AbstractArray) else np.array(gradient)
 
 
 def parameter(value: npt.ArrayLike) -> Tensor:
@@ -298,6 +303,13 @@ def parameter(value: npt.ArrayLike) -> Tensor:
     if isinstance(value, Tensor):
         raise TypeError("the value is a tensor already; pass its .value to make a parameter of it")
     return Tensor(np.array(require_float(value, "the value")), 0, Node())
+
+
+def _stored_parameter(value: npt.ArrayLike, gradient: Any) -> Tensor:
+    """A parameter as it was copied or pickled, with the gradient it had."""
+    copied = parameter(value)
+    copied.grad = None if gradient is None else np.array(gradient)
+    return copied
 
 
 def unwrap(value: Any, level: int) -> tuple[Array, Node | None]:

@@ -7,6 +7,7 @@ step again. `keep_intermediates` lets the first loop hand on what the second one
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.infer import frozen, infer
 from chainrule.primitives.primitive import PRIMITIVES
 
-__all__ = ["keep_intermediates", "sum_at_once"]
+__all__ = ["drop_unused_parts", "keep_intermediates", "sum_at_once"]
 
 
 def keep_intermediates(graph: Graph) -> Graph:
@@ -44,6 +45,7 @@ def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
     outputs, outs = list(first.outputs), list(earlier.outs)
     equations_after: list[Equation] = []  # views of what the earlier loop gives
     new_inputs: list[Variable] = []
+    names = dict(graph.names)
     new_atoms: list[Atom] = []
     for value in needed:
         there = same[value]
@@ -63,7 +65,10 @@ def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
             outputs.append(there)
             outs.append(stack)
             new_atoms.append(stack)
-        new_inputs.append(Variable(value.shape, value.dtype, first.name_of(there)))
+            if first.name_of(there):
+                names[stack] = f"{first.name_of(there)}_steps"
+        name = first.name_of(there) or first.makers()[there].primitive.name
+        new_inputs.append(Variable(value.shape, value.dtype, name))
     carry, xs, constants = later_form.split(later.args)
     inner = later_form.split(second.inputs)
     body = second.substitute(dict(zip(needed, new_inputs, strict=True)), second.equations)
@@ -86,7 +91,37 @@ def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
             equations += [new_earlier, *equations_after]
         else:
             equations.append(new_later if equation is later else equation)
-    return graph.replace_equations(equations)
+    return replace(graph, equations=tuple(equations), names=names)
+
+
+def drop_unused_parts(graph: Graph) -> Graph:
+    """Hand nothing to a loop that its body does not read, and keep no steps that nobody reads."""
+    counts = graph.use_counts()
+    return graph.replace_equations(
+        e if e.body is None else _without_unused(e, e.body, counts) for e in graph.equations
+    )
+
+
+def _without_unused(loop: Equation, body: Graph, counts: Counter[Variable]) -> Equation:
+    form, read = loop.params["form"], body.use_counts()
+    xs_at, constants_at = form.n_carry, form.n_carry + form.n_xs
+    used = [
+        i
+        for i, variable in enumerate(body.inputs)
+        if i < xs_at
+        or read[variable]
+        or (i == xs_at and not any(read[x] for x in body.inputs[xs_at:constants_at]))
+    ]
+    kept = [i for i, out in enumerate(loop.outs) if i < form.n_carry or counts[out]]
+    n_xs = sum(xs_at <= i < constants_at for i in used)
+    outputs = tuple(body.outputs[i] for i in kept)
+    new_body = replace(body, inputs=tuple(body.inputs[i] for i in used), outputs=outputs)
+    return replace(
+        loop,
+        outs=tuple(loop.outs[i] for i in kept),
+        args=tuple(loop.args[i] for i in used),
+        params={"form": form._replace(n_xs=n_xs), "body": remove_dead_code(new_body)},
+    )
 
 
 def _same_values(graph: Graph, earlier: Equation, later: Equation) -> dict[Variable, Variable]:
@@ -117,7 +152,7 @@ def _same_values(graph: Graph, earlier: Equation, later: Equation) -> dict[Varia
             continue
         maker = makers.get(atom)
         if maker is not None and maker.name == "index" and maker.args[0] in earlier.outs:
-            number = earlier.outs.index(maker.args[0])  # type: ignore[arg-type]
+            number = earlier.outs.index(maker.args[0])
             if number < form.n_carry and frozen(maker.params["key"]) == frozen((before,)):
                 same[variable] = known["carry", number]
     computed = {_key(e, e.args): e for e in first.equations if not e.primitive.is_random}
@@ -156,8 +191,9 @@ def _needed(body: Graph, same: dict[Variable, Variable]) -> list[Variable]:
 
 
 def _n_steps(loop: Equation) -> int:
-    form = loop.params["form"]
-    return next(iter(form.split(list(loop.variables))[1])).shape[0]
+    _, xs, _ = loop.params["form"].split(list(loop.variables))
+    length: int = xs[0].shape[0]
+    return length
 
 
 def sum_at_once(graph: Graph) -> Graph:
@@ -166,20 +202,21 @@ def sum_at_once(graph: Graph) -> Graph:
     Their terms are kept for all steps; the sum of T products of (N, n) and (N, m) is one product
     of (T * N, n) and (T * N, m).
     """
+    zeros = {v for v, array in graph.constants.items() if not array.any()}
     equations: list[Equation] = []
     new: dict[Variable, Atom] = {}
     for equation in graph.equations:
         if equation.body is None:
             equations.append(equation)
             continue
-        own, after, replaced = _without_sums(equation, equation.body)
+        own, after, replaced = _without_sums(equation, equation.body, zeros)
         equations += [own, *after]
         new |= replaced
     return graph.substitute(new, equations)
 
 
 def _without_sums(
-    loop: Equation, body: Graph
+    loop: Equation, body: Graph, zeros: set[Variable]
 ) -> tuple[Equation, list[Equation], dict[Variable, Atom]]:
     """The loop without the carries that only add something up, what computes their sums after it,
     and what stands for their last values.
@@ -187,7 +224,8 @@ def _without_sums(
     form = loop.params["form"]
     makers, counts = body.makers(), body.use_counts()
     carry, xs, _ = form.split(body.inputs)
-    stacks = dict(zip(xs, form.split(loop.args)[1], strict=True))  # what is there for all steps
+    # what is there for all steps
+    stacks: dict[Atom, Atom] = dict(zip(xs, form.split(loop.args)[1], strict=True))
     stacks |= dict(zip(body.outputs[form.n_carry :], loop.outs[form.n_carry :], strict=True))
     outputs, outs = list(body.outputs), list(loop.outs)
     after: list[Equation] = []
@@ -196,13 +234,14 @@ def _without_sums(
 
     def stack_of(value: Atom) -> Variable | None:
         """The values of all steps, kept now where they were not."""
-        if not isinstance(value, Variable) or value in body.constants or value in body.inputs:
-            return stacks.get(value)  # type: ignore[arg-type, return-value]
-        if value not in stacks:
-            stacks[value] = Variable((_n_steps(loop), *value.shape), value.dtype)
-            outputs.append(value)
-            outs.append(stacks[value])  # type: ignore[arg-type]
-        return stacks[value]  # type: ignore[return-value]
+        known = stacks.get(value)
+        if isinstance(known, Variable) or value not in makers:
+            return known if isinstance(known, Variable) else None
+        assert isinstance(value, Variable)
+        stack = stacks[value] = Variable((_n_steps(loop), *value.shape), value.dtype)
+        outputs.append(value)
+        outs.append(stack)
+        return stack
 
     for i, (old, total) in enumerate(zip(carry, body.outputs, strict=False)):
         maker = makers.get(total) if isinstance(total, Variable) else None
@@ -213,16 +252,13 @@ def _without_sums(
         sums = None if term is None else _sum_of_terms(term, makers, stack_of, loop)
         if sums is None or counts[term.out] != 1:  # type: ignore[union-attr]
             continue
-        start = Equation(
-            (Variable(old.shape, old.dtype),),
-            PRIMITIVES["add"],
-            (loop.args[i], sums[-1].out),
-            {},
-            loop.layer,
-            loop.section,
-        )
-        after += [*sums, start]
-        replaced[loop.outs[i]] = start.out
+        after += sums
+        replaced[loop.outs[i]] = sums[-1].out
+        if loop.args[i] not in zeros:
+            start = Variable(old.shape, old.dtype)
+            terms = (loop.args[i], sums[-1].out)
+            after.append(Equation((start,), PRIMITIVES["add"], terms, {}, loop.layer, loop.section))
+            replaced[loop.outs[i]] = start
         gone.append(i)
     if not gone:
         return loop, [], {}

@@ -139,7 +139,8 @@ def wish_names(graph: Graph, labels: Labels) -> tuple[dict[Variable, Symbol], se
                 continue
             of, prefix = _differentiated_by(out, graph, symbols, known)
             if of is None:
-                give(out, equation.primitive.name, 1)
+                gone = [v.name for v in graph.cotangents[out] if v.name]  # no longer read
+                give(out, *([f"d_{gone[0]}"] if gone else [equation.primitive.name, 1]))
                 continue
             if of in titled:
                 titled.add(out)

@@ -16,7 +16,7 @@ from chainrule.compiler.check import check_graph
 from chainrule.compiler.dead_code import remove_dead_code
 from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.infer import frozen, infer
-from chainrule.compiler.loops import keep_intermediates
+from chainrule.compiler.loops import drop_unused_parts, keep_intermediates
 from chainrule.primitives.primitive import PRIMITIVES, Primitive
 
 __all__ = [
@@ -264,5 +264,7 @@ EXACT: tuple[Pass, ...] = (
     simplify_algebra,
     merge_common_subexpressions,
     keep_intermediates,
+    drop_unused_parts,
+    remove_dead_code,
 )
 """The passes of every program."""

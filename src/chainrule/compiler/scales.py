@@ -7,6 +7,7 @@ changes its dtype that would not have done so before. docs/compiler.md has the t
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -30,6 +31,7 @@ __all__ = [
     "TRAINING",
     "divisor_of",
     "drop_single_sums",
+    "join_slices",
     "merge_scales",
     "merge_sums",
     "move_scales",
@@ -51,6 +53,71 @@ def drop_single_sums(graph: Graph) -> Graph:
             equation = replace(equation, primitive=reshape, params={"shape": out.shape})
         equations.append(equation)
     return graph.replace_equations(equations)
+
+
+def join_slices(graph: Graph) -> Graph:
+    """Write slices that cover an array side by side, instead of adding each to zeros of its size:
+    the cotangent of an array that was cut in parts. Only the sign of a -0.0 is lost.
+    """
+    graph = graph.map_bodies(join_slices)
+    makers, counts = graph.makers(), graph.use_counts()
+    equations = []
+    for equation in graph.equations:
+        if equation.name == "add":
+            leaves = _added_slices(equation, makers, counts)
+            joined = _joined(equation, leaves) if leaves is not None else None
+            equation = joined or equation
+        equations.append(equation)
+    return remove_dead_code(graph.replace_equations(equations))
+
+
+Slice = tuple[int, int, int, Variable]
+"""Axis, start and stop, and what stands there."""
+
+
+def _added_slices(
+    equation: Equation, makers: dict[Variable, Equation], counts: Counter[Variable]
+) -> list[Slice] | None:
+    """The slices of a sum of sums of slices; None where it adds anything else."""
+    leaves: list[Slice] = []
+    pending = [equation]
+    while pending:
+        term = pending.pop()
+        if term.name == "add":
+            for atom in term.args:
+                maker = makers.get(atom) if isinstance(atom, Variable) else None
+                if maker is None or counts[maker.out] != 1:
+                    return None
+                pending.append(maker)
+            continue
+        key, values = term.params.get("key", ()), term.args[0] if term.args else None
+        cuts = [i for i, part in enumerate(key) if part != slice(None)]
+        if term.name != "scatter_add" or len(term.args) != 1 or len(cuts) != 1:
+            return None
+        (axis,) = cuts
+        cut = key[axis]
+        is_slice = isinstance(cut, slice) and cut.step in (None, 1)
+        if not is_slice or Ellipsis in key[:axis] or not isinstance(values, Variable):
+            return None
+        start, stop, _ = cut.indices(term.out.shape[axis])
+        leaves.append((axis, start, stop, values))
+    return leaves
+
+
+def _joined(equation: Equation, leaves: list[Slice]) -> Equation | None:
+    """The concatenation of slices that follow each other from the first element to the last."""
+    (axis, *_), *_ = leaves
+    ordered = sorted(leaves, key=lambda leaf: leaf[1])
+    edges = [0, *(stop for _, _, stop, _ in ordered)]
+    starts = [start for _, start, _, _ in ordered]
+    if {leaf[0] for leaf in leaves} != {axis} or starts != edges[:-1]:
+        return None
+    if edges[-1] != equation.out.shape[axis]:
+        return None
+    args, params = tuple(leaf[3] for leaf in ordered), {"axis": axis}
+    concatenate = PRIMITIVES["concatenate"]
+    joined = replace(equation, primitive=concatenate, args=args, params=params, origin=None)
+    return joined if gives(joined, args) else None
 
 
 def merge_scales(graph: Graph) -> Graph:
@@ -287,6 +354,7 @@ TRAINING: tuple[Pass, ...] = (
     drop_single_sums,
     *EXACT,
     sum_at_once,
+    join_slices,
     merge_sums,
     merge_scales,
     move_scales,

@@ -22,6 +22,7 @@ from chainrule.compiler.infer import infer, infer_number, loop_results
 from chainrule.loop import LOOP, Form, check_carry
 from chainrule.primitives import PRIMITIVES
 from chainrule.primitives.dispatch import AbstractArray
+from chainrule.primitives.operands import as_operand
 from chainrule.primitives.primitive import Primitive
 from chainrule.scope import RuleCall, current_scope, scope
 from chainrule.tensor import Tensor, new_level
@@ -214,9 +215,11 @@ class TracedArray(AbstractArray):
                 f"outside (in {primitive.name}, {user_line()}): pass it in as an argument, or "
                 "use its .value if it is a constant"
             )
-        if type(argument) in (bool, int, float):
-            return argument  # type: ignore[no-any-return]
-        return self._recording.constant(np.asarray(argument))
+        operand = as_operand(argument, primitive)
+        if isinstance(operand, np.ndarray | np.generic):
+            return self._recording.constant(np.asarray(operand))
+        kind = bool if isinstance(operand, bool) else int if isinstance(operand, int) else float
+        return kind(operand)
 
     # Whatever asks for the value
 

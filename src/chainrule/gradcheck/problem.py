@@ -153,7 +153,7 @@ def function_name(f: Callable[..., Any], otherwise: str) -> str:
 def _as_array(value: Any, name: str) -> np.ndarray[Any, Any]:
     """A copy of the argument as an array; Python's numbers become float64."""
     if isinstance(value, AbstractArray):
-        value = value.detach()  # type: ignore[attr-defined]
+        value = value.detach()
     array = np.array(value)
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask no derivative knows: fill it first")

@@ -18,7 +18,7 @@ from chainrule.loop import loop
 from chainrule.nn.activation import Activation, ArrayFunction, get_activation
 from chainrule.nn.initializers import Start, draw
 from chainrule.nn.layer import Context, Layer, Shape, call_of, positive_count
-from chainrule.primitives.dispatch import Array
+from chainrule.primitives.dispatch import Array, named
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
 
@@ -180,8 +180,10 @@ class LSTM(_Recurrent):
         n = self.units
         z = z + h @ parameters["recurrent_weight"]
         write, keep, new, read = (z[:, start : start + n] for start in range(0, 4 * n, n))
-        c = primitives.sigmoid(keep) * c + primitives.sigmoid(write) * np.tanh(new)
-        return primitives.sigmoid(read) * np.tanh(c), c
+        i, f = named("i", primitives.sigmoid(write)), named("f", primitives.sigmoid(keep))
+        g, o = named("g", np.tanh(new)), named("o", primitives.sigmoid(read))
+        c = f * c + i * g
+        return o * named("tanh_c", np.tanh(c)), c
 
 
 @final
@@ -230,10 +232,10 @@ class GRU(_Recurrent):
         (h,) = state
         n = self.units
         b = h @ parameters["recurrent_weight"]
-        gates = primitives.sigmoid(z[:, : 2 * n] + b[:, : 2 * n])
+        gates = named("gates", primitives.sigmoid(z[:, : 2 * n] + b[:, : 2 * n]))
         update, reset = gates[:, :n], gates[:, n:]
         bias = b[:, 2 * n :] + parameters["recurrent_bias"]
-        candidate = np.tanh(z[:, 2 * n :] + reset * bias)
+        candidate = named("candidate", np.tanh(z[:, 2 * n :] + reset * bias))
         return (candidate + update * (h - candidate),)  # u * h + (1 - u) * candidate
 
 

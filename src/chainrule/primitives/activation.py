@@ -8,6 +8,7 @@ import numpy as np
 
 from chainrule.primitives.dispatch import Array
 from chainrule.primitives.elementwise import where
+from chainrule.primitives.polynomial import horner
 from chainrule.primitives.primitive import defvjp, fused, primitive
 
 __all__ = ["elu", "erf", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus"]
@@ -93,22 +94,16 @@ _ERF_Q_64: tuple[float, ...] = (
 @primitive
 def erf(x: Array) -> Array:
     """The error function 2 / sqrt(pi) * integral of exp(-t * t) from 0 to x, to a few ulp."""
-    if np.result_type(x) == np.float32:
+    dtype = np.result_type(x)
+    if dtype == np.float16:  # it does not hold the coefficients
+        return np.astype(erf(np.astype(x, np.float32)), np.float16)
+    if dtype == np.float32:
         limit, p, q = _ERF_LIMIT_32, _ERF_P_32, _ERF_Q_32
     else:
         limit, p, q = _ERF_LIMIT_64, _ERF_P_64, _ERF_Q_64
     x = np.clip(x, -limit, limit)
     t = x * x
-    return np.clip(x * _horner(p, t) / _horner(q, t), -1, 1)
-
-
-def _horner(coefficients: tuple[float, ...], t: Array) -> Array:
-    """The polynomial with these coefficients, highest power first, at t."""
-    total = coefficients[0] * t + coefficients[1]
-    for coefficient in coefficients[2:]:
-        total *= t
-        total += coefficient
-    return total
+    return np.clip(x * horner(p, t) / horner(q, t), -1, 1)
 
 
 # fmt: off

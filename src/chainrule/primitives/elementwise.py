@@ -72,6 +72,7 @@ __all__ = [
     "rint",
     "round_",
     "sign",
+    "signbit",
     "sin",
     "sinh",
     "sqrt",
@@ -214,6 +215,7 @@ invert        = _ufunc(np.invert)
 isfinite      = _ufunc(np.isfinite)
 isinf         = _ufunc(np.isinf)
 isnan         = _ufunc(np.isnan)
+signbit       = _ufunc(np.signbit)
 sign          = _ufunc(np.sign)
 floor         = _ufunc(np.floor)
 ceil          = _ufunc(np.ceil)
@@ -233,14 +235,23 @@ def round_(x: Array, decimals: int = 0) -> Array:
 
 # Other names of NumPy for the same functions
 implements(np.fabs)(absolute)
+implements(np.fix)(trunc)
+implements(np.real, np.conjugate)(positive)
 implements(np.radians)(deg2rad)
 implements(np.degrees)(rad2deg)
+
+
+@implements(np.isclose)
+def _isclose(
+    x: Array, y: Array, rtol: Array = 1e-5, atol: Array = 1e-8, equal_nan: bool = False
+) -> Array:
+    near = (np.abs(x - y) <= atol + rtol * np.abs(y)) & np.isfinite(y) | (x == y)
+    return near | (np.isnan(x) & np.isnan(y)) if equal_nan else near
 
 
 # Selection
 
 
-@implements(np.where)
 @primitive(elementwise=True)
 def where(condition: Array, x: Array, y: Array) -> Array:
     """`x` where the condition holds, y elsewhere; each gets the cotangent where it was taken.
@@ -251,12 +262,17 @@ def where(condition: Array, x: Array, y: Array) -> Array:
     return np.where(condition, x, y)
 
 
+@implements(np.where)
+def _where(condition: Array, x: Array = None, y: Array = None) -> Any:
+    """`np.where`; of a condition alone it gives the places where that is true."""
+    return np.nonzero(condition) if x is None and y is None else where(condition, x, y)
+
+
 @primitive(elementwise=True)
 def _clip(x: Array, low: Array, high: Array) -> Array:
     return np.clip(x, low, high)
 
 
-@implements(np.clip)
 def clip(x: Array, min: Array = None, max: Array = None) -> Array:
     """`x` limited to the interval [min, max]; None leaves a side open.
 
@@ -269,12 +285,26 @@ def clip(x: Array, min: Array = None, max: Array = None) -> Array:
     """
     if min is None and max is None:
         return positive(x)
-    limits = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
+    dtype = getattr(x, "dtype", np.dtype(float))
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     if min is None:
         min = limits.min if limits else -math.inf
     if max is None:
         max = limits.max if limits else math.inf
     return _clip(x, min, max)
+
+
+@implements(np.clip)
+def _numpy_clip(
+    x: Array, a_min: Array = None, a_max: Array = None, *, min: Array = None, max: Array = None
+) -> Array:
+    """`np.clip`, whose bounds have two names each."""
+    return clip(x, min if a_min is None else a_min, max if a_max is None else a_max)
+
+
+@implements(np.divmod)
+def _divmod(x: Array, y: Array) -> tuple[Array, Array]:
+    return floor_divide(x, y), remainder(x, y)
 
 
 # fmt: off

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from chainrule.primitives.dispatch import AbstractArray, Array, implements
+from chainrule.primitives.operands import as_operand
 from chainrule.primitives.primitive import defvjp, primitive
 from chainrule.primitives.shape import ravel
 
@@ -67,10 +68,17 @@ def _bound(bound: Any) -> int | None:
 
 
 def _index_array(part: Any) -> Array:
-    if isinstance(part, AbstractArray | np.ndarray):
-        return part
-    array = np.asarray(part)
-    return array if array.size else array.astype(np.intp)  # x[[]], whose list has no dtype
+    if isinstance(part, np.ndarray):
+        part = as_operand(part, "an index")
+    array = part if isinstance(part, AbstractArray) else np.asarray(part)
+    if array.size == 0 and not hasattr(part, "dtype"):
+        return array.astype(np.intp)  # x[[]], whose list has no dtype
+    if array.dtype.kind not in "iub":
+        raise IndexError(
+            f"an index of dtype {array.dtype}: integers, slices, None, ... and arrays of integers "
+            "or truth values are indices; convert it with .astype(int)"
+        )
+    return array
 
 
 @primitive(is_view=True, linear="first")
@@ -123,7 +131,7 @@ def take(x: Array, indices: Any, axis: int | None = None, *, mode: str = "raise"
             f"np.take with mode={mode!r} is not supported: bring the indices into range with "
             "np.clip or % first"
         )
-    if axis is None:
+    if axis is None or (np.ndim(x) == 0 and axis in (0, -1)):
         x, axis = ravel(x), 0
     indices = _index_array(indices)
     if indices.dtype == bool:  # to np.take these are the numbers 0 and 1, not a mask

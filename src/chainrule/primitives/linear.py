@@ -17,12 +17,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from chainrule.primitives.dispatch import Array, implements
 from chainrule.primitives.primitive import Primitive, defvjp, defvjp_variadic, primitive
 from chainrule.primitives.reduce import keep_axes
-from chainrule.primitives.shape import (
-    broadcast_to,
-    matrix_transpose,
-    reshape,
-    transpose,
-)
+from chainrule.primitives.shape import broadcast_to, matrix_transpose, reshape, transpose
 
 __all__ = [
     "SlogdetResult",
@@ -82,11 +77,17 @@ defvjp(
 )
 
 
+def _scaled(*pair: Array) -> Array:
+    """The product with a number, which has a dtype here even if it is Python's."""
+    x, y = (z if hasattr(z, "dtype") else np.asarray(z) for z in pair)
+    return x * y
+
+
 @implements(np.dot)
 def dot(x: Array, y: Array) -> Array:
     """`np.dot`: the sum of products over x's last axis and y's last but one, or only one."""
     if np.ndim(x) == 0 or np.ndim(y) == 0:
-        return x * y
+        return _scaled(x, y)
     if np.ndim(x) > 1 and np.ndim(y) > 2:  # matmul would take the leading axes of both as batches
         return tensordot(x, y, (-1, -2))
     return matmul(x, y)
@@ -96,7 +97,7 @@ def dot(x: Array, y: Array) -> Array:
 def inner(x: Array, y: Array) -> Array:
     """`np.inner`: the sum of products over the last axes."""
     if np.ndim(x) == 0 or np.ndim(y) == 0:
-        return x * y
+        return _scaled(x, y)
     return tensordot(x, y, (-1, -1))
 
 

@@ -11,10 +11,17 @@ import math
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from chainrule.primitives.dispatch import Array, implements
+from chainrule.primitives.dispatch import Array, implements, implements_special
 from chainrule.primitives.elementwise import exp_share, where
 from chainrule.primitives.primitive import defvjp, fused, primitive
-from chainrule.primitives.shape import broadcast_to, concatenate, flip, moveaxis, reshape
+from chainrule.primitives.shape import (
+    astype,
+    broadcast_to,
+    concatenate,
+    flip,
+    moveaxis,
+    reshape,
+)
 
 __all__ = [
     "Axis",
@@ -35,23 +42,31 @@ __all__ = [
     "var",
 ]
 
+_HALF = np.dtype(np.float16)
 Axis = int | tuple[int, ...] | None
 
 
 def keep_axes(reduced: Array, x: Array, axis: Axis) -> Array:
     """A reduced value with the reduced axes back as axes of size 1, so that it broadcasts to x."""
     axes = _reduced_axes(x, axis)
-    shape = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+    shape = tuple(1 if i in axes else size for i, size in enumerate(np.shape(x)))
     return reduced if reduced.shape == shape else reshape(reduced, shape)
 
 
 def _reduced_axes(x: Array, axis: Axis) -> tuple[int, ...]:
-    return tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    if axis is None or (np.ndim(x) == 0 and not isinstance(axis, tuple) and axis in (0, -1)):
+        return tuple(range(np.ndim(x)))  # a number has the axis 0 for NumPy's reductions
+    return normalize_axis_tuple(axis, np.ndim(x))
 
 
 def _n_reduced(x: Array, axis: Axis) -> int:
     """How many elements of x each element of the result is made of."""
-    return math.prod(x.shape[i] for i in _reduced_axes(x, axis))
+    return math.prod(np.shape(x)[i] for i in _reduced_axes(x, axis))
+
+
+def _wide(x: Array) -> Array:
+    """float16 as float32, in which NumPy adds up means too: 65504 is soon passed by a sum."""
+    return astype(x, dtype=np.dtype(np.float32)) if getattr(x, "dtype", None) == _HALF else x
 
 
 # Sums, means and products
@@ -66,18 +81,22 @@ def sum_(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
 
 @implements(np.mean)
 def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
-    """`np.mean`, as sum / n.
+    """`np.mean`, as sum / n; float16 is added up in float32, as NumPy does.
 
     >>> mean(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     array([2., 4.])
     """
-    return sum_(x, axis, keepdims=keepdims) / _n_reduced(x, axis)
+    wide = _wide(x)
+    average = sum_(wide, axis, keepdims=keepdims) / _n_reduced(x, axis)
+    return average if wide is x else astype(average, dtype=_HALF)
 
 
 @implements(np.var)
 @primitive
 def var(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
-    """`np.var`: the sum of (x - mean)**2 / (n - ddof)."""
+    """`np.var`: the sum of (x - mean)**2 / (n - ddof); float16 is computed in float32."""
+    if np.result_type(x) == np.float16:
+        return np.var(x, axis, np.float32, ddof=ddof, keepdims=keepdims).astype(np.float16)
     return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
@@ -85,6 +104,8 @@ def var(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False)
 @primitive
 def std(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """`np.std`: the square root of `var`; where all elements are equal the gradient is 0."""
+    if np.result_type(x) == np.float16:
+        return np.std(x, axis, np.float32, ddof=ddof, keepdims=keepdims).astype(np.float16)
     return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
@@ -97,6 +118,17 @@ def prod(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
 
 def _centred(x: Array, axis: Axis) -> Array:
     return x - mean(x, axis, keepdims=True)
+
+
+def _spread(out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
+    """The deviation, but infinite where all elements are equal: dividing by it gives 0.
+
+    There the deviation has a kink, and is seldom 0: it is what rounding left of the mean.
+    """
+    if not _n_reduced(x, axis):
+        return out
+    is_flat = max_(x, axis, keepdims=keepdims) == min_(x, axis, keepdims=keepdims)
+    return where(is_flat | (out == 0), np.inf, _wide(out))
 
 
 def _product_of_others(x: Array, axis: Axis) -> Array:
@@ -122,10 +154,11 @@ def _product_before(x: Array) -> Array:
 defvjp(sum_, lambda g, out, x, axis, keepdims:
        broadcast_to(keep_axes(g, x, axis), x.shape))
 defvjp(var,  lambda g, out, x, axis, ddof, keepdims:
-       keep_axes(2 * g / (_n_reduced(x, axis) - ddof), x, axis) * _centred(x, axis))
+       keep_axes(2 * _wide(g) / (_n_reduced(x, axis) - ddof), x, axis)
+       * _centred(_wide(x), axis))
 defvjp(std,  lambda g, out, x, axis, ddof, keepdims:
-       keep_axes(g / (where(out == 0, 1, out) * (_n_reduced(x, axis) - ddof)), x, axis)
-       * _centred(x, axis))
+       keep_axes(_wide(g) / (_spread(out, x, axis, keepdims) * (_n_reduced(x, axis) - ddof)),
+                 x, axis) * _centred(_wide(x), axis))
 defvjp(prod, lambda g, out, x, axis, keepdims:
        keep_axes(g, x, axis) * _product_of_others(x, axis))
 # fmt: on
@@ -154,6 +187,7 @@ def _even_share(x: Array, extreme: Array, axis: Axis) -> Array:
     return at_extreme / sum_(at_extreme, axis, keepdims=True)
 
 
+@implements_special("logsumexp")
 @fused
 def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) without overflow: the largest element is taken out of the sum before.
@@ -212,7 +246,7 @@ def _cumprod_vjp(g: Array, x: Array, axis: int | None) -> Array:
     k, and `step` the product of the x between, in log2(n) rounds (Hillis and Steele 1986).
     """
     shape = x.shape
-    if axis is None:
+    if axis is None or not shape:
         x, axis = reshape(x, (-1,)), 0
     last = normalize_axis_index(axis, x.ndim)
     x, s = moveaxis(x, last, -1), moveaxis(g, last, -1)

@@ -66,7 +66,6 @@ def reshape(x: Array, *, shape: Any) -> Array:
     return np.reshape(x, shape)
 
 
-@implements(np.transpose)
 @primitive(is_view=True, linear="jointly")
 def transpose(x: Array, axes: Any = None) -> Array:
     """`np.transpose`: the axes in another order, by default reversed."""
@@ -78,6 +77,12 @@ def transpose(x: Array, axes: Any = None) -> Array:
 def broadcast_to(x: Array, *, shape: Any) -> Array:
     """`np.broadcast_to`: the array repeated along new axes and axes of size 1."""
     return np.broadcast_to(x, shape)
+
+
+@implements(np.transpose)
+def _transpose(x: Array, axes: Any = None) -> Array:
+    """`np.transpose`; the order may be one number for a vector, as NumPy's may."""
+    return transpose(x, axes if axes is None else normalize_axis_tuple(axes, np.ndim(x)))
 
 
 def _inverse(axes: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -106,7 +111,7 @@ def ravel(x: Array) -> Array:
 def squeeze(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """`np.squeeze`: without the axes of size 1, or without those named, which must have size 1."""
     shape = np.shape(x)
-    if axis is None:
+    if axis is None or (not shape and axis in (0, -1)):
         return reshape(x, tuple(size for size in shape if size != 1))
     dropped = normalize_axis_tuple(axis, len(shape))
     for i in dropped:
@@ -214,8 +219,13 @@ def to_discrete(x: Array, *, dtype: Any) -> Array:
 
 @implements(np.astype)
 def _astype(x: Array, dtype: Any, *, copy: bool = True) -> Array:
-    cast = astype if np.dtype(dtype).kind in "fc" else to_discrete
-    return cast(x, dtype=np.dtype(dtype))
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "fiub":
+        raise TypeError(
+            f"a tensor is not converted to {dtype}: derivatives are of real numbers, so take "
+            "real and imaginary parts as two arrays, and text of .detach()"
+        )
+    return (astype if dtype.kind == "f" else to_discrete)(x, dtype=dtype)
 
 
 @implements(np.copy)
@@ -382,7 +392,8 @@ def pad(x: Array, *, pad_width: Any, mode: str = "constant", constant_values: An
             f"np.pad with mode={mode!r} has no derivative rule in chainrule, mode='constant' has: "
             "join the border on with np.concatenate instead"
         )
-    return np.pad(x, _pairs(pad_width, np.ndim(x)), constant_values=constant_values)
+    pairs = _pairs(pad_width, np.ndim(x)) or pad_width  # a number has no axis to be padded
+    return np.pad(x, pairs, constant_values=constant_values)
 
 
 def _pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
@@ -449,7 +460,7 @@ def tile(x: Array, reps: Any) -> Array:
 @implements(np.repeat)
 def repeat(x: Array, repeats: Any, axis: int | None = None) -> Array:
     """`np.repeat`: each element along an axis so many times, one number for all or one for each."""
-    if axis is None:
+    if axis is None or (np.ndim(x) == 0 and axis in (0, -1)):
         x, axis = ravel(x), 0
     shape, axis = np.shape(x), normalize_axis_index(axis, np.ndim(x))
     counts = np.asarray(repeats)

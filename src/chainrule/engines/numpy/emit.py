@@ -85,6 +85,8 @@ class File:
     tiled: set[Buffer] = field(default_factory=set)  # scratch of the size of one tile
     bound: set[Buffer] = field(default_factory=set)  # parts of other arrays, at each step of a loop
     constants: dict[Variable, Array] = field(default_factory=dict)
+    loop_names: dict[str, Symbol] = field(default_factory=dict)
+    same_names: list[tuple[Symbol, Symbol]] = field(default_factory=list)
     read: set[Variable] = field(default_factory=set)  # constants that the lines name
     shown_as: dict[Variable, Variable] = field(default_factory=dict)  # by whose name values go
     terse: bool = False
@@ -150,6 +152,7 @@ class _Emitter:
         self.original = original.makers()
         self.titled = titled
         self.exact, self.threads = exact, threads
+        self.time = Symbol("t")
         self.body: list[Statement | Loop | None] = []
         self.given: dict[Atom, Code] = {}  # what a loop hands to its body
         file.constants |= plan.graph.constants
@@ -342,21 +345,22 @@ class _Emitter:
         assert equation.body is not None
         file.buffer_symbols |= _name_buffers(body, file.symbols, self.titled)
         step = _Emitter(file, body, original, self.titled, self.exact, self.threads)
-        t = Symbol("t")
+        t = self.time
+        named: set[str] = set()  # what is assigned at the top of each step, by name
         carry, xs, constants = form.split(
             list(zip(equation.variables, equation.body.inputs, strict=True))
         )
         step.given |= {inner: self._operand(outer) for outer, inner in constants}
         file.shown_as |= {inner: outer for outer, inner in constants}
-        read, written = t, Infix("add", (t, Literal(1)))
-        if form.reverse:
-            read, written = written, read
+        after: Code = Infix("add", (t, Literal(1)))
+        read, written = (after, t) if form.reverse else (t, after)
         for (outer, inner), out, keeps in zip(carry, equation.outs, form.keeps, strict=False):
             memory = self._operand(out)
             if keeps:
                 edge = Literal(-1 if form.reverse else 0)
                 self.body.append(Statement(self._start(outer), Item(memory, (edge,))))
                 step.body.append(Statement(Item(memory, (read,)), file.symbols[inner]))
+                self._share_name(body.graph, inner, file.symbols[inner], named)
             else:
                 assert isinstance(memory, Symbol)
                 self.body.append(Statement(Call(NumPy("copyto"), (memory, self._start(outer)))))
@@ -364,17 +368,19 @@ class _Emitter:
                 file.buffer_symbols[body.buffers[inner]] = memory
         for outer, inner in xs:
             step.body.append(Statement(self._at_step(outer, t), file.symbols[inner]))
-        outs = [(out, t) for out in equation.outs[form.n_carry :]]
+            self._share_name(body.graph, inner, file.symbols[inner], named)
+        outs: list[tuple[Variable, Code]] = [(out, t) for out in equation.outs[form.n_carry :]]
         kept = zip(equation.outs, form.keeps, strict=False)
         outs = [*((out, written) for out, keeps in kept if keeps), *outs]
         left: list[tuple[Atom, Item]] = []  # results that are copied to their places
         for (out, place), atom in zip(outs, body.graph.outputs, strict=True):
             item = Item(self._operand(out), (place,))
             buffer = body.buffers.get(atom) if isinstance(atom, Variable) else None
-            is_own = buffer is not None and buffer.kind == "work" and buffer not in file.bound
-            if is_own and buffer is not None and body.stands(atom) and not buffer.parent:
+            is_work = buffer is not None and buffer.kind == "work" and buffer not in file.bound
+            if buffer is not None and is_work and buffer.parent is None and atom not in body.views:
                 file.bound.add(buffer)
                 step.body.append(Statement(item, file.buffer_symbols[buffer]))
+                self._share_name(body.graph, atom, file.buffer_symbols[buffer], named)
             else:
                 left.append((atom, item))
         step._write_groups(with_headings=False)
@@ -383,6 +389,15 @@ class _Emitter:
         lines = tuple(line for line in step.body if line is not None)
         comment = Comment(words=f"{equation.layer}: {n_steps} steps" if equation.layer else "")
         self.body.append(Loop(t, (Literal(n_steps),), lines, comment, form.reverse))
+
+    def _share_name(self, body: Graph, atom: Atom, symbol: Symbol, named: set[str]) -> None:
+        """Let what is assigned at the top of each step go by the name that it had in an earlier
+        loop: the state h is h on the way back too.
+        """
+        name = body.name_of(atom) if isinstance(atom, Variable) else ""
+        if name and name not in named:
+            named.add(name)
+            self.file.same_names.append((symbol, self.file.loop_names.setdefault(name, symbol)))
 
     def _at_step(self, stack: Variable, t: Symbol) -> Item:
         """The part of a step; of a trajectory without its last or first value, counted from it."""

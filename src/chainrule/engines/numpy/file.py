@@ -71,6 +71,8 @@ class _Printed:
             claim(self.constants)
         for symbol in (*file.borrowed.symbols, self.function, self.bind):
             claim(symbol)
+        for symbol, earlier in file.same_names:
+            self.names.share(symbol, claim(earlier))
         for symbol in file.symbols.values():
             claim(symbol)
         for symbol in file.buffer_symbols.values():

@@ -181,6 +181,7 @@ def _constants(rng: Rng, real: Draw, nonzero: Draw) -> Cases:
         "logical_not": unary(truth, analytic=False),
         "invert": unary(truth, analytic=False),
         **{name: unary(some_nonfinite, analytic=False) for name in ("isfinite", "isinf", "isnan")},
+        "signbit": unary(nonzero, analytic=False),
         **{name: unary(nonzero, analytic=False) for name in roundings},
         "round": [*unary(real, analytic=False), Case((real((3,)),), {"decimals": 1}, False)],
         "floor_divide": _binary(real, nonzero, analytic=False),
