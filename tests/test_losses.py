@@ -262,7 +262,7 @@ def test_names_stand_for_losses_and_functions_for_themselves(name):
 def test_a_misspelled_loss_gets_the_nearest():
     with pytest.raises(ValueError, match=r"'cros_entropy': did you mean 'cross_entropy'\?.*hinge"):
         nn.get_loss("cros_entropy")
-    with pytest.raises(ValueError, match="The names are binary_cross_entropy, "):
+    with pytest.raises(ValueError, match="the names are binary_cross_entropy, "):
         nn.get_loss(None)
 
 

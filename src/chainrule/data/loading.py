@@ -14,7 +14,7 @@ from chainrule.data import made
 from chainrule.data.dataset import Dataset
 from chainrule.data.ex4 import ex4_samples
 from chainrule.data.storage import read_images
-from chainrule.training.inputs import did_you_mean
+from chainrule.names import did_you_mean
 
 __all__ = ["NAMES", "load", "shrink_by_two"]
 

@@ -9,10 +9,12 @@ leaves its product to the threads of BLAS, which wait for work busily and so beg
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, final
 
 from chainrule.compiler.graph import Equation, Graph, Variable
 
@@ -55,21 +57,89 @@ def share_convolutions(graph: Graph) -> Graph:
     return replace(graph, equations=equations) if threads > 1 else graph
 
 
-def limit_threads(graph: Graph) -> AbstractContextManager[Any]:
+def limit_threads(graph: Graph | None) -> AbstractContextManager[None]:
     """Keep NumPy's matrix products to one thread where a second would slow the step down.
 
-    That is where products are small, and where convolutions have threads of their own. Elsewhere
-    the user's own setting stands. Restored on leaving.
+    That is where products are small, and where convolutions have threads of their own. Elsewhere,
+    and for what is no graph (None), the user's own setting stands. Restored on leaving.
+
+    The limit is one for the process: who wants the same share it, who wants another wait until all
+    of those have left. So each gets the bits that it would get alone.
     """
+    return _LIMIT.hold(is_limited=graph is not None and _wants_one_thread(graph))
+
+
+def _wants_one_thread(graph: Graph) -> bool:
     shares = any(e.params.get("threads", 1) > 1 for e in graph.equations)
     convolution = max(map(_in_convolution, graph.equations), default=0)
     is_large = largest_product(graph) >= _WORTH_TWO_THREADS or convolution >= _WORTH_BLAS_THREADS
-    if is_large and not shares:
-        return nullcontext()
-    from threadpoolctl import threadpool_limits
+    return shares or not is_large
 
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits
+
+@final
+class _Limit:
+    """The limit to BLAS's threads that stands in this process, and how many hold it.
+
+    A thread that asks for another limit while it holds one, as a callback does that trains another
+    network, lets its own go meanwhile: it does not compute in that time, and so nobody waits for
+    somebody who waits.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._holders = 0
+        self._is_limited = False
+        self._limits: Any = None  # threadpoolctl's, where there is one in force
+        self._own_threads = 1  # what the user's setting is while a limit is in force
+        self._mine = threading.local()
+
+    @contextmanager
+    def hold(self, is_limited: bool) -> Iterator[None]:
+        """One thread or the user's own setting, until left."""
+        outer: list[bool] = self._mine.__dict__.setdefault("held", [])
+        if outer:
+            self._leave()
+        try:
+            self._enter(is_limited)
+            outer.append(is_limited)
+            try:
+                yield
+            finally:
+                outer.pop()
+                self._leave()
+        finally:
+            if outer:
+                self._enter(outer[-1])
+
+    @property
+    def own_threads(self) -> int:
+        """How many threads BLAS may use by the user's own setting."""
+        with self._changed:
+            return self._own_threads if self._limits is not None else _blas_threads_now()
+
+    def _enter(self, is_limited: bool) -> None:
+        with self._changed:
+            while self._holders and self._is_limited != is_limited:
+                self._changed.wait()
+            if not self._holders and is_limited:
+                from threadpoolctl import threadpool_limits
+
+                self._own_threads = _blas_threads_now()
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._is_limited = is_limited
+            self._holders += 1
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._holders -= 1
+            if not self._holders:
+                if self._limits is not None:
+                    self._limits.restore_original_limits()
+                    self._limits = None
+                self._changed.notify_all()
+
+
+_LIMIT = _Limit()
 
 
 def _in_product(equation: Equation) -> int:
@@ -102,6 +172,10 @@ def _in_convolution(equation: Equation) -> int:
 
 def _blas_threads() -> int:
     """How many threads NumPy's BLAS may use: the user's setting, or one per core."""
+    return _LIMIT.own_threads
+
+
+def _blas_threads_now() -> int:
     from threadpoolctl import threadpool_info
 
     return max((b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"), default=1)
