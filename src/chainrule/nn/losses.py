@@ -5,6 +5,8 @@ The losses themselves are defined in `chainrule.training.losses`; here they have
 
 from __future__ import annotations
 
+from typing import Any
+
 from chainrule.nn.activation import Activation, Identity, Sigmoid, Softmax
 from chainrule.nn.dropout import Dropout
 from chainrule.nn.layer import Layer
@@ -79,7 +81,8 @@ def _output_activation(layers: tuple[Layer, ...]) -> tuple[str, str]:
         if isinstance(layer, Sigmoid | Softmax):
             return layer.label, layer.kind
         if isinstance(layer, Activation):
-            name = getattr(layer.function, "__name__", "")
+            function: Any = layer.function  # a primitive has a name, a function a __name__
+            name = getattr(function, "name", getattr(function, "__name__", ""))
             return layer.label, _MAKE_PROBABILITIES.get(name, "")
         break
     return "", ""

@@ -368,7 +368,23 @@ class Network:
         check_output_layer(loss, *self._layers)
 
     def check_batch_size(self, batch_size: int) -> None:
-        """Raise ValueError for batches that are too small to train on."""
+        """Raise ValueError for batches of one sample where a layer learns from several only.
+
+        Batch normalisation does, whose variance of one value would be none.
+        """
+        if batch_size > 1 or not self._state:
+            return
+        followed: list[set[str]] = []
+        for n_samples in (1, 2):
+            x = np.zeros((n_samples, *self._input_shape), self.input_dtype)
+            context = Context(training=True, rng=np.random.default_rng(0), state=self._state)
+            self.forward(self.parameters, x, context)
+            followed.append(set(context.updates))
+        if idle := sorted(followed[1] - followed[0]):
+            raise ValueError(
+                f"{idle[0].rpartition('.')[0]} learns its statistics from several samples, and "
+                "nothing from batches of one sample: give batch_size= at least 2, or another layer"
+            )
 
     @property
     def parts(self) -> Mapping[str, Layer]:

@@ -58,8 +58,8 @@ class Minimization:
                     session.save(found.x, objective.state)
                 raise KeyboardInterrupt
             if not is_finite:
-                problem = f"the loss became {found.value} in iteration {run.epoch}"
-                session.fail(problem, is_first=found.n_evaluations <= 1)
+                # What is found is the best point, so there was no finite one, not even the first.
+                session.fail(f"the loss became {found.value} in iteration {run.epoch}", True)
                 return
             if not run.history.epochs or found.value < run.history["loss"][-1]:
                 self._record(found.n_iterations + 1, found.x, found.value)
