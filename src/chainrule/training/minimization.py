@@ -43,26 +43,29 @@ class Minimization:
 
     def run(self) -> None:
         """Let the minimizer run until it is content, or something stops the run."""
+        with limit_threads(None), ignore_overflow(), self.session.detection():
+            self._run()
+
+    def _run(self) -> None:
         session, run, objective = self.session, self.session.run, self.objective
         self.began = perf_counter()
         run.epoch = 1
         session.call("on_epoch_begin")
         start = session.goal.network.parameters.flat
-        with limit_threads(None), ignore_overflow(), session.detection():
-            found = self.minimizer.minimize(
-                objective.value_and_gradient, start, objective.hessian_product, self._end_iteration
-            )
-            is_finite = math.isfinite(found.value)
-            if found.stopped_by == "interrupt":
-                if is_finite:
-                    session.save(found.x, objective.state)
-                raise KeyboardInterrupt
-            if not is_finite:
-                # What is found is the best point, so there was no finite one, not even the first.
-                session.fail(f"the loss became {found.value} in iteration {run.epoch}", True)
-                return
-            if not run.history.epochs or found.value < run.history["loss"][-1]:
-                self._record(found.n_iterations + 1, found.x, found.value)
+        found = self.minimizer.minimize(
+            objective.value_and_gradient, start, objective.hessian_product, self._end_iteration
+        )
+        is_finite = math.isfinite(found.value)
+        if found.stopped_by == "interrupt":
+            if is_finite:
+                session.save(found.x, objective.state)
+            raise KeyboardInterrupt
+        if not is_finite:
+            # What is found is the best point, so there was no finite one, not even the first.
+            session.fail(f"the loss became {found.value} in iteration {run.epoch}", True)
+            return
+        if not run.history.epochs or found.value < run.history["loss"][-1]:
+            self._record(found.n_iterations + 1, found.x, found.value)
         if found.stopped_by not in ("max_iterations", "on_iteration"):
             run.stop(_STOPPED_BY.get(found.stopped_by, found.stopped_by))
 

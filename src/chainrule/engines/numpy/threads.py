@@ -89,8 +89,7 @@ class _Limit:
         self._changed = threading.Condition()
         self._holders = 0
         self._is_limited = False
-        self._limits: Any = None  # threadpoolctl's, where there is one in force
-        self._own_threads = 1  # what the user's setting is while a limit is in force
+        self._found: list[tuple[Any, int]] = []  # each BLAS and the user's setting, while limited
         self._mine = threading.local()
 
     @contextmanager
@@ -115,17 +114,17 @@ class _Limit:
     def own_threads(self) -> int:
         """How many threads BLAS may use by the user's own setting."""
         with self._changed:
-            return self._own_threads if self._limits is not None else _blas_threads_now()
+            found = self._found or [(blas, blas.num_threads) for blas in _blas_libraries()]
+            return max((n_threads for _, n_threads in found), default=1)
 
     def _enter(self, is_limited: bool) -> None:
         with self._changed:
             while self._holders and self._is_limited != is_limited:
                 self._changed.wait()
             if not self._holders and is_limited:
-                from threadpoolctl import threadpool_limits
-
-                self._own_threads = _blas_threads_now()
-                self._limits = threadpool_limits(1, user_api="blas")
+                self._found = [(blas, blas.num_threads) for blas in _blas_libraries()]
+                for blas, _ in self._found:
+                    _set_threads(blas, 1)
             self._is_limited = is_limited
             self._holders += 1
 
@@ -133,9 +132,9 @@ class _Limit:
         with self._changed:
             self._holders -= 1
             if not self._holders:
-                if self._limits is not None:
-                    self._limits.restore_original_limits()
-                    self._limits = None
+                for blas, n_threads in self._found:
+                    _set_threads(blas, n_threads)
+                self._found = []
                 self._changed.notify_all()
 
 
@@ -175,7 +174,17 @@ def _blas_threads() -> int:
     return _LIMIT.own_threads
 
 
-def _blas_threads_now() -> int:
-    from threadpoolctl import threadpool_info
+def _blas_libraries() -> list[Any]:
+    """The BLAS libraries in this process, NumPy's and perhaps SciPy's, as threadpoolctl has them."""
+    from threadpoolctl import ThreadpoolController
 
-    return max((b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"), default=1)
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set_threads(blas: Any, n_threads: int) -> None:
+    """Let a BLAS use so many threads, whichever Python thread asks for it.
+
+    Newer versions of threadpoolctl heed only the first Python thread that ever asked, so that
+    threads do not fight; ours are in agreement.
+    """
+    getattr(blas, "_real_set_num_threads", blas.set_num_threads)(n_threads)
