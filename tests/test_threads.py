@@ -77,6 +77,7 @@ class Watch:
 
 @pytest.fixture
 def two_blas_threads():
+    pytest.importorskip("scipy.linalg")  # whose BLAS is one more
     with threadpool_limits(2, user_api="blas"):
         yield blas_threads()
 
