@@ -18,7 +18,7 @@ from chainrule.training.metrics import accuracy
 
 __all__ = ["Options", "make_plan", "train"]
 
-_LOSSES_OF_VALUES = ("huber", "mean_absolute_error", "mean_squared_error", "squared_error")
+_LOSSES_OF_VALUES = [name for name, loss in nn.LOSSES.items() if loss.kind == "values"]
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def _blas_threads() -> int:
 
 
 def _blas_libraries() -> list[Any]:
-    """The BLAS libraries in this process, NumPy's and perhaps SciPy's, as threadpoolctl has them."""
+    """The BLAS libraries in this process, NumPy's and perhaps SciPy's, by threadpoolctl."""
     from threadpoolctl import ThreadpoolController
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
