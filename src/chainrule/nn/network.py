@@ -6,12 +6,12 @@ import copy
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.nn.built import BuiltLayer, build_layers
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.losses import check_output_layer
 from chainrule.nn.parameters import Parameters
@@ -33,33 +33,6 @@ __all__ = ["Network"]
 # Rows predicted at once: enough to fill the matrix products, few enough that what a layer gives
 # is still in the cache when the next one reads it.
 _PREDICT_ROWS = 512
-
-
-@dataclass(frozen=True, slots=True)
-class _BuiltLayer:
-    """A layer in its network: the shape it gives, and what its arrays are called there.
-
-    `parameters` and `state` pair the layer's short names with the network's: ("weight",
-    "dense_1.weight").
-    """
-
-    layer: Layer
-    output_shape: Shape
-    parameters: tuple[tuple[str, str], ...]
-    state: tuple[tuple[str, str], ...]
-
-    def forward(self, parameters: Mapping[str, Array], x: Array, context: Context) -> Array:
-        """The layer's outputs, with its arrays taken from the network's."""
-        own = {short: parameters[full] for short, full in self.parameters}
-        if not self.state:
-            return self.layer.forward(x, own, context)
-        state = {s: context.state[full] for s, full in self.state if full in context.state}
-        inner = Context(context.training, context.rng, state)
-        x = self.layer.forward(x, own, inner)
-        for short, full in self.state:
-            if short in inner.updates:
-                context.updates[full] = inner.updates[short]
-        return x
 
 
 @final
@@ -99,7 +72,7 @@ class Network:
         self._rng = np.random.default_rng(seed)
         self._layers: list[Layer] = []
         self._step: CompiledStep | None = None
-        self._built: list[_BuiltLayer] = []
+        self._built: list[BuiltLayer] = []
         self._input_shape: Shape = ()
         self._parameters: Parameters | None = None
         self._state: dict[str, np.ndarray] = {}
@@ -126,7 +99,7 @@ class Network:
         name_layer(layer, self._layers)
         self._step = None  # that of the last fit, and of the network as it was
         if self._parameters is not None:
-            built, arrays, state = _build([layer], self.output_shape, self._rng, self.dtype)
+            built, arrays, state = build_layers([layer], self.output_shape, self._rng, self.dtype)
             self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)
             self._state.update(state)
             self._built += built
@@ -144,7 +117,7 @@ class Network:
         if not self._layers:
             raise ValueError("the network has no layers: add some first, as in net.add(Dense(10))")
         rng = np.random.default_rng(self.seed if seed is None else seed)
-        self._built, arrays, self._state = _build(self._layers, shape, rng, self.dtype)
+        self._built, arrays, self._state = build_layers(self._layers, shape, rng, self.dtype)
         self._parameters = Parameters(arrays, self.dtype)
         self._input_shape = shape
         self._rng = rng
@@ -299,10 +272,10 @@ class Network:
 
     def _own(self, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The outputs, copied where they are memory of the inputs or of the network."""
-        if outputs.base is None and outputs is not x and not self._state:
+        own = (x, *self._state.values())
+        if outputs.base is None and not any(outputs is array for array in own):
             return outputs
-        others = (x, self.parameters.flat, *self._state.values())
-        shared = any(np.may_share_memory(outputs, other) for other in others)
+        shared = any(np.may_share_memory(outputs, a) for a in (*own, self.parameters.flat))
         return outputs.copy() if shared else outputs
 
     def _as_inputs(self, x: Any) -> np.ndarray:
@@ -455,7 +428,7 @@ class Network:
             shapes = self._parameters.shapes
             rows = [("input", _batch_of(self._input_shape), "")]
             for built in self._built:
-                counts = _parameter_counts(built, shapes)
+                counts = built.parameter_counts(shapes)
                 total_of_layer = f"{sum(counts.values()):,}"
                 rows.append((built.layer.name, _batch_of(built.output_shape), total_of_layer))
                 rows += [(f"  {name}", "", f"{n:,}") for name, n in counts.items() if name]
@@ -476,34 +449,6 @@ class Network:
         sizes = [self._input_shape, *(b.output_shape for b in self._built if b.parameters)]
         kinds = dict.fromkeys(b.layer.kind for b in self._built if not b.parameters)
         return f"Network({', '.join(['-'.join(map(_joined, sizes)), *kinds])})"
-
-
-def _build(
-    layers: Iterable[Layer], shape: Shape, rng: np.random.Generator, dtype: np.dtype[Any]
-) -> tuple[list[_BuiltLayer], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The layers built for samples of this shape, with their initial parameters and state."""
-    built: list[_BuiltLayer] = []
-    arrays: dict[str, np.ndarray] = {}
-    state: dict[str, np.ndarray] = {}
-    for layer in layers:
-        output_shape = layer.output_shape(shape)
-        initial, kept = layer.init(shape, rng), layer.init_state(shape)
-        parameter_names = tuple((short, f"{layer.name}.{short}") for short in initial)
-        state_names = tuple((short, f"{layer.name}.{short}") for short in kept)
-        arrays.update({full: initial[short] for short, full in parameter_names})
-        state.update({full: np.array(kept[short], dtype) for short, full in state_names})
-        built.append(_BuiltLayer(layer, output_shape, parameter_names, state_names))
-        shape = output_shape
-    return built, arrays, state
-
-
-def _parameter_counts(built: _BuiltLayer, shapes: Mapping[str, Shape]) -> dict[str, int]:
-    """How many parameters belong to each inner layer, and under "" to the layer itself."""
-    counts: dict[str, int] = {}
-    for short, full in built.parameters:
-        inner = short.rpartition(".")[0]
-        counts[inner] = counts.get(inner, 0) + math.prod(shapes[full])
-    return counts
 
 
 def _batch_of(shape: Shape) -> str:

@@ -78,7 +78,7 @@ class Descent:
             session.call("on_epoch_begin")
             if session.has_callbacks:
                 self._take_over()
-            self.epoch.begin(order, self._rates(0), run.step + 1)
+            self.epoch.begin(order, self._rates(run.step + 1), run.step + 1)
             with ignore_overflow(), session.detection():
                 self._take_epoch()
             if session.problem:
@@ -119,9 +119,9 @@ class Descent:
                 self._take_batches(perf_counter() + pause, interrupted)
                 if not self._look():
                     break
-                if watched:  # a callback may have changed them
+                if watched and epoch.done < self.n_batches:  # a callback may have changed them
                     self._write_parameters(self.step.read_state())
-                    epoch.rates = [*epoch.rates[: epoch.done], *self._rates(epoch.done)]
+                    epoch.rates[epoch.done] = self._rate(epoch.first_step + epoch.done)
         if problem := self._find_nonfinite():
             if start is not None:
                 session.save(*start)
@@ -137,24 +137,22 @@ class Descent:
             self.step.run(epoch, self.layer_rng, until, interrupted)
         except scope.NonFiniteError as error:
             raise scope.NonFiniteError(f"{self._where(epoch.done + 1)}: {error}") from None
-        run.batch, run.step, run.loss = (
-            epoch.done,
-            epoch.first_step - 1 + epoch.done,
-            epoch.last_loss,
-        )
+        run.batch, run.step = epoch.done, epoch.first_step - 1 + epoch.done
+        run.loss = epoch.last_loss
         if self.session.detects_nonfinite and (problem := self._nonfinite_parameters()):
             raise scope.NonFiniteError(f"{self._where(epoch.done)}: the update {problem}")
 
     def _where(self, batch: int) -> str:
         return f"epoch {self.session.run.epoch}, batch {batch}"
 
-    def _rates(self, done: int) -> list[float]:
-        """The learning rates of the batches of an epoch of which so many are done."""
-        factor, optimizer = self.session.run.learning_rate_factor, self.optimizer
-        first, n_left = self.session.run.step + 1, self.n_batches - done
-        if not callable(optimizer.learning_rate):
-            return [factor * optimizer.learning_rate_at(first)] * n_left
-        return [factor * optimizer.learning_rate_at(first + i) for i in range(n_left)]
+    def _rates(self, first_step: int) -> list[float]:
+        """The learning rates of the batches of an epoch that begins with this step."""
+        if not callable(self.optimizer.learning_rate):
+            return [self._rate(first_step)] * self.n_batches
+        return [self._rate(first_step + i) for i in range(self.n_batches)]
+
+    def _rate(self, step: int) -> float:
+        return self.session.run.learning_rate_factor * self.optimizer.learning_rate_at(step)
 
     def _save(self) -> None:
         learned = self.step.read_state()

@@ -43,7 +43,7 @@ class Epoch:
         starts = np.arange(0, len(samples), batch_size)
         self.losses = np.empty(len(starts))
         self.order: np.ndarray | None = None
-        self.rates: Sequence[float] = ()
+        self.rates: list[float] = []
         self.first_step = 1
         self.done = 0
         x = samples.x
@@ -51,7 +51,7 @@ class Epoch:
         self._buffer = np.empty((min(batches * batch_size, len(x)), *x.shape[1:]), x.dtype)
         self.y, self.weight = samples.y, samples.weight
 
-    def begin(self, order: np.ndarray | None, rates: Sequence[float], first_step: int) -> None:
+    def begin(self, order: np.ndarray | None, rates: list[float], first_step: int) -> None:
         """Start an epoch with this order, these learning rates, and this number of its first step.
 
         The targets and weights are put in order; the inputs only while they are taken.
