@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chainrule import nn, optim
-from chainrule.training.frozen import difference, hidden_draws, observe
+from chainrule.training.frozen import Observed, hidden_draws
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X.sum(axis=1, keepdims=True)
@@ -314,16 +314,50 @@ def test_momentum_survives_a_step_that_is_made_anew():
 
 def test_observing_names_what_is_different():
     layer = nn.Dropout(0.5)
-    before = observe({"dropout_1": layer})
-    assert difference(before, observe({"dropout_1": layer})) == ""
+    seen = Observed({"dropout_1": layer})
+    assert seen.difference() == ""
     layer.rate = 0.4
-    assert difference(before, observe({"dropout_1": layer})) == "dropout_1.rate"
-    nan = observe({"a": float("nan"), "b": [1, {"c": np.arange(3)}]})
-    assert difference(nan, observe({"a": float("nan"), "b": [1, {"c": np.arange(3)}]})) == ""
-    assert difference(nan, observe({"a": float("nan"), "b": [1, {"c": np.ones(3)}]})) == "b.1.c"
-    circle = []
+    assert seen.difference() == "dropout_1.rate"
+    assert seen.difference() == ""  # it has looked again
+    layer.extra = 1
+    assert seen.difference() == "dropout_1.extra"
+    del layer.extra
+    assert seen.difference() == "dropout_1.extra"
+
+    inner = {"c": np.arange(3), "d": {1, 2}, "e": np.array([None, "a"])}
+    seen = Observed({"a": float("nan"), "b": [1, inner]})
+    inner["c"] = np.arange(3)
+    assert seen.difference() == ""  # another object, the same values
+    inner["c"][1] = 7
+    assert seen.difference() == "b.1.c"
+    inner["d"].add(3)
+    assert seen.difference() == "b.1.d"
+    inner["e"][0] = 1
+    assert seen.difference() == "b.1.e"
+
+    circle = [1]
     circle.append(circle)
-    assert difference(observe({"it": circle}), observe({"it": circle})) == ""
+    seen = Observed({"it": circle})
+    assert seen.difference() == ""
+    circle[0] = 2
+    assert seen.difference() == "it.0"
+
+
+def test_observing_looks_into_functions():
+    share = 1.0
+
+    def loss(outputs, targets):
+        return share * SHARE * outputs
+
+    seen = Observed({"loss": loss})
+    assert seen.difference() == ""
+    share = 2.0
+    assert seen.difference() == "loss.share"
+    own = Annealed()
+    seen = Observed({"loss": own.__call__, "other": [own.__call__]})
+    assert seen.difference() == ""
+    own.share = 5.0
+    assert seen.difference() == "loss.self.share"
 
 
 def test_hidden_draws_are_taken_back():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -170,3 +171,31 @@ def test_a_step_is_written_for_the_users_threads_while_another_fit_has_one(two_b
         assert blas_threads() == [1] * len(two_blas_threads)
         assert threads._blas_threads() == max(two_blas_threads)
     assert threads._blas_threads() == max(two_blas_threads)
+
+
+def test_ctrl_c_while_a_fit_waits_for_another_leaves_the_limit_right(two_blas_threads):
+    """An inner fit has let the outer one's limit go, which somebody else then holds otherwise."""
+    taken, done = threading.Event(), threading.Event()
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT])
+
+    def other():
+        with limit_threads(None):
+            taken.set()
+            done.wait(20)
+
+    def wait_for_the_other():
+        with limit_threads(product(64, 60, 30)), limit_threads(None):
+            thread.start()
+            assert taken.wait(20)
+            timer.start()
+
+    thread = threading.Thread(target=other)
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        wait_for_the_other()
+    assert time.perf_counter() - began < 10
+    done.set()
+    thread.join()
+    assert threads._LIMIT._holders == 0
+    assert blas_threads() == two_blas_threads

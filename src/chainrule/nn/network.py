@@ -22,7 +22,7 @@ from chainrule.scope import current_scope, layer_scope
 from chainrule.tensor import Tensor
 from chainrule.training import fit as training
 from chainrule.training.compiled_step import CompiledStep
-from chainrule.training.frozen import refuse_draws
+from chainrule.training.frozen import hidden_draws, refuse_draws
 from chainrule.training.inputs import as_features, as_whole_numbers, check_count, refuse_masked
 from chainrule.training.losses import Loss
 from chainrule.training.measured import Measured
@@ -272,10 +272,10 @@ class Network:
 
     def _own(self, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The outputs, copied where they are memory of the inputs or of the network."""
-        own = (x, *self._state.values())
-        if outputs.base is None and not any(outputs is array for array in own):
+        if outputs.base is None and outputs is not x and not self._state:
             return outputs
-        shared = any(np.may_share_memory(outputs, a) for a in (*own, self.parameters.flat))
+        others = (x, self.parameters.flat, *self._state.values())
+        shared = any(np.may_share_memory(outputs, other) for other in others)
         return outputs.copy() if shared else outputs
 
     def _as_inputs(self, x: Any) -> np.ndarray:
@@ -347,13 +347,16 @@ class Network:
         """
         if batch_size > 1 or not self._state:
             return
-        followed: list[set[str]] = []
-        for n_samples in (1, 2):
+
+        def followed_by(n_samples: int) -> set[str]:
             x = np.zeros((n_samples, *self._input_shape), self.input_dtype)
             context = Context(training=True, rng=np.random.default_rng(0), state=self._state)
             self.forward(self.parameters, x, context)
-            followed.append(set(context.updates))
-        if idle := sorted(followed[1] - followed[0]):
+            return set(context.updates)
+
+        with hidden_draws(self.parts):
+            idle = sorted(followed_by(2) - followed_by(1))
+        if idle:
             raise ValueError(
                 f"{idle[0].rpartition('.')[0]} learns its statistics from several samples, and "
                 "nothing from batches of one sample: give batch_size= at least 2, or another layer"

@@ -6,7 +6,7 @@ slots and state, which are the step's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, final
@@ -22,7 +22,7 @@ from chainrule.engines.numpy.threads import limit_threads, share_convolutions
 from chainrule.optim import Optimizer
 from chainrule.training.eager_step import first_state
 from chainrule.training.epoch import Epoch, TakeBatch, run_batches
-from chainrule.training.frozen import difference, observe, refuse_draws
+from chainrule.training.frozen import Observed, refuse_draws
 from chainrule.training.losses import LossFunction, get_loss
 from chainrule.training.samples import Batch
 from chainrule.training.step import Learned, Penalty, make_step
@@ -57,8 +57,10 @@ class CompiledStep:
         self._learned = first_state(network, optimizer)
         self._programs: dict[tuple[Any, ...], tuple[Program, TakeBatch]] = {}
         numbers = {name: v for name, v in vars(optimizer).items() if name != "learning_rate"}
-        self._read = {"loss": loss, "penalty": tuple(penalties), "optimizer": numbers}
-        self._as_read: Mapping[str, Hashable] = {}
+        self._read: dict[str, object] = {"penalty": tuple(penalties), "optimizer": numbers}
+        if get_loss(loss).kind == "own":
+            self._read["loss"] = loss
+        self._as_read = Observed({})
 
     def run(self, epoch: Epoch, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
         """Take batches of the epoch until the time `until`, at least one; how many it took."""
@@ -77,14 +79,17 @@ class CompiledStep:
 
     def write_state(self, learned: Learned) -> None:
         """Go on from these parameters, slots and state, which are copied in."""
-        own = tree.flatten(self._learned)
-        for mine, given in zip(own, tree.flatten_as(self._learned, learned), strict=True):
+        own = self._learned
+        if learned.flat is not own.flat:
+            np.copyto(own.flat, learned.flat)
+        for mine, given in ((own.slots, learned.slots), (own.state, learned.state)):
             if mine is not given:
-                np.copyto(mine, given)
+                for name, array in mine.items():
+                    np.copyto(array, given[name])
 
     def outdated(self) -> str:
         """What the programs have read that is no longer so, "" where all of it is."""
-        return difference(self._as_read, observe(self._parts()))
+        return self._as_read.difference()
 
     def thread_limit(self) -> AbstractContextManager[None]:
         """One thread for BLAS where a second would slow the step down."""
@@ -119,7 +124,7 @@ class CompiledStep:
         if known is None:
             with refuse_draws("the training step", self._parts()):
                 known = self._programs[key] = self._build(inputs)
-            self._as_read = observe(self._parts())  # after it, for what runs may count its calls
+            self._as_read = Observed(self._parts())  # after it, for what runs may count its calls
         return known[1]
 
     def _build(self, inputs: tuple[np.ndarray, ...]) -> tuple[Program, TakeBatch]:

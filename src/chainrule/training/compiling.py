@@ -95,7 +95,11 @@ class StepMaker:
 
     def _compiled(self) -> CompiledStep:
         goal = self._session.goal
-        return self._tried(CompiledStep(goal.network, goal.loss, self._optimizer, goal.penalties))
+        step = CompiledStep(goal.network, goal.loss, self._optimizer, goal.penalties)
+        for batch in self._batches:
+            step.compile_for(*batch)
+        with step.thread_limit():
+            return self._tried(step)
 
     def _eager(self) -> EagerStep:
         goal = self._session.goal

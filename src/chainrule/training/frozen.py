@@ -7,54 +7,96 @@ train on something else than the user wrote, without a word, so both are noticed
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
-__all__ = ["difference", "hidden_draws", "observe", "refuse_draws"]
+__all__ = ["Observed", "hidden_draws", "refuse_draws"]
 
 _MANY_BYTES = 2**20  # of a larger array a sample of its elements is looked at
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 
-def observe(parts: Mapping[str, object]) -> dict[str, Hashable]:
-    """The values of the attributes of these objects, theirs, and so on, by name: "dense_1.units".
+@final
+class Observed:
+    """The values of the attributes of some objects, theirs, and so on, by name: "dense_1.units".
 
     Of a function those that it has closed over, and the numbers and arrays among the global
-    variables it names.
+    variables it names. Whether they are as they were is asked in every epoch, so that is quick
+    where they are the same objects.
     """
-    found: dict[str, Hashable] = {}
-    for name, part in parts.items():
-        _observe(name, part, found, set())
-    return found
+
+    def __init__(self, parts: Mapping[str, object]) -> None:
+        self._parts = parts
+        self._look()
+
+    def _look(self) -> None:
+        self.values: dict[str, Hashable] = {}
+        self._holders: list[tuple[Any, tuple[Any, ...]]] = []  # what holds others, and the others
+        self._changeable: list[
+            tuple[Any, Hashable]
+        ] = []  # what can change and stay the same object
+        for name, part in self._parts.items():
+            self._observe(name, part, set())
+
+    def difference(self) -> str:
+        """The name of the first value that is another by now, "" where there is none."""
+        same = all(
+            len(now := _contents(holder)) == len(held) and all(map(operator.is_, now, held))
+            for holder, held in self._holders
+        )
+        if same and all(_token(value) == token for value, token in self._changeable):
+            return ""
+        before = self.values
+        self._look()
+        names = [*before, *(name for name in self.values if name not in before)]
+        missing = object()
+        return next((n for n in names if before.get(n, missing) != self.values.get(n, missing)), "")
+
+    def _observe(self, name: str, value: Any, seen: set[int]) -> None:
+        if isinstance(value, _PLAIN):
+            self.values[name] = (type(value), repr(value))  # NaN is as good as NaN
+            return
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, np.ndarray | set):
+            self.values[name] = token = _token(value)
+            self._changeable.append((value, token))
+            return
+        children = tuple(_children(value))
+        if children:
+            self._holders.append((value, _contents(value)))
+        for inner, child in children:
+            self._observe(f"{name}.{inner}", child, seen)
+        if not isinstance(value, Mapping | list | tuple):
+            self.values[name] = id(value)
 
 
-def difference(before: Mapping[str, Hashable], after: Mapping[str, Hashable]) -> str:
-    """The first name whose value is not the same in both, "" where there is none."""
-    names = [*before, *(name for name in after if name not in before)]
-    missing = object()
-    return next((n for n in names if before.get(n, missing) != after.get(n, missing)), "")
+def _token(value: np.ndarray | set[Any]) -> Hashable:
+    """What is another where the value is another."""
+    if isinstance(value, set):
+        return frozenset(map(repr, value))
+    if value.dtype.kind == "O":
+        return tuple(map(repr, value.flat))
+    step = 1 + value.nbytes // _MANY_BYTES
+    return value.shape, value.dtype.str, hash(value.reshape(-1)[::step].tobytes())
 
 
-def _observe(name: str, value: Any, found: dict[str, Hashable], seen: set[int]) -> None:
-    if isinstance(value, _PLAIN):
-        found[name] = (type(value), repr(value))  # NaN is as good as NaN
-        return
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-        step = 1 + value.nbytes // _MANY_BYTES
-        found[name] = (value.shape, value.dtype.str, hash(value.reshape(-1)[::step].tobytes()))
-        return
-    for inner, child in _children(value):
-        _observe(f"{name}.{inner}", child, found, seen)
-    if not isinstance(value, Mapping | list | tuple):
-        found[name] = id(value)
+def _contents(holder: Any) -> tuple[Any, ...]:
+    """The children of an object, without their names."""
+    if isinstance(holder, Mapping):
+        return tuple(holder.values())
+    if isinstance(holder, list | tuple):
+        return tuple(holder)
+    if isinstance(holder, MethodType | FunctionType):
+        return tuple(child for _, child in _children(holder))
+    return tuple(vars(holder).values())
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
@@ -119,7 +161,9 @@ class _Generators:
     def changed(self) -> str:
         """The name of the first that has been drawn from, "" for none."""
         now = self._read()
-        return next((n for n, was in self._states.items() if _token(was) != _token(now[n])), "")
+        return next(
+            (n for n, was in self._states.items() if _state_token(was) != _state_token(now[n])), ""
+        )
 
     def restore(self) -> None:
         """Let all of them go on as if nothing had been drawn."""
@@ -143,7 +187,7 @@ def _state_of(generator: Any) -> Any:
     return generator.getstate()
 
 
-def _token(state: Any) -> Any:
+def _state_token(state: Any) -> Any:
     """The state of a generator as something that can be compared by `==`."""
     if isinstance(state, tuple) and len(state) > 1 and isinstance(state[1], np.ndarray):
         return state[0], state[1].tobytes(), *state[2:]
@@ -160,7 +204,8 @@ def hidden_draws(parts: Mapping[str, object]) -> Iterator[_Generators]:
     try:
         yield generators
     finally:
-        generators.restore()
+        if generators.changed():
+            generators.restore()
 
 
 @contextmanager

@@ -185,6 +185,8 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
 
 def refuse_masked(values: Any, name: str) -> None:
     """Raise TypeError for a masked array, whose hidden values would be taken for numbers."""
+    if type(values) is np.ndarray:
+        return
     parts = values if isinstance(values, list | tuple) else (values,)
     if any(isinstance(part, np.ma.MaskedArray) for part in parts):
         raise TypeError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, final
 
@@ -15,7 +15,7 @@ from chainrule.engines.numpy.threads import limit_threads
 from chainrule.optim import Minimizer
 from chainrule.primitives.dispatch import Array
 from chainrule.training.compiling import compiled_or_none
-from chainrule.training.frozen import difference, observe, refuse_draws
+from chainrule.training.frozen import Observed, refuse_draws
 from chainrule.training.goal import Goal, ignore_overflow
 from chainrule.training.samples import Batch, Samples
 from chainrule.training.session import Session
@@ -110,7 +110,7 @@ class Objective:
         loss_of = make_loss(goal.network, goal.loss, goal.penalties)
         first_state = {name: array.copy() for name, array in goal.network.state.items()}
         self._parts = {**goal.network.parts, "loss": goal.loss, "penalty": goal.penalties}
-        self._as_read: Mapping[str, Hashable] = {}
+        self._as_read = Observed({})
 
         def loss(flat: Array, x: Array, y: Array, weight: Array | None, rng: Any) -> Any:
             return loss_of(self.layout.unflatten(flat), first_state, Batch(x, y, weight), rng)
@@ -127,7 +127,7 @@ class Objective:
         self._loss_and_gradient = (
             compiled_or_none(self._compiled, self._evaluate, self._parts) or self._eager
         )
-        self._as_read = observe(self._parts)
+        self._as_read = Observed(self._parts)
 
     def _compiled(self) -> Callable[..., Any]:
         compiled = compile_function(self._eager)
@@ -141,9 +141,7 @@ class Objective:
 
     def renew(self) -> None:
         """Compile anew where layers, say, have other options by now than the source has read."""
-        if self._loss_and_gradient is not self._eager and difference(
-            self._as_read, observe(self._parts)
-        ):
+        if self._loss_and_gradient is not self._eager and self._as_read.difference():
             self.compile()
 
     def value_and_gradient(self, flat: np.ndarray) -> tuple[float, Array]:

@@ -95,20 +95,23 @@ class _Limit:
     @contextmanager
     def hold(self, is_limited: bool) -> Iterator[None]:
         """One thread or the user's own setting, until left."""
-        outer: list[bool] = self._mine.__dict__.setdefault("held", [])
-        if outer:
+        held: list[bool | None] = self._mine.__dict__.setdefault("held", [])
+        outer = held[-1] if held else None
+        if outer is not None:
             self._leave()
+            held[-1] = None  # let go, until it is taken again: Ctrl-C may come while that waits
         try:
             self._enter(is_limited)
-            outer.append(is_limited)
+            held.append(is_limited)
             try:
                 yield
             finally:
-                outer.pop()
-                self._leave()
+                if held.pop() is not None:
+                    self._leave()
         finally:
-            if outer:
-                self._enter(outer[-1])
+            if outer is not None:
+                self._enter(outer)
+                held[-1] = outer
 
     @property
     def own_threads(self) -> int:
