@@ -18,6 +18,7 @@ import numpy as np
 
 __all__ = ["Observed", "hidden_draws", "refuse_draws"]
 
+_MOST_OBJECTS, _DEEPEST = 10_000, 30  # a layer's options are few, but it may hold what is not
 _MANY_BYTES = 2**20  # of a larger array a sample of its elements is looked at
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
@@ -59,12 +60,13 @@ class Observed:
         return next((n for n in names if before.get(n, missing) != self.values.get(n, missing)), "")
 
     def _observe(self, name: str, value: Any, seen: set[int]) -> None:
+        if len(self.values) >= _MOST_OBJECTS:
+            return
         if isinstance(value, _PLAIN):
             self.values[name] = (type(value), repr(value))  # NaN is as good as NaN
             return
-        if id(value) in seen:
+        if not _is_new(name, value, seen):
             return
-        seen.add(id(value))
         if isinstance(value, np.ndarray | set):
             self.values[name] = token = _token(value)
             self._changeable.append((value, token))
@@ -76,6 +78,14 @@ class Observed:
             self._observe(f"{name}.{inner}", child, seen)
         if not isinstance(value, Mapping | list | tuple):
             self.values[name] = id(value)
+
+
+def _is_new(name: str, value: Any, seen: set[int]) -> bool:
+    """Whether to look into an object: not twice, not into ever more or ever deeper ones."""
+    if id(value) in seen or len(seen) >= _MOST_OBJECTS or name.count(".") > _DEEPEST:
+        return False
+    seen.add(id(value))
+    return True
 
 
 def _token(value: np.ndarray | set[Any]) -> Hashable:
@@ -140,9 +150,8 @@ class _Generators:
         self._states = self._read()
 
     def _find(self, name: str, value: Any, seen: set[int]) -> None:
-        if isinstance(value, (*_PLAIN, np.ndarray)) or id(value) in seen:
+        if isinstance(value, (*_PLAIN, np.ndarray)) or not _is_new(name, value, seen):
             return
-        seen.add(id(value))
         if isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
             self._own[name] = value
             return
@@ -166,9 +175,11 @@ class _Generators:
         )
 
     def restore(self) -> None:
-        """Let all of them go on as if nothing had been drawn."""
-        np.random.set_state(self._states["NumPy's global generator"])
-        random.setstate(self._states["Python's global generator"])
+        """Let them go on as if nothing had been drawn.
+
+        Not the global ones: another thread may have drawn from those meanwhile, and would draw the
+        same numbers again.
+        """
         for name, generator in self._own.items():
             state = self._states[name]
             if isinstance(generator, np.random.Generator):
@@ -196,9 +207,9 @@ def _state_token(state: Any) -> Any:
 
 @contextmanager
 def hidden_draws(parts: Mapping[str, object]) -> Iterator[_Generators]:
-    """What is drawn inside, from global generators or from those of `parts`, counts as not drawn.
+    """What is drawn inside from the generators that `parts` hold counts as not drawn.
 
-    Gives what can say, by `changed()`, whether there was such a draw.
+    Gives what can say, by `changed()`, whether there was a draw from these or the global ones.
     """
     generators = _Generators(parts)
     try:
@@ -213,7 +224,7 @@ def refuse_draws(owner: str, parts: Mapping[str, object]) -> Iterator[None]:
     """Raise TypeError where numbers are drawn inside that a graph would not draw again.
 
     Those are the draws from global generators and from generators that `parts` hold. For what is
-    traced; the generators are left as they were.
+    traced.
     """
     with hidden_draws(parts) as generators:
         yield
