@@ -8,7 +8,8 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.training.compiled_step import CompiledStep
-from chainrule.training.step import make_step
+from chainrule.training.eager_step import EagerStep
+from chainrule.training.samples import Batch
 
 # Some second derivatives are exactly zero; a numerical one is so only to rounding.
 _ZERO = 1e-10
@@ -98,15 +99,15 @@ def check_compiled(layers, input_shape, *, n_samples=4, dtype="float64"):
     y = rng.random((n_samples, *net.output_shape)).astype(dtype)
     optimizer = optim.SGD(0.05)
     results = []
-    for make in (make_step, CompiledStep):
+    for make in (EagerStep, CompiledStep):
         step = make(net, squared_distance, optimizer)
-        held = net.parameters.flat, {}, net.state
         layer_rng = np.random.default_rng(3)
         outputs = []
         for number in (1, 2, 3):
-            loss, out, *held = step(*held, x, y, None, 0.05, number, layer_rng)
+            loss, out = step.take(Batch(x, y), 0.05, number, layer_rng)
             outputs += [np.array(loss), np.array(out)]
-        results.append([*outputs, held[0].copy(), *(held[2][name].copy() for name in net.state)])
+        learned = step.read_state()
+        results.append([*outputs, learned.flat.copy(), *map(np.copy, learned.state.values())])
     assert "import chainrule" not in step.source
     assert not np.array_equal(results[0][-1 - len(net.state)], net.parameters.flat)
     tolerance = 1e-10 if dtype == "float64" else 2e-4

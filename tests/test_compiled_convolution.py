@@ -20,7 +20,8 @@ import pytest
 from chainrule import nn, optim
 from chainrule.engines.numpy import threads
 from chainrule.training.compiled_step import CompiledStep
-from chainrule.training.step import make_step
+from chainrule.training.eager_step import EagerStep
+from chainrule.training.samples import Batch
 
 GOLDEN = Path(__file__).parent / "golden" / "lenet.py"
 LOSS = nn.losses.cross_entropy
@@ -43,10 +44,9 @@ def batch_of(n, dtype="float32"):
 def three_steps(make, net, x, y, optimizer):
     """Loss, outputs and parameters after three steps."""
     step = make(net, LOSS, optimizer)
-    held = net.parameters.flat, optimizer.init(net.parameters.flat), {}
     for number in (1, 2, 3):
-        loss, outputs, *held = step(*held, x, y, None, 0.01, number, None)
-    return np.array(loss), np.array(outputs), np.array(held[0])
+        loss, outputs = step.take(Batch(x, y), 0.01, number)
+    return np.array(loss), np.array(outputs), np.array(step.read_state().flat)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_equals_the_eager_step(layers):
     net = nn.Network(
         [*layers, nn.Flatten(), nn.Dense(3)], input_shape=(13, 12, 2), seed=0, dtype="float64"
     )
-    eager = three_steps(make_step, net, x, y, optim.Adam())
+    eager = three_steps(EagerStep, net, x, y, optim.Adam())
     compiled = three_steps(CompiledStep, net, x, y, optim.Adam())
     for expected, found in zip(eager, compiled, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
@@ -92,13 +92,12 @@ def test_no_large_array_is_allocated_within_a_step(one_thread):
     net = lenet()
     x, y = batch_of(n)
     step = CompiledStep(net, LOSS, optimizer)
-    flat = net.parameters.flat
-    held = step(flat, optimizer.init(flat), {}, x, y, None, 0.01, 1)[2:]
+    step.take(Batch(x, y), 0.01, 1)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        step(*held, x, y, None, 0.01, 2)
+        step.take(Batch(x, y), 0.01, 2)
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()

@@ -19,7 +19,8 @@ import pytest
 from chainrule import nn, optim
 from chainrule.engines.numpy import program
 from chainrule.training.compiled_step import CompiledStep
-from chainrule.training.step import make_step
+from chainrule.training.eager_step import EagerStep
+from chainrule.training.samples import Batch
 
 GOLDEN = Path(__file__).parent / "golden"
 ACTIVATIONS = [
@@ -52,13 +53,12 @@ def train_both_ways(activation, loss, optimizer, dtype="float64", n=5, weighted=
     y = targets_for(loss, n, dtype, rng)
     weight = rng.random(n).astype(dtype) if weighted else None
     results = []
-    for make in (make_step, CompiledStep):
+    for make in (EagerStep, CompiledStep):
         step = make(net, loss, optimizer, penalty)
-        held = net.parameters.flat, optimizer.init(net.parameters.flat), {}
         for number in (1, 2, 3):
             rate = optimizer.learning_rate_at(number)
-            value, outputs, *held = step(*held, x, y, weight, rate, number, None)
-        results.append([np.array(value), np.array(outputs), np.array(held[0])])
+            value, outputs = step.take(Batch(x, y, weight), rate, number)
+        results.append([np.array(value), np.array(outputs), np.array(step.read_state().flat)])
     return results
 
 
@@ -115,14 +115,13 @@ def test_other_batch_sizes_work_on_the_same_parameters():
     optimizer = optim.Adam()
     rng = np.random.default_rng(0)
     compiled = CompiledStep(net, nn.losses.squared_error, optimizer)
-    eager = make_step(net, nn.losses.squared_error, optimizer)
-    flat = net.parameters.flat
-    held, expected = [(flat, optimizer.init(flat), {}) for _ in range(2)]
+    eager = EagerStep(net, nn.losses.squared_error, optimizer)
     for number, n in enumerate((5, 2, 5, 1), start=1):
         x, y = rng.standard_normal((n, 4)), rng.standard_normal((n, 2))
-        held = compiled(*held, x, y, None, 0.01, number)[2:]
-        expected = eager(*expected, x, y, None, 0.01, number, None)[2:]
-    np.testing.assert_allclose(held[0], expected[0], rtol=1e-12)
+        for step in (compiled, eager):
+            step.take(Batch(x, y), 0.01, number)
+    found, expected = compiled.read_state(), eager.read_state()
+    np.testing.assert_allclose(found.flat, expected.flat, rtol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -133,12 +132,12 @@ def test_no_array_is_allocated_within_a_step(optimizer):
     rng = np.random.default_rng(0)
     x, y = rng.random((512, 300), np.float32), rng.random((512, 100), np.float32)
     flat = net.parameters.flat
-    held = step(flat, optimizer.init(flat), {}, x, y, None, 0.1, 1)[2:]
+    step.take(Batch(x, y), 0.1, 1)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        step(*held, x, y, None, 0.1, 2)
+        step.take(Batch(x, y), 0.1, 2)
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()

@@ -11,7 +11,8 @@ from layer_checks import check_compiled, fit_twice
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.training.compiled_step import CompiledStep
-from chainrule.training.step import make_step
+from chainrule.training.eager_step import EagerStep
+from chainrule.training.samples import Batch
 
 
 def dropped(rate, x, seed=0):
@@ -72,10 +73,9 @@ def test_compiled_and_eager_steps_drop_the_same_places_of_one_seed():
     rng = np.random.default_rng(0)
     x, y = rng.random((16, 3), np.float32), rng.random((16, 50), np.float32)
     outputs = []
-    for make in (make_step, CompiledStep):
+    for make in (EagerStep, CompiledStep):
         step = make(net, nn.losses.squared_error, optim.SGD(0.1))
-        flat, layer_rng = net.parameters.flat, np.random.default_rng(7)
-        outputs.append(np.array(step(flat, {}, {}, x, y, None, 0.1, 1, layer_rng)[1]))
+        outputs.append(np.array(step.take(Batch(x, y), 0.1, 1, np.random.default_rng(7))[1]))
     np.testing.assert_array_equal(outputs[0], outputs[1])
     assert 0 < (outputs[0] == 0).mean() < 1
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chainrule import nn, optim
 from chainrule.scope import NonFiniteError
 from chainrule.training.fit import evaluate, fit
-from chainrule.training.inputs import balanced_weights
+from chainrule.training.samples import balanced_weights
 
 XOR_X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR_Y = np.array([0, 1, 1, 0])
@@ -430,7 +430,7 @@ def test_minimizer_limits():
     _, history = fitted(x, y, optimizer=optim.LBFGS(max_iterations=4))
     assert (history.epochs, history.stopped_by) == (4, "epochs")
     net, history = fitted(x, y, optimizer=optim.TNC(max_evaluations=5), epochs=100)
-    assert history.stopped_by == "max_evaluations"
+    assert history.stopped_by == "evaluations"
     found = evaluate(net, x, y, loss="squared_error")
     assert history["loss"][-1] == pytest.approx(found["loss"])
 

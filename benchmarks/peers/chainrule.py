@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from works import TO_0990_EPOCHS, Array, Parameters, Runner, Work, layers, split
+from works import TO_0990_EPOCHS, Array, Parameters, Runner, Work, layers
 
 import chainrule as cr
 from chainrule import data, nn, optim
@@ -18,7 +18,9 @@ from chainrule.engines.numpy.program import build
 from chainrule.engines.numpy.threads import limit_threads
 from chainrule.nn.losses import get_loss
 from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.epoch import Epoch
 from chainrule.training.history import History
+from chainrule.training.samples import Samples
 from chainrule.version import __version__
 
 VERSION = __version__
@@ -93,27 +95,25 @@ def _fit(
 
 
 def step(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
-    """chainrule, the compiled step alone: batches split beforehand, threads limited as in `fit`"""
+    """chainrule, the compiled step alone: driven as in `fit`, with as many threads"""
     net = network(work, start)
-    rule = optimizer(work)
-    train_step = CompiledStep(net, get_loss(work.loss), rule)
-    batches = list(zip(split(x, work.batch_size), split(y, work.batch_size), strict=True))
-    flat, rate, count = net.parameters.flat, work.learning_rate, 0
-    slots, state = rule.init(flat), net.state
-    train_step.compile_for(*batches[0])
+    train_step = CompiledStep(net, get_loss(work.loss), optimizer(work))
+    samples = Samples(x, y)
+    train_step.compile_for(*samples.batch(slice(0, work.batch_size)))
+    epoch = Epoch(samples, work.batch_size, None)
+    rates = [work.learning_rate] * len(epoch.losses)
+    count = 0
 
     def run(epochs: int) -> None:
-        nonlocal flat, slots, state, count
-        with limit_threads(train_step.graph):
-            for x_batch, y_batch in itertools.chain.from_iterable(
-                itertools.repeat(batches, epochs)
-            ):
-                count += 1
-                _, _, flat, slots, state = train_step(
-                    flat, slots, state, x_batch, y_batch, None, rate, count
-                )
+        nonlocal count
+        with train_step.thread_limit():
+            for _ in range(epochs):
+                epoch.begin(None, rates, count + 1)
+                count += train_step.run(epoch, None, math.inf, ())
 
-    return Runner(run, lambda: list(net.parameters.unflatten(flat).values()))
+    return Runner(
+        run, lambda: list(net.parameters.unflatten(train_step.read_state().flat).values())
+    )
 
 
 def predict(work: Work, x: Array, y: Array, start: Parameters) -> Runner:

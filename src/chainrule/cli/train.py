@@ -29,7 +29,7 @@ from chainrule.training.metrics import accuracy
 __all__ = ["Options", "make_setup", "train"]
 
 _MOST_LAYERS, _MOST_WEIGHTS = 100, 50_000_000  # beyond, a dense network fits into no memory
-_LOSSES_OF_VALUES = ("huber", "mean_absolute_error", "mean_squared_error", "squared_error")
+_LOSSES_OF_VALUES = [name for name, loss in nn.LOSSES.items() if loss.kind == "values"]
 
 
 @dataclass(frozen=True)

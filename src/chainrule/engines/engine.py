@@ -8,9 +8,9 @@ which engine runs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -24,15 +24,19 @@ Array = np.ndarray[Any, Any]
 class Program(ABC):
     """A graph that runs: its text, and the state it works on.
 
-    `graph` is the simplified graph, `source` the text of what runs.
+    `graph` is the simplified graph, `source` the text of what runs, and `function` takes one step:
+    from the inputs to the output, or a tuple of several, in the order of the graph's.
     """
 
     graph: Graph
     source: str
+    function: Callable[..., Any]
 
-    @abstractmethod
+    @final
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
-        """One step: the outputs for these inputs, in the order of the graph's."""
+        """One step: the outputs for these inputs, as a tuple also where there is one."""
+        results = self.function(*inputs)
+        return (results,) if len(self.graph.outputs) == 1 else results
 
     @abstractmethod
     def read_state(self) -> tuple[Array, ...]:

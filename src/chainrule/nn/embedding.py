@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
 from chainrule.nn.initializers import Start, draw
 from chainrule.nn.layer import Context, Layer, Shape, positive_count
 from chainrule.primitives.dispatch import Array
 
-__all__ = ["Embedding", "as_whole_numbers"]
+__all__ = ["Embedding"]
 
 
 @final
@@ -78,19 +77,3 @@ class Embedding(Layer):
 
     def __repr__(self) -> str:
         return f"Embedding({self.vocabulary_size}, {self.units})"
-
-
-def as_whole_numbers(array: np.ndarray, name: str) -> npt.NDArray[np.intp]:
-    """Inputs for a layer that takes integers; floats that are whole are taken as such.
-
-    Raises TypeError where there are others.
-    """
-    if array.dtype.kind in "biu":
-        return np.ascontiguousarray(array, np.intp)
-    whole = np.isfinite(array) & (array == np.round(array))
-    if not whole.all():
-        raise TypeError(
-            f"{name} has dtype {array.dtype} and holds {array[~whole][0]}, but the first layer "
-            "takes whole numbers, such as those of words: number them from 0"
-        )
-    return np.ascontiguousarray(array, np.intp)

@@ -2,56 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.nn.embedding import as_whole_numbers
+from chainrule.nn.built import BuiltLayer, build_layers
 from chainrule.nn.layer import Context, Layer, Shape
-from chainrule.nn.losses import Loss
+from chainrule.nn.losses import check_output_layer
 from chainrule.nn.parameters import Parameters
 from chainrule.nn.stack import LayerLike, as_layer, name_layer
+from chainrule.nn.textbook import textbook_names
 from chainrule.primitives.dispatch import AbstractArray, Array
 from chainrule.scope import current_scope, layer_scope
 from chainrule.tensor import Tensor
-from chainrule.training.history import History
+from chainrule.training import fit as training
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.frozen import hidden_draws, refuse_draws
+from chainrule.training.inputs import as_features, as_whole_numbers, check_count, refuse_masked
+from chainrule.training.losses import Loss
+from chainrule.training.measured import Measured
+from chainrule.training.trainable import TextbookNames
 
 __all__ = ["Network"]
 
 # Rows predicted at once: enough to fill the matrix products, few enough that what a layer gives
 # is still in the cache when the next one reads it.
 _PREDICT_ROWS = 512
-
-
-@dataclass(frozen=True, slots=True)
-class _BuiltLayer:
-    """A layer in its network: the shape it gives, and what its arrays are called there.
-
-    `parameters` and `state` pair the layer's short names with the network's: ("weight",
-    "dense_1.weight").
-    """
-
-    layer: Layer
-    output_shape: Shape
-    parameters: tuple[tuple[str, str], ...]
-    state: tuple[tuple[str, str], ...]
-
-    def forward(self, parameters: Mapping[str, Array], x: Array, context: Context) -> Array:
-        """The layer's outputs, with its arrays taken from the network's."""
-        own = {short: parameters[full] for short, full in self.parameters}
-        if not self.state:
-            return self.layer.forward(x, own, context)
-        state = {s: context.state[full] for s, full in self.state if full in context.state}
-        inner = Context(context.training, context.rng, state)
-        x = self.layer.forward(x, own, inner)
-        for short, full in self.state:
-            if short in inner.updates:
-                context.updates[full] = inner.updates[short]
-        return x
 
 
 @final
@@ -90,12 +71,12 @@ class Network:
         self.seed = seed
         self._rng = np.random.default_rng(seed)
         self._layers: list[Layer] = []
-        self._step: Any = None
-        self._built: list[_BuiltLayer] = []
+        self._step: CompiledStep | None = None
+        self._built: list[BuiltLayer] = []
         self._input_shape: Shape = ()
         self._parameters: Parameters | None = None
         self._state: dict[str, np.ndarray] = {}
-        self._measured: dict[str, Any] = {}  # loss, metrics and penalty of the last fit
+        self.measured = Measured()  # by the last fit
         for layer in layers:
             self.add(layer)
         if input_shape is not None:
@@ -118,7 +99,7 @@ class Network:
         name_layer(layer, self._layers)
         self._step = None  # that of the last fit, and of the network as it was
         if self._parameters is not None:
-            built, arrays, state = _build([layer], self.output_shape, self._rng, self.dtype)
+            built, arrays, state = build_layers([layer], self.output_shape, self._rng, self.dtype)
             self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)
             self._state.update(state)
             self._built += built
@@ -136,7 +117,7 @@ class Network:
         if not self._layers:
             raise ValueError("the network has no layers: add some first, as in net.add(Dense(10))")
         rng = np.random.default_rng(self.seed if seed is None else seed)
-        self._built, arrays, self._state = _build(self._layers, shape, rng, self.dtype)
+        self._built, arrays, self._state = build_layers(self._layers, shape, rng, self.dtype)
         self._parameters = Parameters(arrays, self.dtype)
         self._input_shape = shape
         self._rng = rng
@@ -206,10 +187,34 @@ class Network:
         if x.shape[1:] != self._input_shape:
             raise ValueError(self._wrong_shape(x.shape))
         context = context or Context(state=self._state)
+        traced = current_scope().tracing
         for built in self._built:
-            with layer_scope(built.layer.name):
+            name = built.layer.name
+            hidden = refuse_draws(name, {name: built.layer}) if traced else nullcontext()
+            with layer_scope(name), hidden:
                 x = built.forward(parameters, x, context)
         return x
+
+    def apply(
+        self,
+        parameters: Mapping[str, Array],
+        state: Mapping[str, Array],
+        x: Array,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[Array, dict[str, Array]]:
+        """The outputs for inputs x (N, *input_shape), and the state afterwards, as a pure function.
+
+        `forward` with everything it depends on as an argument; what is trained is this function.
+
+        >>> from chainrule import nn
+        >>> net = nn.Network([nn.Dense(1, weight=[[2.0]])], input_shape=1)
+        >>> net.apply(net.parameters, net.state, np.array([[3.0]]))
+        (array([[6.]]), {})
+        """
+        context = Context(training=training, rng=rng, state=state)
+        outputs = self.forward(parameters, x, context)
+        return outputs, {**state, **context.updates}
 
     def __call__(self, x: Any) -> Array:
         """The outputs for inputs x (N, *input_shape): an array for arrays, a tensor for a tensor.
@@ -227,13 +232,14 @@ class Network:
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
         """The outputs (N, *output_shape) for inputs x (N, *input_shape), `batch_size` rows a time.
 
-        Nothing is recorded. Raises ValueError for an empty x, for one sample without a batch axis,
-        and for samples of another shape than the network was built for, naming the layer.
+        Nothing is recorded, and the array is the caller's own. Raises ValueError for an empty x,
+        for one sample without a batch axis, and for samples of another shape than the network was
+        built for, naming the layer.
         """
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
         x = self._as_inputs(x)
         rows = _PREDICT_ROWS if batch_size is None else batch_size
-        if rows < 1:
-            raise ValueError(f"batch_size is {batch_size}, but a batch has at least 1 row")
         if len(x) <= rows:
             return self._outputs(x)
         return np.concatenate([self._outputs(x[i : i + rows]) for i in range(0, len(x), rows)])
@@ -248,9 +254,10 @@ class Network:
         """
         x = self._as_inputs(x)
         context = Context(state=self._state)
-        outputs = {}
+        given, outputs = x, {}
         for built in self._built:
-            x = outputs[built.layer.name] = built.forward(self.parameters, x, context)
+            x = built.forward(self.parameters, x, context)
+            outputs[built.layer.name] = self._own(x, given)
         return outputs
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
@@ -258,12 +265,22 @@ class Network:
         if current_scope().detect_nonfinite:  # tensors look at each value they compute
             return np.array(self.forward(self.parameters, Tensor(x)).detach())
         parameters, context = self._require_built(), Context(state=self._state)
+        given = x
         for built in self._built:
             x = built.forward(parameters, x, context)
-        return x
+        return self._own(x, given)
+
+    def _own(self, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The outputs, copied where they are memory of the inputs or of the network."""
+        if outputs.base is None and outputs is not x and not self._state:
+            return outputs
+        others = (x, self.parameters.flat, *self._state.values())
+        shared = any(np.may_share_memory(outputs, other) for other in others)
+        return outputs.copy() if shared else outputs
 
     def _as_inputs(self, x: Any) -> np.ndarray:
         """The inputs as an array of the network's dtype and input shape; builds the network."""
+        refuse_masked(x, "x")
         array = np.asarray(x)
         if array.dtype.kind not in "biuf":
             raise TypeError(
@@ -299,66 +316,60 @@ class Network:
             fix = f"use x.reshape{(-1, *wanted)}"
         return f"{self._layers[0].label} was built for {features} but got x of shape {shape}: {fix}"
 
-    # Training
+    # Training. The functions are methods as they stand: their options are written once.
 
-    def fit(
-        self,
-        x: Any,
-        y: Any,
-        *,
-        loss: str | Loss,
-        optimizer: Any = "adam",
-        epochs: int | None = None,
-        batch_size: int | None = 32,
-        validation_data: tuple[Any, ...] | None = None,
-        validation_split: float = 0.0,
-        shuffle: bool = True,
-        sample_weight: Any = None,
-        class_weight: Mapping[Any, float] | str | None = None,
-        metrics: Any = None,
-        callbacks: Any = (),
-        penalty: Any = None,
-        seed: int | np.random.Generator | None = None,
-        verbose: str | int = "auto",
-        detect_nonfinite: bool = False,
-        compile: bool = True,
-    ) -> History:
-        """Train on inputs x (N, *input_shape) and targets y (N, ...); returns the curves.
+    fit = training.fit
+    evaluate = training.evaluate
 
-        Builds the network if it is not built. The options are those of `training.fit.fit`,
-        which says what each one does and what is refused. `evaluate` measures the same loss.
+    def as_inputs(self, x: Any, name: str = "x", seed: Any = None) -> np.ndarray:
+        """The inputs as `apply` takes them, all of them finite, or an error that calls them `name`.
 
-        >>> from chainrule import nn
-        >>> x = np.linspace(-1, 1, 50)[:, None]
-        >>> net = nn.Network([nn.Dense(1)])
-        >>> history = net.fit(x, 3 * x, loss="squared_error", epochs=100, seed=0, verbose=0)
-        >>> history["loss"][-1] < history["loss"][0]
-        True
+        Builds the network for them if it is not built, by an int `seed` where it has none of its
+        own.
         """
-        from chainrule.training.fit import fit  # training stands below networks
+        input_shape = self._input_shape if self.is_built else None
+        array = as_features(x, self.input_dtype, name, input_shape)
+        if self._layers:
+            self._layers[0].check_inputs(array)
+        if not self.is_built:
+            given = isinstance(seed, int | np.integer) and self.seed is None
+            self.build(array.shape[1:], int(seed) if given else None)
+        return array
 
-        self._measured = {"loss": loss, "metrics": metrics, "penalty": penalty}
-        return fit(
-            self,
-            x,
-            y,
-            loss=loss,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            shuffle=shuffle,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            metrics=metrics,
-            callbacks=callbacks,
-            penalty=penalty,
-            seed=seed,
-            verbose=verbose,
-            detect_nonfinite=detect_nonfinite,
-            compile=compile,
-        )
+    def check_loss(self, loss: Loss) -> None:
+        """Raise ValueError for a loss that repeats what the last layer does."""
+        check_output_layer(loss, *self._layers)
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raise ValueError for batches of one sample where a layer learns from several only.
+
+        Batch normalisation does, whose variance of one value would be none.
+        """
+        if batch_size > 1 or not self._state:
+            return
+
+        def followed_by(n_samples: int) -> set[str]:
+            x = np.zeros((n_samples, *self._input_shape), self.input_dtype)
+            context = Context(training=True, rng=np.random.default_rng(0), state=self._state)
+            self.forward(self.parameters, x, context)
+            return set(context.updates)
+
+        with hidden_draws(self.parts):
+            idle = sorted(followed_by(2) - followed_by(1))
+        if idle:
+            raise ValueError(
+                f"{idle[0].rpartition('.')[0]} learns its statistics from several samples, and "
+                "nothing from batches of one sample: give batch_size= at least 2, or another layer"
+            )
+
+    @property
+    def parts(self) -> Mapping[str, Layer]:
+        """The layers by name: `apply` reads their options beside its arguments."""
+        return {layer.name: layer for layer in self._layers}
+
+    def textbook_names(self) -> TextbookNames:
+        """What a textbook calls the layers' results and the parameters: z1, a1, W1, b1."""
+        return textbook_names(self._layers, self.input_shape, self.parameters)
 
     @property
     def has_step(self) -> bool:
@@ -366,7 +377,7 @@ class Network:
         return self._step is not None
 
     @property
-    def step(self) -> Any:
+    def step(self) -> CompiledStep:
         """The training step of the last `fit`, written out: `step.source`, `step.graph`.
 
         Raises ValueError where there is none: before a fit, or where `fit` could not compile it.
@@ -375,36 +386,26 @@ class Network:
             raise ValueError("there is no compiled step yet: call fit, which writes one out")
         return self._step
 
-    @step.setter
-    def step(self, step: Any) -> None:
+    def keep_step(self, step: CompiledStep | None) -> None:
+        """Let `step` be this one, or none."""
         self._step = step
 
+    # Copies
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_step": None}  # a program is made anew where it is needed
+        # A program is made anew where it is needed; functions of the user's own stay with the user.
+        return {**self.__dict__, "_step": None, "measured": self.measured.saved()}
 
-    def evaluate(
-        self,
-        x: Any,
-        y: Any,
-        *,
-        loss: str | Loss | None = None,
-        metrics: Any = None,
-        batch_size: int | None = None,
-        sample_weight: Any = None,
-        penalty: Any = None,
-    ) -> dict[str, float]:
-        """The loss and the metrics on inputs x (N, *input_shape) and targets y (N, ...).
+    def __copy__(self) -> Network:
+        return copy.deepcopy(self)  # two networks of the same arrays would train each other
 
-        What is not given is that of the last `fit`; raises ValueError without a loss from either.
-        The options are those of `chainrule.training.fit.evaluate`.
-        """
-        from chainrule.training.fit import evaluate
-
-        given = {"loss": loss, "metrics": metrics, "penalty": penalty}
-        measured = {**self._measured, **{key: v for key, v in given.items() if v is not None}}
-        if "loss" not in measured:
-            raise ValueError("evaluate does not know the loss before a fit: give loss=, a name")
-        return evaluate(self, x, y, batch_size=batch_size, sample_weight=sample_weight, **measured)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        other = object.__new__(Network)
+        memo[id(self)] = other
+        shared = {"_step": None, "measured": self.measured}
+        own = {name: part for name, part in vars(self).items() if name not in shared}
+        vars(other).update({**copy.deepcopy(own, memo), **shared})
+        return other
 
     # Description
 
@@ -430,7 +431,7 @@ class Network:
             shapes = self._parameters.shapes
             rows = [("input", _batch_of(self._input_shape), "")]
             for built in self._built:
-                counts = _parameter_counts(built, shapes)
+                counts = built.parameter_counts(shapes)
                 total_of_layer = f"{sum(counts.values()):,}"
                 rows.append((built.layer.name, _batch_of(built.output_shape), total_of_layer))
                 rows += [(f"  {name}", "", f"{n:,}") for name, n in counts.items() if name]
@@ -451,34 +452,6 @@ class Network:
         sizes = [self._input_shape, *(b.output_shape for b in self._built if b.parameters)]
         kinds = dict.fromkeys(b.layer.kind for b in self._built if not b.parameters)
         return f"Network({', '.join(['-'.join(map(_joined, sizes)), *kinds])})"
-
-
-def _build(
-    layers: Iterable[Layer], shape: Shape, rng: np.random.Generator, dtype: np.dtype[Any]
-) -> tuple[list[_BuiltLayer], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The layers built for samples of this shape, with their initial parameters and state."""
-    built: list[_BuiltLayer] = []
-    arrays: dict[str, np.ndarray] = {}
-    state: dict[str, np.ndarray] = {}
-    for layer in layers:
-        output_shape = layer.output_shape(shape)
-        initial, kept = layer.init(shape, rng), layer.init_state(shape)
-        parameter_names = tuple((short, f"{layer.name}.{short}") for short in initial)
-        state_names = tuple((short, f"{layer.name}.{short}") for short in kept)
-        arrays.update({full: initial[short] for short, full in parameter_names})
-        state.update({full: np.array(kept[short], dtype) for short, full in state_names})
-        built.append(_BuiltLayer(layer, output_shape, parameter_names, state_names))
-        shape = output_shape
-    return built, arrays, state
-
-
-def _parameter_counts(built: _BuiltLayer, shapes: Mapping[str, Shape]) -> dict[str, int]:
-    """How many parameters belong to each inner layer, and under "" to the layer itself."""
-    counts: dict[str, int] = {}
-    for short, full in built.parameters:
-        inner = short.rpartition(".")[0]
-        counts[inner] = counts.get(inner, 0) + math.prod(shapes[full])
-    return counts
 
 
 def _batch_of(shape: Shape) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from chainrule.names import unknown_name
 from chainrule.nn.layer import Shape
 from chainrule.primitives.dispatch import AbstractArray, Array
+from chainrule.training.inputs import refuse_masked
 
 __all__ = ["Parameters"]
 
@@ -98,6 +99,7 @@ class Parameters(MutableMapping[str, np.ndarray]):
     def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
         if isinstance(value, AbstractArray):
             raise TypeError(f"{name} holds an ndarray: assign the .value of a tensor")
+        refuse_masked(value, name)
         array = np.asarray(value)
         self._check_shape(name, array.shape)
         if array.dtype.kind not in "fiu":

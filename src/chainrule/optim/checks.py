@@ -6,7 +6,9 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["require_count", "require_number"]
+import numpy as np
+
+__all__ = ["require_count", "require_number", "require_scheduled"]
 
 
 def require_number(
@@ -53,3 +55,29 @@ def require_count(owner: object, name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{who} got {name}={value}: give a whole number of at least 1")
     return int(value)
+
+
+def require_scheduled(schedule: object, value: Any, step: int) -> float:
+    """What a schedule gave for a step as Python's float, if it is a finite number of at least 0.
+
+    Raises TypeError for what is not one number and ValueError for a number out of range.
+
+    >>> require_scheduled(abs, 0.5, 1)
+    0.5
+    """
+    is_number = isinstance(value, Real) or (
+        isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+    )
+    if not is_number or np.ndim(value):
+        what = f"shape {np.shape(value)}" if np.ndim(value) else type(value).__name__
+        raise TypeError(f"{_name(schedule)} gave {what} for step {step}: return one number")
+    number = float(value)
+    if not 0.0 <= number < math.inf:
+        raise ValueError(
+            f"{_name(schedule)} gave {number:g} for step {step}: return a finite number >= 0"
+        )
+    return number
+
+
+def _name(schedule: object) -> str:
+    return f"the schedule {getattr(schedule, '__name__', type(schedule).__name__)}"

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from chainrule.optim.checks import require_number
+from chainrule.optim.checks import require_number, require_scheduled
 from chainrule.optim.schedules import Schedule, require_learning_rate
 from chainrule.primitives.dispatch import Array, named
 
@@ -86,9 +86,15 @@ class Optimizer(ABC):
             object.__setattr__(self, name, number)
 
     def learning_rate_at(self, step: int) -> float:
-        """The learning rate of one step, counted from 1, as Python's float."""
+        """The learning rate of one step, counted from 1, as Python's float.
+
+        Raises TypeError or ValueError for a schedule that does not give a finite number of at
+        least 0.
+        """
         rate = self.learning_rate
-        return float(rate(step)) if callable(rate) else rate
+        if not callable(rate):
+            return rate
+        return require_scheduled(rate, rate(step), step)
 
     def __repr__(self) -> str:
         """The learning rate, and what differs from the defaults."""

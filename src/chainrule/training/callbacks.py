@@ -20,19 +20,26 @@ import os
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeAlias
+
+import numpy as np
 
 from chainrule.names import did_you_mean
 from chainrule.training.history import History
+from chainrule.training.trainable import Trainable
 
 __all__ = [
     "MOMENTS",
     "CSVLogger",
+    "Callbacks",
     "EarlyStopping",
     "ReduceLearningRate",
     "Run",
     "moments",
 ]
+
+Callbacks: TypeAlias = object | Iterable[object]
+"""One callback or several: objects with some of the methods named above, of no common class."""
 
 MOMENTS = ("on_fit_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_fit_end")
 
@@ -59,7 +66,7 @@ class Run:
         "stopped_by",
     )
 
-    def __init__(self, network: Any, epochs: int) -> None:
+    def __init__(self, network: Trainable, epochs: int) -> None:
         self.network = network
         self.history = History()
         self.epochs = epochs
@@ -80,7 +87,7 @@ class Run:
         self.notes.append(text)
 
 
-def moments(callbacks: Any) -> dict[str, list[Callable[[Run], object]]]:
+def moments(callbacks: Callbacks) -> dict[str, list[Callable[[Run], object]]]:
     """For each moment the methods to call, in the order the callbacks were given.
 
     Raises TypeError for an object with no moment, and for a method named `on_...` that is none.
@@ -132,7 +139,7 @@ class EarlyStopping:
     ) -> None:
         self.restore_best_weights = restore_best_weights
         self._watch = _Watch(type(self).__name__, monitor, patience, min_delta, mode)
-        self._best: tuple[Any, dict[str, Any]] | None = None
+        self._best: tuple[np.ndarray, dict[str, np.ndarray]] | None = None
 
     def on_fit_begin(self, run: Run) -> None:
         """Forget an earlier run."""

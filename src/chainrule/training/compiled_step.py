@@ -1,12 +1,15 @@
 """The training step of a network, compiled: the pure function of `step.py` as NumPy source.
 
-One program per batch size; all of them work in place on the same parameters, slots and state.
+One program for each shape and dtype of a batch; all of them work in place on the same parameters,
+slots and state, which are the step's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -15,75 +18,84 @@ from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
-from chainrule.engines.numpy.program import NumPyProgram as Program
+from chainrule.engines.engine import Program
 from chainrule.engines.numpy.program import build
-from chainrule.nn.network import Network
+from chainrule.engines.numpy.threads import limit_threads
 from chainrule.optim import Optimizer
-from chainrule.primitives.dispatch import Array
-from chainrule.training.step import Arrays, Penalty, make_step
+from chainrule.training.eager_step import first_state
+from chainrule.training.epoch import Epoch, TakeBatch, run_batches
+from chainrule.training.frozen import Observed, refuse_draws
+from chainrule.training.losses import LossFunction, get_loss
+from chainrule.training.samples import Batch
+from chainrule.training.step import Learned, Penalty, make_step
+from chainrule.training.trainable import ArraysByName, Trainable
 from chainrule.version import __version__
 
-__all__ = ["CompiledStep", "network_labels", "parameter_symbols"]
+__all__ = ["CompiledStep"]
 
 
 @final
 class CompiledStep:
-    """A training step that runs as source; it takes and returns what `train_step` does.
+    """A training step that runs as source.
 
-    The arrays it returns are its own and change at the next call: `flat`, `slots` and `state` are
-    updated in place. Arrays that are not its own are copied in first, so it can be handed other
-    parameters at any time. Raises `TracedValueError` or `NotEmittableError` at the first call
-    where the network or the loss cannot be compiled.
+    What it returns and hands out are its own arrays, which the next step changes in place. Raises
+    what the compiler raises, `TracedValueError` for the most part, at the first batch of a shape
+    where the network or the loss cannot be compiled. A program is fixed when it is made: what it
+    read of layers, loss and penalties is looked at again by `outdated`.
     """
 
     def __init__(
         self,
-        network: Network,
-        loss: Callable[[Array, Array], Array],
+        network: Trainable,
+        loss: LossFunction,
         optimizer: Optimizer,
-        penalties: tuple[Penalty, ...] = (),
+        penalties: Sequence[Penalty] = (),
     ) -> None:
-        names = parameter_symbols(network)
-        self._train_step = make_step(network, loss, optimizer, penalties, names)
+        self._train_step = make_step(network, loss, optimizer, penalties)
         self._network = network
-        self._summary = f"{_name_of(loss)}, {optimizer!r}"
+        self._summary = f"{get_loss(loss).name.replace('_', ' ')}, {optimizer!r}"
         rule = (type(optimizer).__doc__ or "").split("\n")[0]
         self._docs = {type(optimizer).__name__.lower(): rule}
-        flat = network.parameters.flat
-        self._flat = flat.copy()
-        self._slots = {name: np.array(slot) for name, slot in optimizer.init(flat).items()}
-        self._state = {name: array.copy() for name, array in network.state.items()}
-        self._programs: dict[int, Program] = {}  # by batch size
-        self._takes_step = self._takes_rng = False  # whether the source uses them
+        self._learned = first_state(network, optimizer)
+        self._programs: dict[tuple[Any, ...], tuple[Program, TakeBatch]] = {}
+        numbers = {name: v for name, v in vars(optimizer).items() if name != "learning_rate"}
+        self._read: dict[str, object] = {"penalty": tuple(penalties), "optimizer": numbers}
+        if get_loss(loss).kind == "own":
+            self._read["loss"] = loss
+        self._as_read = Observed({})
 
-    def __call__(
-        self,
-        flat: Array,
-        slots: Arrays,
-        state: Arrays,
-        x: Array,
-        y: Array,
-        weight: Array | None,
-        learning_rate: float,
-        step: int,
-        rng: Any = None,
-    ) -> tuple[Any, Array, Array, Arrays, Arrays]:
-        if flat is not self._flat:
-            np.copyto(self._flat, flat)
-            _copy_into(self._state, state)
-        if slots is not self._slots:
-            _copy_into(self._slots, slots)
-        program = self._programs.get(len(x))
-        if program is None:
-            program = self._build(x, y, weight)
-        more: tuple[Any, ...] = (step,) if self._takes_step else ()
-        if self._takes_rng:
-            more += (rng,)
-        if weight is None:
-            loss, outputs = program.function(x, y, learning_rate, *more)
-        else:
-            loss, outputs = program.function(x, y, weight, learning_rate, *more)
-        return loss, outputs, self._flat, self._slots, self._state
+    def run(self, epoch: Epoch, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
+        """Take batches of the epoch until the time `until`, at least one; how many it took."""
+        return run_batches(epoch, rng, until, interrupted, self._taker)
+
+    def take(
+        self, batch: Batch, learning_rate: float, step: int, rng: Any = None
+    ) -> tuple[Any, Any]:
+        """One step: the loss and the outputs before it."""
+        inputs = batch[:2] if batch.weight is None else tuple(batch)
+        return self._taker(inputs)(inputs, learning_rate, step, rng)
+
+    def read_state(self) -> Learned:
+        """What has been learned so far, in the arrays that the next step changes."""
+        return self._learned
+
+    def write_state(self, learned: Learned) -> None:
+        """Go on from these parameters, slots and state, which are copied in."""
+        own = self._learned
+        if learned.flat is not own.flat:
+            np.copyto(own.flat, learned.flat)
+        for mine, given in ((own.slots, learned.slots), (own.state, learned.state)):
+            if mine is not given:
+                for name, array in mine.items():
+                    np.copyto(array, given[name])
+
+    def outdated(self) -> str:
+        """What the programs have read that is no longer so, "" where all of it is."""
+        return self._as_read.difference()
+
+    def thread_limit(self) -> AbstractContextManager[None]:
+        """One thread for BLAS where a second would slow the step down."""
+        return limit_threads(self.graph)
 
     @property
     def source(self) -> str:
@@ -95,114 +107,85 @@ class CompiledStep:
         """The step as equations, for the batch size compiled first."""
         return self._first().graph
 
-    def compile_for(self, x: Array, y: Array, weight: Array | None = None) -> None:
+    def save_source(self, path: str | Path) -> None:
+        """Write that file; constants too large for it are in an .npz beside it."""
+        self._first().save_source(path)
+
+    def compile_for(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> None:
         """Make the program for batches of these shapes and dtypes, where there is none yet."""
-        if len(x) not in self._programs:
-            self._build(x, y, weight)
+        self._taker((x, y) if weight is None else (x, y, weight))
+
+    def _parts(self) -> dict[str, object]:
+        return {**self._network.parts, **self._read}
 
     def _first(self) -> Program:
         if not self._programs:
             raise ValueError("the step has not been compiled: train the network first, with fit")
-        return next(iter(self._programs.values()))
+        return next(iter(self._programs.values()))[0]
 
-    def _build(self, x: Array, y: Array, weight: Array | None) -> Program:
-        """Trace and print the step for one batch size, and bind it to our arrays."""
-        state = {"parameters": self._flat, "slots": self._slots, "state": self._state}
-        variables = {
-            "parameters": Variable(self._flat.shape, self._flat.dtype, "parameters"),
-            "slots": _variables(self._slots),
-            "state": _variables(self._state),
-        }
-        inputs = [Variable(x.shape, x.dtype, "x"), Variable(y.shape, y.dtype, "y")]
-        if weight is not None:
-            inputs.append(Variable(weight.shape, weight.dtype, "weight"))
-        numbers = [
-            Variable.number(float, "learning_rate"),
-            Variable.number(int, "step"),
-            Variable.generator("rng"),
-        ]
+    def _taker(self, inputs: tuple[np.ndarray, ...]) -> TakeBatch:
+        """The program for such inputs, made where there is none yet."""
+        key = tuple((array.shape, array.dtype) for array in inputs)
+        known = self._programs.get(key)
+        if known is None:
+            with refuse_draws("the training step", self._parts()):
+                known = self._programs[key] = self._build(inputs)
+            self._as_read = Observed(self._parts())  # after it, for what runs may count its calls
+        return known[1]
 
-        def one_step(state: Any, *arrays: Any) -> Any:
-            *batch, learning_rate, step, rng = arrays
-            x, y, weight = (*batch, None)[:3]
-            loss, outputs, flat, slots, new_state = self._train_step(
-                state["parameters"], state["slots"], state["state"], x, y, weight,
-                learning_rate, step, rng,
-            )  # fmt: skip
-            return (loss, outputs), {"parameters": flat, "slots": slots, "state": new_state}
+    def _build(self, inputs: tuple[np.ndarray, ...]) -> tuple[Program, TakeBatch]:
+        """Trace and print the step for such inputs, and bind it to our arrays."""
+        names = ("x", "y", "weight")
+        arrays = [Variable(a.shape, a.dtype, n) for a, n in zip(inputs, names, strict=False)]
+        rate = Variable.number(float, "learning_rate")
+        step, rng = Variable.number(int, "step"), Variable.generator("rng")
 
-        graph, _ = trace(one_step, [*inputs, *numbers], variables)
+        def one_step(learned: Learned, *arguments: Any) -> tuple[Any, Learned]:
+            *batch, rate, step, rng = arguments
+            loss, outputs, learned = self._train_step(learned, Batch(*batch), rate, step, rng)
+            return (loss, outputs), learned
+
+        flat, slots, state = self._learned
+        variables = Learned(
+            Variable(flat.shape, flat.dtype, "parameters"), _variables(slots), _variables(state)
+        )
+        graph, _ = trace(one_step, [*arrays, rate, step, rng], variables)
         counts = graph.use_counts()
-        rate, step_number, generator = numbers
-        self._takes_step, self._takes_rng = counts[step_number] > 0, counts[generator] > 0
-        used = [v for v in (step_number, generator) if counts[v]]
-        graph = replace(graph, inputs=(*inputs, rate, *used))
-        labels = network_labels(self._network, self._title(len(x)), self._docs)
+        takes_step, takes_rng = counts[step] > 0, counts[rng] > 0
+        used = [v for v, is_used in ((step, takes_step), (rng, takes_rng)) if is_used]
+        graph = replace(graph, inputs=(*arrays, rate, *used))
+        labels = self._labels(len(inputs[0]))
         program = build(graph, labels, exact=False)
-        program.write_state(tree.flatten(state))
-        self._programs[len(x)] = program
-        return program
+        program.write_state(tree.flatten(self._learned))
+        return program, _taker_of(program.function, takes_step, takes_rng)
 
-    def _title(self, batch_size: int) -> str:
-        numpy_version = np.__version__.split(".")[0]
+    def _labels(self, batch_size: int) -> Labels:
         network = self._network
-        return (
+        title = (
             f"Training step of {network}: batch {batch_size}, {network.dtype}, {self._summary}.\n\n"
-            f"Written by chainrule {__version__} for NumPy {numpy_version}. Regenerate: "
-            "net.step.source.\nRun this file for one step on random data.\n"
+            f"Written by chainrule {__version__} for NumPy {np.__version__.split('.')[0]}. "
+            "Regenerate: net.step.source.\nRun this file for one step on random data.\n"
+        )
+        return Labels(
+            "train_step",
+            title,
+            "updates the parameters in place, returns the loss and the outputs before the update",
+            {"loss": "loss", **network.textbook_names().layers},
+            {"learning_rate": "0.01", "step": "1", "rng": "np.random.default_rng(1)"},
+            self._docs,
         )
 
 
-_LETTERS = {"weight": "W", "bias": "b", "recurrent_weight": "U"}
+def _taker_of(function: Callable[..., Any], takes_step: bool, takes_rng: bool) -> TakeBatch:
+    """A program's function under one signature; it takes of the numbers those that it uses."""
+    if takes_step and takes_rng:
+        return lambda inputs, rate, step, rng: function(*inputs, rate, step, rng)
+    if takes_step:
+        return lambda inputs, rate, step, rng: function(*inputs, rate, step)
+    if takes_rng:
+        return lambda inputs, rate, step, rng: function(*inputs, rate, rng)
+    return lambda inputs, rate, step, rng: function(*inputs, rate)
 
 
-def parameter_symbols(network: Network) -> dict[str, str]:
-    """What a textbook calls the parameters: W1 and b1 for those of the first layer that has any."""
-    owners = list(dict.fromkeys(name.rpartition(".")[0] for name in network.parameters))
-    symbols = {}
-    for name in network.parameters:
-        owner, _, short = name.rpartition(".")
-        symbols[name] = f"{_LETTERS.get(short, f'{short}_')}{owners.index(owner) + 1}"
-    return symbols
-
-
-def network_labels(network: Network, title: str, docs: dict[str, str]) -> Labels:
-    """The names a textbook gives the values of a network: z1 and a1 for its first layer.
-
-    A layer with parameters begins a number, and the activation after it belongs to that number.
-    Of a layer made of others, each with parameters begins a number, and the result has its name.
-    """
-    layers = {"loss": "loss"}
-    number, shape = 0, network.input_shape
-    owners = dict.fromkeys(name.rpartition(".")[0] for name in network.parameters)
-    for layer in network.layers:
-        before, shape = shape, layer.output_shape(shape)
-        own = [name for name in owners if f"{name}.".startswith(f"{layer.name}.")]
-        if own and own != [layer.name]:
-            layers[layer.name] = layer.name
-        for name in own:
-            number += 1
-            layers[name] = f"z{number}"
-        if not own:
-            layers[layer.name] = f"a{number}" if number and shape == before else layer.name
-    return Labels(
-        "train_step",
-        title,
-        "updates the parameters in place, returns the loss and the outputs before the update",
-        layers,
-        {"learning_rate": "0.01", "step": "1", "rng": "np.random.default_rng(1)"},
-        docs,
-    )
-
-
-def _name_of(loss: Callable[..., Any]) -> str:
-    return getattr(loss, "__name__", type(loss).__name__).replace("_", " ")
-
-
-def _variables(arrays: Arrays) -> dict[str, Variable]:
+def _variables(arrays: ArraysByName) -> dict[str, Variable]:
     return {name: Variable(a.shape, a.dtype, name) for name, a in arrays.items()}
-
-
-def _copy_into(own: dict[str, Any], arrays: Arrays) -> None:
-    for name, array in arrays.items():
-        np.copyto(own[name], array)

@@ -1,55 +1,42 @@
 """Training and evaluation of networks: `fit` and `evaluate`.
 
-`fit` checks and casts everything once and then trains, by the steps of an optimizer or by the
-iterations of a full-batch minimizer; what happens around both is in `chainrule.training.session`.
+They check and cast everything once and hand it on: `fit` to a session, in which an optimizer's
+`Descent` or a minimizer's `Minimization` runs. Both are methods of `nn.Network` too, as they stand.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from chainrule.compiler.check import GraphError
-from chainrule.engines.numpy.threads import limit_threads
-from chainrule.nn.losses import check_output_layer, get_loss
-from chainrule.nn.network import Network
 from chainrule.optim import Minimizer, Optimizer, get_optimizer
-from chainrule.training.callbacks import Run, moments
-from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.callbacks import Callbacks, Run, moments
+from chainrule.training.compiling import StepMaker, warn_user
+from chainrule.training.descent import Descent
+from chainrule.training.goal import Goal, Penalties
 from chainrule.training.history import History
-from chainrule.training.inputs import (
-    Samples,
-    as_features,
-    as_targets,
-    as_weights,
-    check_same_length,
-    hold_out,
-    with_class_weights,
-)
-from chainrule.training.metrics import Metric, get_metrics
+from chainrule.training.inputs import check_count
+from chainrule.training.losses import LossLike
+from chainrule.training.measured import Measured, NotSaved
+from chainrule.training.metrics import Metrics
+from chainrule.training.minimization import Minimization, Objective
 from chainrule.training.progress import make_progress
-from chainrule.training.session import Descent, Objective, Session, Task, iterate
-from chainrule.training.step import Penalty, make_step
+from chainrule.training.samples import Samples, hold_out, with_class_weights
+from chainrule.training.session import Session
+from chainrule.training.trainable import Trainable
 
 __all__ = ["evaluate", "fit"]
 
-T = TypeVar("T")
-
-Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, Metric] | None
-Penalties = Penalty | Iterable[Penalty] | None
-
 
 def fit(
-    network: Network,
+    network: Trainable,
     x: Any,
     y: Any,
     *,
-    loss: str | Callable[..., Any],
+    loss: LossLike,
     optimizer: str | Optimizer | Minimizer = "adam",
     epochs: int | None = None,
     batch_size: int | None = 32,
@@ -59,7 +46,7 @@ def fit(
     sample_weight: Any = None,
     class_weight: Mapping[Any, float] | str | None = None,
     metrics: Metrics = None,
-    callbacks: Any = (),
+    callbacks: Callbacks = (),
     penalty: Penalties = None,
     seed: int | np.random.Generator | None = None,
     verbose: str | int = "auto",
@@ -120,71 +107,70 @@ def fit(
     optimizer = get_optimizer(optimizer)
     if epochs is None:
         epochs = optimizer.max_iterations if isinstance(optimizer, Minimizer) else 1
-    _check_count("epochs", epochs)
+    check_count("epochs", epochs)
     if batch_size is not None:
-        _check_count("batch_size", batch_size)
-    split_rng, shuffle_rng, layer_rng = np.random.default_rng(seed).spawn(3)
+        check_count("batch_size", batch_size)
+    flags = {"shuffle": shuffle, "detect_nonfinite": detect_nonfinite, "compile": compile}
+    for name, flag in flags.items():
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(f"{name} is {flag!r}: give True or False")
+    split_rng, shuffle_rng, layer_rng = _generator(seed).spawn(3)
 
-    x = _inputs_of(network, x, "x", seed)
-    if not network.parameters:
+    goal = Goal.of(network, loss, metrics, penalty)
+    network.check_loss(goal.loss)
+    samples = Samples.prepare(network, goal.loss, x, y, sample_weight, seed=seed)
+    if not network.parameters.flat.size:
         raise ValueError(f"{network} has no parameters to train: add a layer such as nn.Dense")
-    task = _make_task(network, loss, metrics, penalty)
-    samples = _samples_of(task, x, y, sample_weight)
     weight = with_class_weights(samples.weight, class_weight, samples.y)
-    training, validation = samples._replace(weight=weight), None
+    training, validation = replace(samples, weight=weight), None
     if validation_data is not None:
         if validation_split:
             raise ValueError("validation_data and validation_split are both given: give one")
-        validation = _validation_of(task, validation_data)
+        validation = _validation_of(goal, validation_data)
     elif validation_split:
-        kept, held = hold_out(len(x), validation_split, split_rng if shuffle else None)
+        order_rng = split_rng if shuffle else None
+        kept, held = hold_out(len(samples), validation_split, order_rng)
         training, validation = training.take(kept), samples.take(held).normalised(network.dtype)
+    training = training.normalised(network.dtype)
+    batch_size = min(batch_size or len(training), len(training))
+    is_full_batch = isinstance(optimizer, Minimizer)
+    network.check_batch_size(len(training) if is_full_batch else batch_size)
 
-    session = Session(
-        task,
-        training.normalised(network.dtype),
-        validation,
-        Run(network, epochs),
-        moments(callbacks),
-        make_progress(verbose),
-        detect_nonfinite,
-    )
-    network.step = None
+    progress = make_progress(verbose)
+    run, hooks = Run(network, epochs), moments(callbacks)
+    session = Session(goal, training, validation, run, hooks, progress, bool(detect_nonfinite))
+    network.keep_step(None)
+    network.measured = Measured(loss, metrics, penalty)
+    compiles = bool(compile) and not detect_nonfinite
+    trainer: Descent | Minimization
     try:
         session.begin()
         if isinstance(optimizer, Minimizer):
-            objective = Objective(task, session.training, layer_rng)
-            if compile and not detect_nonfinite:
-                _if_possible(objective.compile)
-            iterate(session, replace(optimizer, max_iterations=epochs), objective)
+            objective = Objective(goal, training, layer_rng)
+            if compiles:
+                objective.compile()
+            minimizer = replace(optimizer, max_iterations=epochs)
+            trainer = Minimization(session, minimizer, objective)
         else:
-            train_step: Callable[..., Any] = make_step(
-                network, task.loss, optimizer, task.penalties
-            )
-            threads: AbstractContextManager[Any] = nullcontext()
-            if compile and not detect_nonfinite:
-                compiled = _if_possible(lambda: _compile(session, optimizer, batch_size))
-                if compiled is not None:
-                    train_step, network.step = compiled, compiled
-                    threads = limit_threads(compiled.graph)
+            make_step = StepMaker(session, optimizer, batch_size, compiles)
             order_rng = shuffle_rng if shuffle else None
-            with threads:
-                Descent(session, optimizer, train_step, batch_size, order_rng).train(layer_rng)
+            trainer = Descent(session, optimizer, make_step, batch_size, order_rng, layer_rng)
+        trainer.run()
     except KeyboardInterrupt:
         session.interrupt()
     finally:
         session.end()
     if session.problem:
-        warnings.warn(session.problem, RuntimeWarning, stacklevel=3)
-    return session.run.history
+        warn_user(session.problem)
+    return run.history
 
 
 def evaluate(
-    network: Network,
+    network: Trainable,
     x: Any,
     y: Any,
     *,
-    loss: str | Callable[..., Any],
+    loss: LossLike | None = None,
     metrics: Metrics = None,
     batch_size: int | None = None,
     sample_weight: Any = None,
@@ -193,7 +179,8 @@ def evaluate(
     """The loss and the metrics of a network on inputs x (N, ...) and targets y (N, ...).
 
     The loss is the mean over all samples of weight * loss, plus the penalties, whatever
-    `batch_size` (None: one that suits the cache); `loss`, `metrics` and `penalty` are as for `fit`.
+    `batch_size` (None: one that suits the cache); `loss`, `metrics` and `penalty` are as for `fit`,
+    and where they are not given, those of the last fit.
     `sample_weight` (N,), normalised to mean 1, weighs the loss, and the metrics that take weights,
     as ours do. Raises ValueError or TypeError for inputs that do not fit.
 
@@ -203,77 +190,46 @@ def evaluate(
     {'loss': 0.6931471824645996, 'accuracy': 0.75}
     """
     if batch_size is not None:
-        _check_count("batch_size", batch_size)
-    x = _inputs_of(network, x, "x", None)
-    task = _make_task(network, loss, metrics, penalty)
-    samples = _samples_of(task, x, y, sample_weight).normalised(network.dtype)
-    return task.evaluate(samples, batch_size)
+        check_count("batch_size", batch_size)
+    measured = _measured(network, Measured(loss, metrics, penalty))
+    goal = Goal.of(network, measured.loss, measured.metrics, measured.penalty)
+    network.check_loss(goal.loss)
+    samples = Samples.prepare(network, goal.loss, x, y, sample_weight)
+    return goal.evaluate(samples.normalised(network.dtype), batch_size)
 
 
-def _compile(session: Session, optimizer: Optimizer, batch_size: int | None) -> CompiledStep:
-    """The training step as source, for the first batch."""
-    task = session.task
-    batch = session.training.take(slice(0, batch_size))
-    step = CompiledStep(task.network, task.loss, optimizer, task.penalties)
-    step.compile_for(batch.x, batch.y, batch.weight)
-    return step
+def _measured(network: Trainable, given: Measured) -> Measured:
+    """What is given, and the rest from the last fit."""
+    last = network.measured
+    both = {
+        name: own if own is not None else of_fit
+        for (name, own), of_fit in zip(given._asdict().items(), last, strict=True)
+    }
+    for name, value in both.items():
+        if isinstance(value, NotSaved):
+            raise ValueError(
+                f"the {name} of the last fit was {value.what}, which is not saved with a network: "
+                f"give {name}="
+            )
+    if both["loss"] is None:
+        raise ValueError("evaluate does not know the loss before a fit: give loss=, a name")
+    return Measured(**both)
 
 
-def _if_possible(compiled: Callable[[], T]) -> T | None:
-    """What `compiled()` returns; None, with a warning, where the step cannot be written out."""
-    try:
-        return compiled()
-    except (TypeError, GraphError) as error:
-        warnings.warn(
-            f"the training step runs as it is, which is slower, for it cannot be compiled: {error}",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-        return None
-
-
-def _inputs_of(network: Network, x: Any, name: str, seed: Any) -> Any:
-    """The inputs as the network takes them; builds it for them where it is not built."""
-    input_shape = network.input_shape if network.is_built else None
-    array = as_features(x, network.input_dtype, name, input_shape)
-    if network.layers:
-        network.layers[0].check_inputs(array)
-    if not network.is_built:
-        given = isinstance(seed, int | np.integer) and network.seed is None
-        network.build(array.shape[1:], int(seed) if given else None)
-    return array
-
-
-def _make_task(
-    network: Network, loss: str | Callable[..., Any], metrics: Metrics, penalty: Penalties
-) -> Task:
-    function = get_loss(loss)
-    check_output_layer(function, network.layers[-1])
-    penalties: tuple[Penalty, ...] = ()
-    if penalty is not None:
-        penalties = (penalty,) if callable(penalty) else tuple(penalty)
-    return Task(network, function, penalties, get_metrics(metrics, function))
-
-
-def _samples_of(task: Task, x: Any, y: Any, sample_weight: Any, prefix: str = "") -> Samples:
-    check_same_length(x, y, f"{prefix}x", f"{prefix}y")
-    network = task.network
-    targets = as_targets(y, task.loss, network.output_shape, network.dtype, f"{prefix}y")
-    weight = as_weights(sample_weight, len(x), f"{prefix}sample_weight")
-    return Samples(x, targets, weight, weight)
-
-
-def _validation_of(task: Task, data: Any) -> Samples:
+def _validation_of(goal: Goal, data: Any) -> Samples:
     """The validation data, (x, y) or (x, y, sample_weight), as samples."""
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         what = f"{len(data)} parts" if isinstance(data, tuple | list) else type(data).__name__
         raise ValueError(f"validation_data is {what}: give (x, y) or (x, y, sample_weight)")
-    x = _inputs_of(task.network, data[0], "validation x", None)
-    weight = data[2] if len(data) == 3 else None
-    samples = _samples_of(task, x, data[1], weight, "validation ")
-    return samples.normalised(task.network.dtype)
+    network = goal.network
+    samples = Samples.prepare(network, goal.loss, *data, prefix="validation ")
+    return samples.normalised(network.dtype)
 
 
-def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} is {value!r}: give a whole number of at least 1")
+def _generator(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"seed is {seed!r}: give a whole number from 0, a numpy.random.Generator, or None"
+        ) from None

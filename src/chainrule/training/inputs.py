@@ -5,71 +5,35 @@ Everything is checked and cast here, once, before the first step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.nn.embedding import as_whole_numbers
-from chainrule.nn.losses import LOSSES, check_targets, cross_entropy
+from chainrule.training.losses import Loss, check_targets
 
 __all__ = [
-    "Samples",
     "as_features",
+    "as_numbers",
     "as_targets",
     "as_weights",
-    "balanced_weights",
+    "as_whole_numbers",
+    "check_count",
     "check_same_length",
-    "hold_out",
-    "with_class_weights",
+    "refuse_masked",
 ]
 
-Array = npt.NDArray[Any]
 
-
-class Samples(NamedTuple):
-    """Inputs (N, ...), targets (N, ...), and weights (N,) in the loss and in the metrics.
-
-    Weights are None where all samples count the same.
-    """
-
-    x: Array
-    y: Array
-    weight: Array | None = None
-    metric_weight: Array | None = None
-
-    def take(self, indices: Array | slice) -> Samples:
-        """The samples of these indices."""
-        weight, metric_weight = (
-            None if part is None else part[indices] for part in (self.weight, self.metric_weight)
-        )
-        return Samples(self.x[indices], self.y[indices], weight, metric_weight)
-
-    def normalised(self, dtype: Any) -> Samples:
-        """The same with weights of mean 1, in this dtype.
-
-        Weights then change the balance of the samples and not the size of the steps.
-        """
-        if self.weight is None:
-            return self
-        total = self.weight.sum()
-        if not total > 0:
-            raise ValueError("the weights of all samples are zero: give some of them more")
-        weight = self.weight * (len(self.weight) / total)
-        return self._replace(weight=weight.astype(dtype))
-
-
-def as_features(x: Any, dtype: Any, name: str = "x", input_shape: Any = None) -> Array:
+def as_features(x: Any, dtype: Any, name: str = "x", input_shape: Any = None) -> np.ndarray:
     """The inputs as an array (N, ...) of the network's input dtype, all of them finite.
 
     Takes what NumPy makes numbers of: arrays, lists, data frames. For an integer `dtype` they are
-    whole numbers. `input_shape` is what one sample
-    must have, None where the network does not know yet. Raises TypeError for what is not numbers,
-    ValueError for no samples, a wrong shape, NaN and infinity, naming the first.
+    whole numbers. `input_shape` is what one sample must have, None where the network does not know
+    yet. Raises TypeError for what is not numbers, ValueError for no samples, a wrong shape, NaN
+    and infinity, naming the first.
     """
-    array = _as_numbers(x, name)
+    array = as_numbers(x, name)
     if array.ndim < 2:
         raise ValueError(
             f"{name} has shape {array.shape}, but samples are rows, (n_samples, n_features): "
@@ -85,29 +49,68 @@ def as_features(x: Any, dtype: Any, name: str = "x", input_shape: Any = None) ->
 
 
 def as_targets(
-    y: Any,
-    loss: Callable[..., Any],
-    output_shape: tuple[int, ...],
-    dtype: Any,
-    name: str = "y",
-) -> Array:
+    y: Any, loss: Loss, output_shape: tuple[int, ...], dtype: Any, name: str = "y"
+) -> np.ndarray:
     """The targets as the loss takes them: labels stay integers, other numbers get the dtype.
 
-    `output_shape` is that of one sample. Integers are labels where the loss is cross-entropy,
-    left as they are where the loss is the user's own, and numbers elsewhere. Raises TypeError for
-    what is not numbers, ValueError for NaN and for what does not fit the loss and the outputs.
+    `output_shape` is that of one sample. Integers are labels where the loss takes labels, left as
+    they are where the loss is the user's own, and numbers elsewhere. Raises TypeError for what is
+    not numbers, ValueError for NaN, for what does not fit the loss and the outputs, and for what a
+    loss of the user's own would broadcast against the outputs.
     """
-    array = _as_numbers(y, name)
+    array = as_numbers(y, name)
     if array.ndim == 0:
         raise ValueError(f"{name} is one number, {array}: give one target per sample")
     try:
         array = check_targets(loss, (len(array), *output_shape), array)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} does not fit the loss: {error}") from None
-    function = getattr(loss, "func", loss)  # of a functools.partial
-    labels = function is cross_entropy and array.ndim == 1
-    keep = labels or (array.dtype.kind in "iu" and function not in LOSSES.values())
-    return np.ascontiguousarray(array) if keep else _cast(array, dtype, name)
+    labels = loss.takes_labels and array.ndim == 1
+    if not labels and not (array.dtype.kind in "iu" and loss.kind == "own"):
+        array = _cast(array, dtype, name)
+    if loss.kind == "own":
+        _check_broadcasting(loss, array, output_shape, dtype, name)
+    return np.ascontiguousarray(array)
+
+
+_TRIED_SAMPLES = 5
+
+
+def _check_broadcasting(
+    loss: Loss, targets: np.ndarray, output_shape: tuple[int, ...], dtype: Any, name: str
+) -> None:
+    """Raise ValueError where a user's loss pairs every output with every target.
+
+    `outputs - targets` does, of shapes (N, 1) and (N,): NumPy broadcasts to (N, N) without a word.
+    Shapes alone do not tell, since `outputs[:, 0] - targets` is right. So the loss is tried on a
+    few targets that differ, all at once and one by one: if that is not the same, but is with the
+    targets in the shape of the outputs, then it is meant so.
+    """
+    shape = (len(targets), *output_shape)
+    if targets.shape == shape or targets.size != np.prod(shape):
+        return
+    _, first = np.unique(targets.reshape(len(targets), -1), axis=0, return_index=True)
+    some = targets[first[np.linspace(0, len(first) - 1, _TRIED_SAMPLES).astype(int)]]
+    outputs = np.random.default_rng(0).normal(size=(len(some), *output_shape)).astype(dtype)
+    column = some.reshape(outputs.shape)
+
+    def total(outputs: np.ndarray, targets: np.ndarray) -> float:
+        return float(np.mean(np.asarray(loss(outputs, targets), np.float64)))
+
+    try:
+        with np.errstate(all="ignore"):
+            one_by_one = [total(outputs[i : i + 1], some[i : i + 1]) for i in range(len(some))]
+            at_once, as_column = total(outputs, some), total(outputs, column)
+    except Exception:  # it has an error of its own, which training will meet
+        return
+    meant = (np.mean(one_by_one), np.sum(one_by_one))
+    if not np.isclose(at_once, meant).any() and np.isclose(as_column, meant).any():
+        new_shape = ", ".join(map(str, (-1, *output_shape)))
+        raise ValueError(
+            f"{name} has shape {targets.shape} and the outputs have {shape}: the loss "
+            f"{loss.name} broadcasts them against each other, every output with every target; "
+            f"give {name}.reshape({new_shape})"
+        )
 
 
 def as_weights(
@@ -119,7 +122,7 @@ def as_weights(
     """
     if sample_weight is None:
         return None
-    weight = _as_numbers(sample_weight, name).astype(np.float64)
+    weight = as_numbers(sample_weight, name).astype(np.float64)
     if weight.shape != (n_samples,):
         raise ValueError(
             f"{name} has shape {weight.shape}, but there are {n_samples} samples: "
@@ -134,71 +137,13 @@ def as_weights(
     return weight
 
 
-def with_class_weights(
-    sample_weight: Array | None, class_weight: Mapping[Any, float] | str | None, targets: Array
-) -> Array | None:
-    """Each sample's weight times that of its class, (N,); None where neither is given.
-
-    Raises ValueError for targets that are no classes, and classes that are not among them.
-    """
-    if class_weight is None:
-        return sample_weight
-    labels = _labels(targets)
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ValueError(
-                f"class_weight is {class_weight!r}: give 'balanced' or a dict of label to weight"
-            )
-        class_weight = balanced_weights(labels, sample_weight)
-    known = np.unique(labels)
-    weights = np.ones(len(labels))
-    for label, weight in class_weight.items():
-        if label not in known:
-            raise ValueError(
-                f"class_weight names the class {label!r}, but y holds only "
-                f"{', '.join(map(str, known[:20].tolist()))}"
-            )
-        if not (np.isfinite(weight) and weight >= 0):
-            raise ValueError(f"class_weight of class {label!r} is {weight}: give a number >= 0")
-        weights[labels == label] = weight
-    return weights if sample_weight is None else weights * sample_weight
+def check_count(name: str, value: Any) -> None:
+    """Raise ValueError for what is no whole number of at least 1."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is {value!r}: give a whole number of at least 1")
 
 
-def balanced_weights(labels: npt.ArrayLike, sample_weight: Array | None = None) -> dict[Any, float]:
-    """A weight for each class such that all classes together count the same.
-
-    n_samples / (n_classes * samples of the class), King and Zeng, "Logistic regression in rare
-    events data" (2001); with sample weights, their sums take the place of the numbers.
-
-    >>> balanced_weights([0, 0, 0, 1])
-    {0: 0.6666666666666666, 1: 2.0}
-    """
-    classes, indices = np.unique(np.asarray(labels), return_inverse=True)
-    counts = np.bincount(indices, weights=sample_weight).astype(np.float64)
-    total = counts.sum()
-    shares = np.where(counts > 0, total / (len(classes) * np.where(counts > 0, counts, 1.0)), 0.0)
-    return dict(zip(classes.tolist(), shares.tolist(), strict=True))
-
-
-def _labels(targets: Array) -> Array:
-    """The class of each sample, from labels (N,), one column (N, 1) or one-hot rows (N, C)."""
-    if targets.ndim == 2 and targets.shape[1] > 1:
-        if not (np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all()):
-            raise ValueError(
-                f"class_weight needs one class per sample, but the rows of y, {targets.shape}, "
-                "are not one-hot: use sample_weight"
-            )
-        return np.asarray(targets.argmax(axis=1))
-    labels = targets.reshape(len(targets), -1)
-    if labels.shape[1] != 1 or not np.array_equal(labels, np.round(labels)):
-        raise ValueError(
-            f"class_weight needs class labels, but y, shape {targets.shape}, {targets.dtype}, "
-            "holds other numbers: use sample_weight for regression"
-        )
-    return labels[:, 0].astype(np.int64)
-
-
-def check_same_length(x: Array, y: Any, x_name: str = "x", y_name: str = "y") -> None:
+def check_same_length(x: np.ndarray, y: Any, x_name: str = "x", y_name: str = "y") -> None:
     """Raise ValueError unless there are as many targets as inputs; say where x lies on its side."""
     shape = np.shape(y)
     if not shape or len(x) == shape[0]:
@@ -212,26 +157,9 @@ def check_same_length(x: Array, y: Any, x_name: str = "x", y_name: str = "y") ->
     )
 
 
-def hold_out(
-    n_samples: int, fraction: float, rng: np.random.Generator | None
-) -> tuple[Array, Array]:
-    """The indices of the samples to train on and of the `fraction` to validate on, each ascending.
-
-    The latter are drawn at random, since files are often sorted by class; without an rng, as for
-    time series, they are the last. Raises ValueError where either part would be empty.
-    """
-    n_held = round(n_samples * fraction)
-    if not 0 < n_held < n_samples:
-        raise ValueError(
-            f"validation_split={fraction} of {n_samples} samples leaves {n_samples - n_held} to "
-            f"train on and {n_held} to validate on: give a fraction between 0 and 1, or more data"
-        )
-    order = np.arange(n_samples) if rng is None else rng.permutation(n_samples)
-    return np.sort(order[:-n_held]), np.sort(order[-n_held:])
-
-
-def _as_numbers(values: Any, name: str) -> Array:
+def as_numbers(values: Any, name: str) -> np.ndarray:
     """The values as an array of numbers, or an error that says what they are."""
+    refuse_masked(values, name)
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray()")
     try:
@@ -255,7 +183,35 @@ def _as_numbers(values: Any, name: str) -> Array:
     return array.astype(np.int64) if array.dtype.kind == "b" else array
 
 
-def _cast(array: Array, dtype: Any, name: str) -> Array:
+def refuse_masked(values: Any, name: str) -> None:
+    """Raise TypeError for a masked array, whose hidden values would be taken for numbers."""
+    if type(values) is np.ndarray:
+        return
+    parts = values if isinstance(values, list | tuple) else (values,)
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        raise TypeError(
+            f"{name} is a masked array, and the values that its mask hides would be used: leave "
+            f"such samples out, or fill the gaps with {name}.filled(value)"
+        )
+
+
+def as_whole_numbers(array: np.ndarray, name: str) -> npt.NDArray[np.intp]:
+    """Inputs for a layer that takes integers; floats that are whole are taken as such.
+
+    Raises TypeError where there are others.
+    """
+    if array.dtype.kind in "biu":
+        return np.ascontiguousarray(array, np.intp)
+    whole = np.isfinite(array) & (array == np.round(array))
+    if not whole.all():
+        raise TypeError(
+            f"{name} has dtype {array.dtype} and holds {array[~whole][0]}, but the first layer "
+            "takes whole numbers, such as those of words: number them from 0"
+        )
+    return np.ascontiguousarray(array, np.intp)
+
+
+def _cast(array: np.ndarray, dtype: Any, name: str) -> np.ndarray:
     """The array in the dtype, in C order; raises for values that are not finite."""
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, dtype)

@@ -15,9 +15,10 @@ __all__ = ["deferred_interrupts"]
 def deferred_interrupts() -> Iterator[list[bool]]:
     """Collect Ctrl-C in the list this gives instead of raising at once.
 
-    Look at the list between two steps, and raise KeyboardInterrupt where it is not empty. A second
-    Ctrl-C raises at once. Outside the main thread, and where Ctrl-C has a handler that is not
-    Python's own, nothing is changed and the list stays empty.
+    Look at the list between two steps, and raise KeyboardInterrupt where it is not empty; where
+    nobody has looked, it is raised at the end. A second Ctrl-C raises at once. Outside the main
+    thread, and where Ctrl-C has a handler that is not Python's own, nothing is changed and the list
+    stays empty.
     """
     pending: list[bool] = []
     python_handles = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -35,3 +36,5 @@ def deferred_interrupts() -> Iterator[list[bool]]:
         yield pending
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pending:  # reached only where no exception is under way
+        raise KeyboardInterrupt

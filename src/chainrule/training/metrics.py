@@ -10,17 +10,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from numbers import Real
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from chainrule.names import look_up
-from chainrule.nn.losses import binary_cross_entropy, cross_entropy, hinge
+from chainrule.training.losses import LossLike, get_loss
 
 __all__ = [
     "METRICS",
     "Metric",
+    "Metrics",
     "accuracy",
     "binary_accuracy",
     "get_metrics",
@@ -30,8 +32,9 @@ __all__ = [
     "root_mean_squared_error",
 ]
 
-Metric = Callable[..., float]
-Weights = npt.NDArray[Any] | None
+Metric: TypeAlias = Callable[..., float]
+Metrics: TypeAlias = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric] | None
+Weights: TypeAlias = npt.NDArray[Any] | None
 
 
 def accuracy(outputs: Any, targets: Any, sample_weight: Weights = None) -> float:
@@ -129,54 +132,70 @@ METRICS: dict[str, Metric] = {
 }
 """The metrics by the names that `metrics=` takes."""
 
-_LOGIT_LOSSES = (binary_cross_entropy, hinge)
-_CLASS_LOSSES = (cross_entropy, *_LOGIT_LOSSES)
+_TAKEN_NAMES = ("loss", "learning_rate")  # of other columns of the history
 
 
-def get_metrics(
-    metrics: str | Metric | Iterable[str | Metric] | Mapping[str, Metric] | None,
-    loss: Callable[..., Any],
-) -> dict[str, Metric]:
+def get_metrics(metrics: Metrics, loss: LossLike) -> dict[str, Metric]:
     """The metrics by the names they are reported under, functions of `(outputs, targets, weight)`.
 
     `metrics` are names, functions (reported under their own names) or a dict of functions; None
     means accuracy where the loss is one for classes, and nothing elsewhere. "accuracy" decides at 0
     where the loss takes logits of yes-or-no decisions (binary cross-entropy, hinge).
-    Raises ValueError for an unknown name, giving the nearest, and TypeError for what is neither.
+    Raises ValueError for an unknown name, giving the nearest, for one that the history has for
+    something else, and for two of one name; TypeError for what is no metric.
     """
+    loss = get_loss(loss)
     if metrics is None:
-        metrics = ("accuracy",) if loss in _CLASS_LOSSES else ()
+        metrics = ("accuracy",) if loss.kind in ("classes", "binary") else ()
     elif isinstance(metrics, str) or callable(metrics):
         metrics = (metrics,)
-    named = metrics.items() if isinstance(metrics, Mapping) else [(_name(m), m) for m in metrics]
+    if not isinstance(metrics, Iterable):
+        raise TypeError(
+            f"metrics is a {type(metrics).__name__}: give names, functions of (outputs, targets), "
+            "or a dict of them"
+        )
+    pairs = metrics.items() if isinstance(metrics, Mapping) else [(_name(m), m) for m in metrics]
     found: dict[str, Metric] = {}
-    for name, metric in named:
-        if metric == "accuracy" and loss in _LOGIT_LOSSES:
+    for name, metric in pairs:
+        if name in found:
+            raise ValueError(f"two metrics are called {name!r}: give a dict, name to metric")
+        if name in _TAKEN_NAMES or str(name).startswith("val_"):
+            raise ValueError(
+                f"a metric is called {name!r}, which the history has for another number: give it "
+                "another name, as in metrics={'my_name': metric}"
+            )
+        if metric == "accuracy" and loss.kind == "binary" and loss.takes_logits:
             metric = functools.partial(binary_accuracy, threshold=0.0)
         elif isinstance(metric, str):
             metric = look_up(METRICS, metric, "metric")
-        found[name] = _weighted(metric)
+        _name(metric)  # raises for what is no metric
+        found[name] = _weighted(name, metric)
     return found
 
 
 def _name(metric: object) -> str:
     if isinstance(metric, str):
         return metric
-    if not callable(metric):
-        raise TypeError(
-            f"a metric is a name or a function of (outputs, targets), not {type(metric).__name__}"
-        )
+    if not callable(metric) or isinstance(metric, type):
+        what = metric.__name__ if isinstance(metric, type) else type(metric).__name__
+        raise TypeError(f"a metric is a name or a function of (outputs, targets), not {what}")
     return str(getattr(metric, "__name__", type(metric).__name__))
 
 
-def _weighted(metric: Metric) -> Metric:
+def _weighted(name: str, metric: Metric) -> Metric:
     """The metric as a function of `(outputs, targets, weight)`, whether or not it takes weights."""
-    takes_weight = "sample_weight" in inspect.signature(metric).parameters
+    try:
+        takes_weight = "sample_weight" in inspect.signature(metric).parameters
+    except (TypeError, ValueError):  # some callables have no signature
+        takes_weight = False
 
     def weighted(outputs: Any, targets: Any, weight: Weights) -> float:
-        if takes_weight:
-            return float(metric(outputs, targets, sample_weight=weight))
-        return float(metric(outputs, targets))
+        options = {"sample_weight": weight} if takes_weight else {}
+        number = metric(outputs, targets, **options)
+        if np.ndim(number) or not isinstance(number, Real | np.ndarray | np.bool_):
+            what = f"shape {np.shape(number)}" if np.ndim(number) else type(number).__name__
+            raise TypeError(f"the metric {name} gave {what}: return one number")
+        return float(number)
 
     return weighted
 

@@ -9,18 +9,40 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, TextIO, final
+from typing import TYPE_CHECKING, Protocol, TextIO, final
 
 from chainrule.extras import missing_extra
 
-__all__ = ["BarProgress", "PlainProgress", "make_progress"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["BarProgress", "PlainProgress", "Progress", "make_progress"]
 
 _LINES = 20  # lines for a run, about
 _LINE_SECONDS = 60.0  # and one at least this often where epochs are slow
 _REFRESH_SECONDS = 0.1
 
 
-def make_progress(verbose: str | int | bool, stream: TextIO | None = None) -> Any:
+class Progress(Protocol):
+    """What shows how far a training has come."""
+
+    def begin(self, epochs: int, n_samples: int) -> None:
+        """The run starts: so many epochs of so many samples."""
+
+    def update(self, epoch: int, share: float, loss: float) -> None:
+        """Somewhere within an epoch, `share` of it done; `loss` is the last batch's."""
+
+    def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
+        """An epoch is finished, with these numbers."""
+
+    def note(self, text: str) -> None:
+        """One line of its own, after that of its epoch."""
+
+    def close(self) -> None:
+        """The run is over, perhaps before its time."""
+
+
+def make_progress(verbose: str | int | bool, stream: TextIO | None = None) -> Progress | None:
     """What shows the progress of one run, or None: 0 nothing, 1 a bar, 2 lines, "auto" as fits.
 
     "auto" is a bar where `stream` (standard error) is a terminal and rich is installed, else lines;
@@ -47,25 +69,25 @@ class PlainProgress:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._plan = _Plan(0, 0)
+        self._course = _Course(0, 0)
         self._last_line = 0.0
 
     def begin(self, epochs: int, n_samples: int) -> None:
         """The run starts: so many epochs of so many samples."""
-        self._plan = _Plan(epochs, n_samples)
+        self._course = _Course(epochs, n_samples)
         self._last_line = perf_counter()
 
     def update(self, epoch: int, share: float, loss: float) -> None:
         """Somewhere within an epoch, `share` of it done; `loss` is the last batch's."""
         if perf_counter() - self._last_line >= _LINE_SECONDS:
-            done = self._plan.describe(epoch - 1 + share)
-            self._write(f"{self._plan.label(epoch)}  {share:.0%}  loss {loss:.4g}  {done}")
+            done = self._course.describe(epoch - 1 + share)
+            self._write(f"{self._course.label(epoch)}  {share:.0%}  loss {loss:.4g}  {done}")
 
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
         """An epoch is finished, with these numbers."""
-        self._plan.end_epoch(epoch, row)
+        self._course.end_epoch(epoch, row)
         slow = perf_counter() - self._last_line >= _LINE_SECONDS
-        if slow or self._plan.is_milestone(epoch):
+        if slow or self._course.is_milestone(epoch):
             self._write_epoch()
 
     def note(self, text: str) -> None:
@@ -78,7 +100,7 @@ class PlainProgress:
         self._write_epoch(is_last=True)
 
     def _write_epoch(self, is_last: bool = False) -> None:
-        if line := self._plan.take_line(is_last):
+        if line := self._course.take_line(is_last):
             self._write(line)
 
     def _write(self, line: str) -> None:
@@ -94,7 +116,7 @@ class BarProgress:
     Raises ImportError where rich is missing.
     """
 
-    def __init__(self, stream: TextIO, console: Any = None) -> None:
+    def __init__(self, stream: TextIO, console: Console | None = None) -> None:
         try:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
@@ -114,13 +136,13 @@ class BarProgress:
             auto_refresh=False,
             transient=True,
         )
-        self._plan = _Plan(0, 0)
+        self._course = _Course(0, 0)
         self._next_refresh = 0.0
 
     def begin(self, epochs: int, n_samples: int) -> None:
         """The run starts: so many epochs of so many samples."""
-        self._plan = _Plan(epochs, n_samples)
-        self._task = self._bar.add_task(self._plan.label(0), total=epochs, numbers="")
+        self._course = _Course(epochs, n_samples)
+        self._task = self._bar.add_task(self._course.label(0), total=epochs, numbers="")
         self._bar.start()
 
     def update(self, epoch: int, share: float, loss: float) -> None:
@@ -129,8 +151,8 @@ class BarProgress:
 
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
         """An epoch is finished, with these numbers."""
-        self._plan.end_epoch(epoch, row)
-        if self._plan.is_milestone(epoch):
+        self._course.end_epoch(epoch, row)
+        if self._course.is_milestone(epoch):
             self._write_epoch()
         self._draw(epoch, epoch, row)
 
@@ -145,7 +167,7 @@ class BarProgress:
         self._bar.stop()
 
     def _write_epoch(self, is_last: bool = False) -> None:
-        if line := self._plan.take_line(is_last):
+        if line := self._course.take_line(is_last):
             self._write(line)
 
     def _write(self, line: str) -> None:
@@ -156,13 +178,13 @@ class BarProgress:
         if now < self._next_refresh:
             return
         self._next_refresh = now + _REFRESH_SECONDS
-        numbers = f"{self._plan.describe(done)}  {_numbers(row)}"
-        label = self._plan.label(epoch)
+        numbers = f"{self._course.describe(done)}  {_numbers(row)}"
+        label = self._course.label(epoch)
         self._bar.update(self._task, completed=done, description=label, numbers=numbers)
         self._bar.refresh()
 
 
-class _Plan:
+class _Course:
     """How long a run is, how far it has come, and at which epochs it writes a line."""
 
     def __init__(self, epochs: int, n_samples: int) -> None:

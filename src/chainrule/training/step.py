@@ -6,107 +6,145 @@ few lines run on arrays, can be differentiated, and can be traced into a program
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from chainrule.autodiff import value_and_grad
-from chainrule.nn.layer import Context
 from chainrule.optim import Optimizer, clip
+from chainrule.primitives import astype
 from chainrule.primitives.dispatch import Array, named
 from chainrule.scope import RuleCall, layer_scope, scope
+from chainrule.training.losses import LossFunction
+from chainrule.training.samples import Batch
+from chainrule.training.trainable import ArraysByName, Trainable
 
-__all__ = ["Arrays", "Penalty", "make_evaluate", "make_loss", "make_step", "mean_loss"]
+__all__ = ["Learned", "Penalty", "PureStep", "make_evaluate", "make_loss", "make_step", "mean_loss"]
 
-Arrays: TypeAlias = Mapping[str, Array]
-Penalty: TypeAlias = Callable[[Arrays], Array]
-Loss: TypeAlias = Callable[[Array, Array], Array]
+Penalty: TypeAlias = Callable[[ArraysByName], Array]
+
+
+class Learned(NamedTuple):
+    """What training changes: the parameters as one vector, the optimizer's slots, the state."""
+
+    flat: Array
+    slots: ArraysByName
+    state: ArraysByName
+
+
+PureStep: TypeAlias = Callable[[Learned, Batch, Any, Any, Any], tuple[Array, Array, Learned]]
 
 
 def make_loss(
-    network: Any, loss: Loss, penalties: Sequence[Penalty] = ()
+    network: Trainable, loss: LossFunction, penalties: Sequence[Penalty] = ()
 ) -> Callable[..., tuple[Array, tuple[Array, dict[str, Array]]]]:
     """The function that training minimises, as one of the parameters.
 
-    `loss_of(parameters, state, x, y, weight, rng)` returns `(loss, (outputs, state))`: the mean
-    over the batch of weight * loss, plus the penalties; the outputs (N, ...); and the state after
-    this batch. `weight` is None where all samples count the same.
+    `loss_of(parameters, state, batch, rng)` returns `(loss, (outputs, state))`: the mean over the
+    batch of weight * loss, plus the penalties; the outputs (N, ...); and the state after this
+    batch.
     """
 
     def loss_of(
-        parameters: Arrays, state: Arrays, x: Array, y: Array, weight: Array | None, rng: Any
+        parameters: ArraysByName, state: ArraysByName, batch: Batch, rng: Any
     ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
-        context = Context(training=True, rng=rng, state=state)
-        outputs = network.forward(parameters, x, context)
+        outputs, new_state = network.apply(parameters, state, batch.x, True, rng)
         with layer_scope("loss"):
-            value = mean_loss(named("losses", loss(outputs, y)), len(x), weight)
+            losses = named("losses", loss(outputs, batch.y))
+            value = mean_loss(losses, len(batch.x), batch.weight)
             if penalties:
                 value = named("data_loss", value)
             for penalty in penalties:
-                value = value + penalty(parameters)
-        return value, (outputs, {**state, **context.updates})
+                value = value + _penalty_of(penalty, parameters)
+        return value, (outputs, new_state)
 
     return loss_of
 
 
+def _penalty_of(penalty: Penalty, parameters: ArraysByName) -> Array:
+    value = penalty(parameters)
+    if np.shape(value) != ():
+        name = getattr(penalty, "__name__", type(penalty).__name__)
+        raise ValueError(
+            f"the penalty {name} gave shape {np.shape(value)}: return one number, summed over the "
+            "parameters"
+        )
+    return value
+
+
 def make_step(
-    network: Any,
-    loss: Loss,
+    network: Trainable,
+    loss: LossFunction,
     optimizer: Optimizer,
     penalties: Sequence[Penalty] = (),
-    names: Mapping[str, str] = MappingProxyType({}),
-) -> Callable[..., tuple[Array, Array, Array, dict[str, Array], dict[str, Array]]]:
+) -> PureStep:
     """One update of all parameters from one batch, as a pure function.
 
-    `train_step(flat, slots, state, x, y, weight, learning_rate, step, rng)` returns
-    `(loss, outputs, flat, slots, state)`: the loss and the outputs before the update, then the new
-    parameters (n_parameters,) as one vector, the optimizer's new slots and the network's new state.
+    `train_step(learned, batch, learning_rate, step, rng)` returns `(loss, outputs, learned)`: the
+    loss and the outputs before the update, and what has been learned after it. Parameters, slots
+    and state keep their dtypes, whatever the update computes in.
     """
     loss_and_gradients = value_and_grad(make_loss(network, loss, penalties), has_aux=True)
-    layout = network.parameters
+    layout, names = network.parameters, network.textbook_names().parameters
 
     def train_step(
-        flat: Array,
-        slots: Arrays,
-        state: Arrays,
-        x: Array,
-        y: Array,
-        weight: Array | None,
-        learning_rate: Any,
-        step: Any,
-        rng: Any,
-    ) -> tuple[Array, Array, Array, dict[str, Array], dict[str, Array]]:
-        parameters = {
-            name: named(names.get(name, name), part)
-            for name, part in layout.unflatten(flat).items()
-        }
+        learned: Learned, batch: Batch, learning_rate: Any, step: Any, rng: Any
+    ) -> tuple[Array, Array, Learned]:
+        flat, slots, state = learned
         (value, (outputs, new_state)), gradients = loss_and_gradients(
-            parameters, state, x, y, weight, rng
+            {name: named(names[name], part) for name, part in layout.unflatten(flat).items()},
+            state,
+            batch,
+            rng,
         )
         with scope(section="update"):
             gradient = clip(layout.flatten(gradients), optimizer.clip_norm, optimizer.clip_value)
             arguments = (("parameter", flat), ("gradient", gradient), *slots.items())
             with scope(rule=RuleCall(type(optimizer).__name__.lower(), arguments)):
                 new_flat, new_slots = optimizer.update(flat, gradient, slots, learning_rate, step)
-        return value, outputs, new_flat, new_slots, new_state
+            new_flat = _like(flat, new_flat, "parameters", optimizer)
+            new_slots = _all_like(slots, new_slots, optimizer)
+        return value, outputs, Learned(new_flat, new_slots, _all_like(state, new_state, network))
 
     return train_step
 
 
+def _like(old: Array, new: Array, what: str, owner: object) -> Array:
+    """The new value in the shape and dtype of the old one; raises ValueError for another shape."""
+    if np.shape(new) != old.shape:
+        raise ValueError(
+            f"{owner!r} gave {what} of shape {np.shape(new)} for {old.shape}: an update keeps the "
+            "shape"
+        )
+    if getattr(new, "dtype", None) == old.dtype:
+        return new
+    return astype(new, dtype=old.dtype)
+
+
+def _all_like(old: ArraysByName, new: ArraysByName, owner: object) -> dict[str, Array]:
+    if set(new) != set(old):
+        raise ValueError(
+            f"{owner!r} gave {', '.join(new) or 'nothing'} for {', '.join(old) or 'nothing'}: an "
+            "update gives back what init made, by the same names"
+        )
+    return {name: _like(array, new[name], name, owner) for name, array in old.items()}
+
+
 def make_evaluate(
-    network: Any, loss: Loss
-) -> Callable[[Arrays, Arrays, Array, Array], tuple[Array, Array]]:
+    network: Trainable, loss: LossFunction
+) -> Callable[[ArraysByName, ArraysByName, Batch], tuple[Any, Any]]:
     """The losses and outputs of one batch without training, as a pure function.
 
-    `evaluate_batch(parameters, state, x, y)` returns `(losses, outputs)`; the losses are one per
+    `evaluate_batch(parameters, state, batch)` returns `(losses, outputs)`; the losses are one per
     sample, (N,), or what a user's own loss gives.
     """
 
-    def evaluate_batch(parameters: Arrays, state: Arrays, x: Array, y: Array) -> tuple[Any, Any]:
-        outputs = network.forward(parameters, x, Context(training=False, state=state))
-        return loss(outputs, y), outputs
+    def evaluate_batch(
+        parameters: ArraysByName, state: ArraysByName, batch: Batch
+    ) -> tuple[Any, Any]:
+        outputs, _ = network.apply(parameters, state, batch.x, False, None)
+        return loss(outputs, batch.y), outputs
 
     return evaluate_batch
 

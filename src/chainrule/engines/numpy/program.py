@@ -49,12 +49,7 @@ class NumPyProgram(Program):
         self._bind = bind
         self._constants = constants
         self._state: tuple[Array, ...] = ()
-        self._is_single = len(graph.outputs) == 1
         weakref.finalize(self, linecache.cache.pop, filename, None)
-
-    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
-        results = self.function(*inputs)
-        return (results,) if self._is_single else results
 
     def read_state(self) -> tuple[Array, ...]:
         return self._state

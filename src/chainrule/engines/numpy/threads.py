@@ -9,9 +9,11 @@ leaves its product to the threads of BLAS, which wait for work busily and so beg
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from math import prod
-from typing import Any
+from typing import Any, final
 
 from chainrule.compiler.graph import Equation, Graph, Variable
 
@@ -51,20 +53,90 @@ def threads_of(graph: Graph) -> dict[Variable, int]:
     return dict.fromkeys(large, threads) if threads > 1 else {}
 
 
-def limit_threads(graph: Graph) -> AbstractContextManager[Any]:
+def limit_threads(graph: Graph | None) -> AbstractContextManager[None]:
     """Keep NumPy's matrix products to one thread where a second would slow the step down.
 
-    That is where products are small, and where convolutions have threads of their own. Elsewhere
-    the user's own setting stands. Restored on leaving.
+    That is where products are small, and where convolutions have threads of their own. Elsewhere,
+    and for what is no graph (None), the user's own setting stands. Restored on leaving.
+
+    The limit is one for the process: who wants the same share it, who wants another wait until all
+    of those have left. So each gets the bits that it would get alone.
     """
+    return _LIMIT.hold(is_limited=graph is not None and _wants_one_thread(graph))
+
+
+def _wants_one_thread(graph: Graph) -> bool:
     convolution = max(map(_in_convolution, graph.all_equations()), default=0)
     is_large = largest_product(graph) >= _WORTH_TWO_THREADS or convolution >= _WORTH_BLAS_THREADS
-    if is_large and not threads_of(graph):
-        return nullcontext()
-    from threadpoolctl import threadpool_limits
+    return bool(threads_of(graph)) or not is_large
 
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits
+
+@final
+class _Limit:
+    """The limit to BLAS's threads that stands in this process, and how many hold it.
+
+    A thread that asks for another limit while it holds one, as a callback does that trains another
+    network, lets its own go meanwhile: it does not compute in that time, and so nobody waits for
+    somebody who waits.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._holders = 0
+        self._is_limited = False
+        self._found: list[tuple[Any, int]] = []  # each BLAS and the user's setting, while limited
+        self._mine = threading.local()
+
+    @contextmanager
+    def hold(self, is_limited: bool) -> Iterator[None]:
+        """One thread or the user's own setting, until left."""
+        held: list[bool | None] = self._mine.__dict__.setdefault("held", [])
+        outer = held[-1] if held else None
+        if outer is not None:
+            self._leave()
+            held[-1] = None  # let go, until it is taken again: Ctrl-C may come while that waits
+        try:
+            self._enter(is_limited)
+            held.append(is_limited)
+            try:
+                yield
+            finally:
+                if held.pop() is not None:
+                    self._leave()
+        finally:
+            if outer is not None:
+                self._enter(outer)
+                held[-1] = outer
+
+    @property
+    def own_threads(self) -> int:
+        """How many threads BLAS may use by the user's own setting."""
+        with self._changed:
+            found = self._found or [(blas, blas.num_threads) for blas in _blas_libraries()]
+            return max((n_threads for _, n_threads in found), default=1)
+
+    def _enter(self, is_limited: bool) -> None:
+        with self._changed:
+            while self._holders and self._is_limited != is_limited:
+                self._changed.wait()
+            if not self._holders and is_limited:
+                self._found = [(blas, blas.num_threads) for blas in _blas_libraries()]
+                for blas, _ in self._found:
+                    _set_threads(blas, 1)
+            self._is_limited = is_limited
+            self._holders += 1
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._holders -= 1
+            if not self._holders:
+                for blas, n_threads in self._found:
+                    _set_threads(blas, n_threads)
+                self._found = []
+                self._changed.notify_all()
+
+
+_LIMIT = _Limit()
 
 
 def _in_product(equation: Equation) -> int:
@@ -97,6 +169,20 @@ def _in_convolution(equation: Equation) -> int:
 
 def _blas_threads() -> int:
     """How many threads NumPy's BLAS may use: the user's setting, or one per core."""
-    from threadpoolctl import threadpool_info
+    return _LIMIT.own_threads
 
-    return max((b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"), default=1)
+
+def _blas_libraries() -> list[Any]:
+    """The BLAS libraries in this process, NumPy's and perhaps SciPy's, by threadpoolctl."""
+    from threadpoolctl import ThreadpoolController
+
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set_threads(blas: Any, n_threads: int) -> None:
+    """Let a BLAS use so many threads, whichever Python thread asks for it.
+
+    Newer versions of threadpoolctl heed only the first Python thread that ever asked, so that
+    threads do not fight; ours are in agreement.
+    """
+    getattr(blas, "_real_set_num_threads", blas.set_num_threads)(n_threads)

@@ -1,0 +1,115 @@
+"""Compile where that can be done, and train without where it cannot."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar, final
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.optim import Optimizer
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.eager_step import EagerStep
+from chainrule.training.epoch import TrainingStep
+from chainrule.training.frozen import hidden_draws
+from chainrule.training.goal import ignore_overflow
+from chainrule.training.session import Session
+
+__all__ = ["StepMaker", "compiled_or_none", "warn_user"]
+
+T = TypeVar("T")
+S = TypeVar("S", bound=TrainingStep)
+
+_MOST_RENEWALS = 100  # of a step whose layers have other options in every epoch
+
+
+def compiled_or_none(
+    compiled: Callable[[], T], as_it_is: Callable[[], object], parts: Mapping[str, object]
+) -> T | None:
+    """What `compiled` makes, or None and a warning that says why not.
+
+    Whatever goes wrong while compiling, the training itself may be right. So it is tried without,
+    by `as_it_is`, which raises where the fault is the user's own: then that is the error to see.
+    """
+    try:
+        return compiled()
+    except Exception as error:
+        reason = str(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {error}"
+    with hidden_draws(parts):
+        as_it_is()
+    warn_user(
+        f"the training step runs as it is, which is slower, for it cannot be compiled: {reason}"
+    )
+    return None
+
+
+def warn_user(message: str) -> None:
+    """A RuntimeWarning that names the line outside chainrule from which it was called."""
+    ours = str(Path(__file__).parents[1]) + os.sep
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(ours):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
+
+
+@final
+class StepMaker:
+    """Makes the training step of a session: compiled, where it is to be and can be."""
+
+    def __init__(
+        self, session: Session, optimizer: Optimizer, batch_size: int, compiles: bool
+    ) -> None:
+        self._session = session
+        self._optimizer = optimizer
+        samples = session.training
+        batches = [samples.batch(slice(0, batch_size))]
+        if n_left := len(samples) % batch_size:
+            batches.append(samples.batch(slice(len(samples) - n_left, None)))
+        self._batches = batches  # one of each size that there will be
+        self._compiles = compiles
+        self._renewals = 0
+
+    def __call__(self, changed: str = "") -> TrainingStep:
+        """A step that starts afresh; `changed` is what made the one before it useless."""
+        network = self._session.goal.network
+        if changed:
+            self._renewals += 1
+        if self._renewals > _MOST_RENEWALS and self._compiles:
+            self._compiles = False
+            warn_user(
+                f"the training step runs as it is from here on, for {changed} changes so often "
+                "that compiling it anew each time takes too long"
+            )
+        step = None
+        if self._compiles:
+            step = compiled_or_none(
+                self._compiled, lambda: self._tried(self._eager()), network.parts
+            )
+        network.keep_step(step)
+        return self._eager() if step is None else step
+
+    def _compiled(self) -> CompiledStep:
+        goal = self._session.goal
+        step = CompiledStep(goal.network, goal.loss, self._optimizer, goal.penalties)
+        for batch in self._batches:
+            step.compile_for(*batch)
+        with step.thread_limit():
+            return self._tried(step)
+
+    def _eager(self) -> EagerStep:
+        goal = self._session.goal
+        return EagerStep(goal.network, goal.loss, self._optimizer, goal.penalties)
+
+    def _tried(self, step: S) -> S:
+        """The step after one batch of each size, put back to where it was: it works."""
+        start = tree.map_tree(np.array, step.read_state())
+        with ignore_overflow():
+            for batch in self._batches:
+                step.take(batch, 0.001, 1, np.random.default_rng(0))
+        step.write_state(start)
+        return step

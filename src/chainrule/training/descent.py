@@ -1,0 +1,192 @@
+"""Training by the steps of an optimizer, one per batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import final
+
+import numpy as np
+
+from chainrule import scope
+from chainrule.optim import Optimizer
+from chainrule.training.compiling import StepMaker
+from chainrule.training.epoch import Epoch
+from chainrule.training.goal import ignore_overflow
+from chainrule.training.interrupts import deferred_interrupts
+from chainrule.training.session import Session, describe_nonfinite
+from chainrule.training.step import Learned
+
+__all__ = ["Descent"]
+
+_LOOK_SECONDS = 0.1  # how often progress and loss are looked at within an epoch
+
+
+@final
+class Descent:
+    """Training by the steps of an optimizer.
+
+    `make_step` gives the step that is driven, compiled or not. It is called at the start, and again
+    with what a callback has changed, where the step depends on that. The parameters that the step
+    has moved on from the network's are saved into it whenever somebody may look at them.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        optimizer: Optimizer,
+        make_step: StepMaker,
+        batch_size: int,
+        shuffle_rng: np.random.Generator | None,
+        layer_rng: np.random.Generator,
+    ) -> None:
+        self.session = session
+        self.optimizer = optimizer
+        self.make_step = make_step
+        self.shuffle_rng = shuffle_rng
+        self.layer_rng = layer_rng
+        self.step = make_step()
+        self.is_saved = True
+        goal, samples = session.goal, session.training
+        outputs = None  # of the epoch, for its metrics
+        if goal.metrics:
+            shape = (len(samples), *goal.network.output_shape)
+            outputs = np.empty(shape, goal.network.dtype)
+        self.epoch = Epoch(samples, batch_size, outputs)
+        self.n_batches = len(self.epoch.losses)
+        sizes = np.full(self.n_batches, batch_size)
+        sizes[-1] = len(samples) - batch_size * (self.n_batches - 1)
+        self.shares = sizes / len(samples)  # of each batch in the epoch's mean loss
+
+    def run(self) -> None:
+        """Take epochs until all are done, or something stops the run."""
+        with self.step.thread_limit():
+            try:
+                self._run()
+            except KeyboardInterrupt:
+                if not self.is_saved and not self._nonfinite_parameters():
+                    self._save()  # the last finished update
+                raise
+
+    def _run(self) -> None:
+        session, run = self.session, self.session.run
+        n_samples, n_epochs = len(session.training), run.epochs
+        for run.epoch in range(1, n_epochs + 1):
+            began = perf_counter()
+            order = None if self.shuffle_rng is None else self.shuffle_rng.permutation(n_samples)
+            session.call("on_epoch_begin")
+            if session.has_callbacks:
+                self._take_over()
+            self.epoch.begin(order, self._rates(run.step + 1), run.step + 1)
+            with ignore_overflow(), session.detection():
+                self._take_epoch()
+            if session.problem:
+                return
+            self._save()
+            if self.epoch.done < self.n_batches:
+                return  # a callback stopped it within the epoch
+            row = {"loss": float(self.epoch.losses @ self.shares)}
+            if self.epoch.outputs is not None:
+                weight = session.training.metric_weight
+                weight = weight if order is None or weight is None else weight[order]
+                row.update(session.goal.measure(self.epoch.outputs, self.epoch.y, weight))
+            session.end_epoch(row, self.epoch.rates[-1], began)
+            if run.stopped_by:
+                return
+
+    def _take_over(self) -> None:
+        """Let the step have what callbacks have changed: parameters, state, options of layers."""
+        learned = self.step.read_state()
+        if changed := self.step.outdated():
+            self.step = self.make_step(changed)
+        self._write_parameters(learned)
+
+    def _write_parameters(self, learned: Learned) -> None:
+        """Let the step go on from the network's parameters and state, and these slots."""
+        network = self.session.goal.network
+        self.step.write_state(learned._replace(flat=network.parameters.flat, state=network.state))
+
+    def _take_epoch(self) -> None:
+        """All steps of an epoch, and between them what there is to look at."""
+        session, epoch = self.session, self.epoch
+        network = session.goal.network
+        watched = bool(session.hooks["on_batch_end"])
+        start = (network.parameters.flat.copy(), _copies(network.state)) if watched else None
+        pause = 0.0 if watched or session.detects_nonfinite else _LOOK_SECONDS
+        with deferred_interrupts() as interrupted:
+            while epoch.done < self.n_batches:
+                self._take_batches(perf_counter() + pause, interrupted)
+                if not self._look():
+                    break
+                if watched and epoch.done < self.n_batches:  # a callback may have changed them
+                    self._write_parameters(self.step.read_state())
+                    epoch.rates[epoch.done] = self._rate(epoch.first_step + epoch.done)
+        if problem := self._find_nonfinite():
+            if start is not None:
+                session.save(*start)
+            session.fail(
+                problem, is_first=epoch.first_step == 1 and not math.isfinite(epoch.losses[0])
+            )
+
+    def _take_batches(self, until: float, interrupted: Sequence[bool]) -> None:
+        """The steps until somebody looks; an error that detection raises says which one it was."""
+        run, epoch = self.session.run, self.epoch
+        self.is_saved = False
+        try:
+            self.step.run(epoch, self.layer_rng, until, interrupted)
+        except scope.NonFiniteError as error:
+            raise scope.NonFiniteError(f"{self._where(epoch.done + 1)}: {error}") from None
+        run.batch, run.step = epoch.done, epoch.first_step - 1 + epoch.done
+        run.loss = epoch.last_loss
+        if self.session.detects_nonfinite and (problem := self._nonfinite_parameters()):
+            raise scope.NonFiniteError(f"{self._where(epoch.done)}: the update {problem}")
+
+    def _where(self, batch: int) -> str:
+        return f"epoch {self.session.run.epoch}, batch {batch}"
+
+    def _rates(self, first_step: int) -> list[float]:
+        """The learning rates of the batches of an epoch that begins with this step."""
+        if not callable(self.optimizer.learning_rate):
+            return [self._rate(first_step)] * self.n_batches
+        return [self._rate(first_step + i) for i in range(self.n_batches)]
+
+    def _rate(self, step: int) -> float:
+        return self.session.run.learning_rate_factor * self.optimizer.learning_rate_at(step)
+
+    def _save(self) -> None:
+        learned = self.step.read_state()
+        self.session.save(learned.flat, learned.state)
+        self.is_saved = True
+
+    def _look(self) -> bool:
+        """See after a step how things are; False where the epoch is to end here."""
+        session, run = self.session, self.session.run
+        if not math.isfinite(run.loss):
+            return False
+        if session.progress is not None:
+            session.progress.update(run.epoch, run.batch / self.n_batches, run.loss)
+        if session.hooks["on_batch_end"]:
+            self._save()
+            session.call("on_batch_end")
+        return not run.stopped_by
+
+    def _find_nonfinite(self) -> str:
+        """What in the epoch so far was not finite, "" where all is well."""
+        losses = self.epoch.losses[: self.epoch.done]
+        if not np.isfinite(losses).all():
+            batch = int(np.argmax(~np.isfinite(losses)))
+            return f"the loss became {losses[batch]} in {self._where(batch + 1)}"
+        if problem := self._nonfinite_parameters():
+            return f"the last update of epoch {self.session.run.epoch} {problem}"
+        return ""
+
+    def _nonfinite_parameters(self) -> str:
+        flat = self.step.read_state().flat
+        if np.isfinite(flat).all():
+            return ""
+        return describe_nonfinite(self.session.goal.network.parameters.unflatten(flat))
+
+
+def _copies(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in arrays.items()}
