@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import textwrap
+import tokenize
 import types
 
 import numpy as np
@@ -234,7 +236,8 @@ def stripped(text):
 def test_the_text_in_a_file_says_what_the_function_says(function):
     text, source = plain_source(function), inspect.getsource(function)
     assert stripped(text) == stripped(source)
-    comments = [line.split("#", 1)[1] for line in source.splitlines() if "  # " in line]
+    tokens = tokenize.generate_tokens(io.StringIO(inspect.cleandoc(source)).readline)
+    comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
     assert all(comment in text for comment in comments)
     assert " -> " not in text.split('"""')[0]
     assert ": Array" not in text

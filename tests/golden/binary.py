@@ -19,7 +19,7 @@ _ERF_P_64 = (1.5750396911642838e-17, 2.2295359905545717e-14, 3.3347623096758014e
 _ERF_Q_64 = (8.867237743300212e-16, 3.320548900117437e-13, 2.5457664481196864e-11, 1.1227494030427505e-09, 3.509976860452104e-08, 8.338254353291167e-07, 1.5479361163301477e-05, 0.00022586101446630166, 0.0025626306464248453, 0.021973116986545433, 0.13469655105750103, 0.5283511794590967, 1.0)
 
 
-def _horner(coefficients, t):
+def horner(coefficients, t):
     """The polynomial with these coefficients, highest power first, at t."""
     total = coefficients[0] * t + coefficients[1]
     for coefficient in coefficients[2:]:
@@ -30,13 +30,16 @@ def _horner(coefficients, t):
 
 def erf(x):
     """The error function 2 / sqrt(pi) * integral of exp(-t * t) from 0 to x, to a few ulp."""
-    if np.result_type(x) == np.float32:
+    dtype = np.result_type(x)
+    if dtype == np.float16:  # it does not hold the coefficients
+        return np.astype(erf(np.astype(x, np.float32)), np.float16)
+    if dtype == np.float32:
         limit, p, q = _ERF_LIMIT_32, _ERF_P_32, _ERF_Q_32
     else:
         limit, p, q = _ERF_LIMIT_64, _ERF_P_64, _ERF_Q_64
     x = np.clip(x, -limit, limit)
     t = x * x
-    return np.clip(x * _horner(p, t) / _horner(q, t), -1, 1)
+    return np.clip(x * horner(p, t) / horner(q, t), -1, 1)
 
 
 def gelu(x, scratch, scratch_2, out):

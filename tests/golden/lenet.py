@@ -341,14 +341,16 @@ def convolve_kernel_vjp(
         out += part_of(wide, k, n, size[1], stride[1], dilation[1])
 
 
-def softmax_cross_entropy(logits, targets, scratch, scratch_2, scratch_3, out):
+def softmax_cross_entropy(logits, targets, scratch, scratch_2, scratch_3, scratch_4, out):
     """-sum(targets * log_softmax(logits)) along the axis of the classes."""
     np.maximum.reduce(logits, axis=-1, keepdims=True, out=scratch)
     np.subtract(logits, scratch, out=scratch_2)
     np.exp(scratch_2, out=scratch_3)
     np.add.reduce(scratch_3, axis=-1, keepdims=True, out=scratch)
     np.log(scratch, out=scratch)
+    np.equal(targets, 0, out=scratch_4)
     np.subtract(scratch, scratch_2, out=scratch_2)
+    np.copyto(scratch_2, 0, where=scratch_4)
     np.multiply(targets, scratch_2, out=scratch_2)
     np.add.reduce(scratch_2, axis=-1, out=out)
 
@@ -420,25 +422,26 @@ targets = np.empty((8, 10), np.float32)
 scratch_1 = np.empty((8, 1), np.float32)
 scratch_2 = np.empty((8, 10), np.float32)
 scratch_3 = np.empty((8, 10), np.float32)
+scratch_4 = np.empty((8, 10), np.bool)
 losses = np.empty(8, np.float32)
-scratch_4 = np.empty((8, 1), np.float32)
+scratch_5 = np.empty((8, 1), np.float32)
 d_z5 = np.empty((8, 10), np.float32)
 d_z4 = np.empty((8, 84), np.float32)
-scratch_5 = np.empty((8, 84), np.bool)
+scratch_6 = np.empty((8, 84), np.bool)
 d_z3 = np.empty((8, 120), np.float32)
-scratch_6 = np.empty((8, 120), np.bool)
+scratch_7 = np.empty((8, 120), np.bool)
 d_flatten_1 = np.empty((8, 400), np.float32)
-scratch_7 = np.empty((8, 5, 10, 16), np.float32)
+scratch_8 = np.empty((8, 5, 10, 16), np.float32)
 d_z2 = np.empty((8, 10, 10, 16), np.float32)
-scratch_8 = np.empty((8, 10, 10, 16), np.bool)
+scratch_9 = np.empty((8, 10, 10, 16), np.bool)
 d_max_pool2d_1 = np.empty((8, 14, 14, 6), np.float32)
-scratch_9 = np.empty(160, np.float32)
-scratch_10 = np.empty((8, 14, 28, 6), np.float32)
+scratch_10 = np.empty(160, np.float32)
+scratch_11 = np.empty((8, 14, 28, 6), np.float32)
 d_z1 = np.empty((8, 28, 28, 6), np.float32)
-scratch_11 = np.empty((8, 28, 28, 6), np.bool)
-scratch_12 = np.empty(168, np.float32)
-scratch_13 = np.empty(32768, np.float32)
+scratch_12 = np.empty((8, 28, 28, 6), np.bool)
+scratch_13 = np.empty(168, np.float32)
 scratch_14 = np.empty(32768, np.float32)
+scratch_15 = np.empty(32768, np.float32)
 ones_10 = np.ones(10, np.float32)
 ones_224 = np.ones(224, np.float32)
 ones_28 = np.ones(28, np.float32)
@@ -507,45 +510,45 @@ def train_step(x, y, learning_rate, step):
     np.add(z5, b5, out=z5)
     one_hot(y, dtype=np.float32, n_classes=10, out=targets)  # loss: targets = one_hot(y)  (8, 10)
     # loss: losses = softmax_cross_entropy(z5, targets)  (8,)
-    softmax_cross_entropy(z5, targets, scratch_1, scratch_2, scratch_3, out=losses)
+    softmax_cross_entropy(z5, targets, scratch_1, scratch_2, scratch_3, scratch_4, out=losses)
     total = np.add.reduce(losses, axis=None)        # loss: loss = sum(losses) / 8
     loss = total / 8
 
     # backward: d_v is the derivative of the loss by v
     # d_z5 = (softmax(z5) * sum(targets, axis=-1) - targets) / 8  (8, 10)
-    softmax_cross_entropy_vjp_logits(z5, targets, scratch_1, scratch_4, scratch_2, out=d_z5)
+    softmax_cross_entropy_vjp_logits(z5, targets, scratch_1, scratch_5, scratch_2, out=d_z5)
     np.dot(ones_8, d_z5, out=d_b5)                  # d_b5 = sum(d_z5, axis=0)  (10,)
     np.dot(d_z5, W5.T, out=d_z4)                    # d_a4 = d_z5 @ W5.T  (8, 84)
     np.dot(a4.T, d_z5, out=d_W5)                    # d_W5 = a4.T @ d_z5  (84, 10)
-    relu_vjp(d_z4, a4, scratch_5, out=d_z4)         # d_z4 = d_a4 * (a4 > 0)  (8, 84)
+    relu_vjp(d_z4, a4, scratch_6, out=d_z4)         # d_z4 = d_a4 * (a4 > 0)  (8, 84)
     np.dot(ones_8, d_z4, out=d_b4)                  # d_b4 = sum(d_z4, axis=0)  (84,)
     np.dot(d_z4, W4.T, out=d_z3)                    # d_a3 = d_z4 @ W4.T  (8, 120)
     np.dot(a3.T, d_z4, out=d_W4)                    # d_W4 = a3.T @ d_z4  (120, 84)
-    relu_vjp(d_z3, a3, scratch_6, out=d_z3)         # d_z3 = d_a3 * (a3 > 0)  (8, 120)
+    relu_vjp(d_z3, a3, scratch_7, out=d_z3)         # d_z3 = d_a3 * (a3 > 0)  (8, 120)
     np.dot(ones_8, d_z3, out=d_b3)                  # d_b3 = sum(d_z3, axis=0)  (120,)
     np.dot(d_z3, W3.T, out=d_flatten_1)             # d_flatten_1 = d_z3 @ W3.T  (8, 400)
     # d_W3 = reshape(max_pool2d_2, (8, 400)).T @ d_z3  (400, 120)
     np.dot(max_pool2d_2.reshape(8, 400).T, d_z3, out=d_W3)
     window_max_vjp(                                 # d_a2  (8, 10, 10, 16)
         d_flatten_1.reshape(8, 5, 5, 16), window_max_2, axis=2, size=2, stride=2,
-        out=scratch_7
+        out=scratch_8
     )
-    window_max_vjp(scratch_7, a2, axis=1, size=2, stride=2, out=d_z2)
-    relu_vjp(d_z2, a2, scratch_8, out=d_z2)         # d_z2 = d_a2 * (a2 > 0)  (8, 10, 10, 16)
+    window_max_vjp(scratch_8, a2, axis=1, size=2, stride=2, out=d_z2)
+    relu_vjp(d_z2, a2, scratch_9, out=d_z2)         # d_z2 = d_a2 * (a2 > 0)  (8, 10, 10, 16)
     # d_max_pool2d_1 = convolve_transpose(d_z2, W2)  (8, 14, 14, 6)
     convolve_transpose(d_z2, W2, size=(14, 14), out=d_max_pool2d_1)
     # d_W2 = convolve_kernel_vjp(max_pool2d_1, d_z2)  (5, 5, 6, 16)
     convolve_kernel_vjp(max_pool2d_1, d_z2, size=(5, 5), out=d_W2)
     # d_b2 = sum(reshape(sum(reshape(d_z2, (80, 160)), axis=0), (10, 16)), axis=0)  (16,)
-    convolve_add_vjp_bias(d_z2, scratch_9, out=d_b2)
+    convolve_add_vjp_bias(d_z2, scratch_10, out=d_b2)
     # d_a1 = window_max_vjp(window_max_vjp(d_max_pool2d_1, window_max_1), a1)  (8, 28, 28, 6)
-    window_max_vjp(d_max_pool2d_1, window_max_1, axis=2, size=2, stride=2, out=scratch_10)
-    window_max_vjp(scratch_10, a1, axis=1, size=2, stride=2, out=d_z1)
-    relu_vjp(d_z1, a1, scratch_11, out=d_z1)        # d_z1 = d_a1 * (a1 > 0)  (8, 28, 28, 6)
+    window_max_vjp(d_max_pool2d_1, window_max_1, axis=2, size=2, stride=2, out=scratch_11)
+    window_max_vjp(scratch_11, a1, axis=1, size=2, stride=2, out=d_z1)
+    relu_vjp(d_z1, a1, scratch_12, out=d_z1)        # d_z1 = d_a1 * (a1 > 0)  (8, 28, 28, 6)
     # d_W1 = convolve_kernel_vjp(x, d_z1)  (5, 5, 1, 6)
     convolve_kernel_vjp(x, d_z1, padding=((2, 2), (2, 2)), size=(5, 5), out=d_W1)
     # d_b1 = sum(reshape(sum(reshape(d_z1, (224, 168)), axis=0), (28, 6)), axis=0)  (6,)
-    convolve_add_vjp_bias_2(d_z1, scratch_12, out=d_b1)
+    convolve_add_vjp_bias_2(d_z1, scratch_13, out=d_b1)
 
     # update
     root = (1.0 - 0.999 ** step) ** 0.5
@@ -556,7 +559,7 @@ def train_step(x, y, learning_rate, step):
         part = slice(61706 - start)
         adam(
             parameters[tile], gradient[tile], mean[tile], mean_square[tile], rate, epsilon,
-            scratch_13[part], scratch_14[part]
+            scratch_14[part], scratch_15[part]
         )
     return loss, z5
 

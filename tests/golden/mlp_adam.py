@@ -7,14 +7,16 @@ Run this file for one step on random data.
 import numpy as np
 
 
-def softmax_cross_entropy(logits, targets, scratch, scratch_2, scratch_3, out):
+def softmax_cross_entropy(logits, targets, scratch, scratch_2, scratch_3, scratch_4, out):
     """-sum(targets * log_softmax(logits)) along the axis of the classes."""
     np.maximum.reduce(logits, axis=-1, keepdims=True, out=scratch)
     np.subtract(logits, scratch, out=scratch_2)
     np.exp(scratch_2, out=scratch_3)
     np.add.reduce(scratch_3, axis=-1, keepdims=True, out=scratch)
     np.log(scratch, out=scratch)
+    np.equal(targets, 0, out=scratch_4)
     np.subtract(scratch, scratch_2, out=scratch_2)
+    np.copyto(scratch_2, 0, where=scratch_4)
     np.multiply(targets, scratch_2, out=scratch_2)
     np.add.reduce(scratch_2, axis=-1, out=out)
 
@@ -67,14 +69,15 @@ z3 = np.empty((128, 10), np.float32)
 scratch_1 = np.empty((128, 1), np.float32)
 scratch_2 = np.empty((128, 10), np.float32)
 scratch_3 = np.empty((128, 10), np.float32)
+scratch_4 = np.empty((128, 10), np.bool)
 losses = np.empty(128, np.float32)
-scratch_4 = np.empty((128, 1), np.float32)
+scratch_5 = np.empty((128, 1), np.float32)
 d_z3 = np.empty((128, 10), np.float32)
 d_z2 = np.empty((128, 512), np.float32)
-scratch_5 = np.empty((128, 512), np.bool)
+scratch_6 = np.empty((128, 512), np.bool)
 d_z1 = np.empty((128, 512), np.float32)
-scratch_6 = np.empty(32768, np.float32)
 scratch_7 = np.empty(32768, np.float32)
+scratch_8 = np.empty(32768, np.float32)
 ones_128 = np.ones(128, np.float32)
 zeros_512 = np.zeros(512, np.float32)
 d_W1 = gradient[0:401408].reshape(784, 512)
@@ -112,21 +115,21 @@ def train_step(x, y, learning_rate, step):
     np.dot(a2, W3, out=z3)                          # dense_3: z3 = a2 @ W3 + b3  (128, 10)
     np.add(z3, b3, out=z3)
     # loss: losses = softmax_cross_entropy(z3, y)  (128,)
-    softmax_cross_entropy(z3, y, scratch_1, scratch_2, scratch_3, out=losses)
+    softmax_cross_entropy(z3, y, scratch_1, scratch_2, scratch_3, scratch_4, out=losses)
     total = np.add.reduce(losses, axis=None)        # loss: loss = sum(losses) / 128
     loss = total / 128
 
     # backward: d_v is the derivative of the loss by v
     # d_z3 = (softmax(z3) * sum(y, axis=-1) - y) / 128  (128, 10)
-    softmax_cross_entropy_vjp_logits(z3, y, scratch_1, scratch_4, scratch_2, out=d_z3)
+    softmax_cross_entropy_vjp_logits(z3, y, scratch_1, scratch_5, scratch_2, out=d_z3)
     np.dot(ones_128, d_z3, out=d_b3)                # d_b3 = sum(d_z3, axis=0)  (10,)
     np.dot(d_z3, W3.T, out=d_z2)                    # d_a2 = d_z3 @ W3.T  (128, 512)
     np.dot(a2.T, d_z3, out=d_W3)                    # d_W3 = a2.T @ d_z3  (512, 10)
-    relu_vjp(d_z2, a2, scratch_5, out=d_z2)         # d_z2 = d_a2 * (a2 > 0)  (128, 512)
+    relu_vjp(d_z2, a2, scratch_6, out=d_z2)         # d_z2 = d_a2 * (a2 > 0)  (128, 512)
     np.dot(ones_128, d_z2, out=d_b2)                # d_b2 = sum(d_z2, axis=0)  (512,)
     np.dot(d_z2, W2.T, out=d_z1)                    # d_a1 = d_z2 @ W2.T  (128, 512)
     np.dot(a1.T, d_z2, out=d_W2)                    # d_W2 = a1.T @ d_z2  (512, 512)
-    relu_vjp(d_z1, a1, scratch_5, out=d_z1)         # d_z1 = d_a1 * (a1 > 0)  (128, 512)
+    relu_vjp(d_z1, a1, scratch_6, out=d_z1)         # d_z1 = d_a1 * (a1 > 0)  (128, 512)
     np.dot(ones_128, d_z1, out=d_b1)                # d_b1 = sum(d_z1, axis=0)  (512,)
     np.dot(x.T, d_z1, out=d_W1)                     # d_W1 = x.T @ d_z1  (784, 512)
 
@@ -139,7 +142,7 @@ def train_step(x, y, learning_rate, step):
         part = slice(669706 - start)
         adam(
             parameters[tile], gradient[tile], mean[tile], mean_square[tile], rate, epsilon,
-            scratch_6[part], scratch_7[part]
+            scratch_7[part], scratch_8[part]
         )
     return loss, z3
 

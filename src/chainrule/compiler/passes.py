@@ -27,6 +27,7 @@ __all__ = [
     "gives",
     "is_literal",
     "merge_common_subexpressions",
+    "plain_number",
     "run_passes",
     "simplify_algebra",
     "uniform",
@@ -91,7 +92,7 @@ def _with_number(equation: Equation, position: int, constant: Variable, value: A
     if constant.dtype.kind == "b" and any(dtype.kind != "b" for dtype in others):
         return equation
     is_alike = all(dtype == constant.dtype for dtype in others)
-    args = (*before, _plain_number(value) if is_alike else value.item(), *after)
+    args = (*before, plain_number(value) if is_alike else value.item(), *after)
     return replace(equation, args=args) if gives(equation, args) else equation
 
 
@@ -106,7 +107,7 @@ def uniform(array: np.ndarray[Any, Any]) -> tuple[Any] | None:
     return None
 
 
-def _plain_number(value: Any) -> Atom:
+def plain_number(value: Any) -> Atom:
     """The number that was rounded to this value: 0.001, where float32 has 0.0010000000474974513.
 
     Wherever it meets an array of that dtype it is rounded to the same. Tried are four digits, then

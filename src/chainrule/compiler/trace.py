@@ -175,6 +175,8 @@ class TracedArray(AbstractArray):
 
     def apply(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Record the primitive as an equation; a loop gives a tuple of results."""
+        if not isinstance(primitive.evaluate, np.ufunc):  # NumPy's own take numbers as they are
+            args = tuple(_as_array(argument) for argument in args)
         atoms = tuple(self._atom(argument, primitive) for argument in args)
         if primitive is LOOP:
             return self._recording.record_loop(atoms, params["form"])
@@ -256,6 +258,13 @@ class TracedArray(AbstractArray):
 
     def __repr__(self) -> str:
         return f"TracedArray({self.variable})"
+
+
+def _as_array(value: Any) -> Any:
+    """A traced number as an array without axes."""
+    if isinstance(value, TracedArray) and value.variable.is_number:
+        return value.apply(PRIMITIVES["positive"], (value,), {})
+    return value
 
 
 def _is_number(value: Any) -> bool:

@@ -154,6 +154,11 @@ class AbstractArray(NDArrayOperatorsMixin):
 
     # Python's protocols
 
+    def __pow__(self, exponent: Any) -> Any:
+        if type(exponent) in (int, float) and exponent == 2:  # as an ndarray takes it
+            return np.square(self)
+        return super().__pow__(exponent)
+
     def __getitem__(self, key: Any) -> Any:
         return NUMPY_FUNCTIONS[operator.getitem](self, key)
 

@@ -39,6 +39,7 @@ __all__ = [
     "exp2",
     "exp_share",
     "expm1",
+    "fabs",
     "floor",
     "floor_divide",
     "greater",
@@ -234,7 +235,6 @@ def round_(x: Array, decimals: int = 0) -> Array:
 
 
 # Other names of NumPy for the same functions
-implements(np.fabs)(absolute)
 implements(np.fix)(trunc)
 implements(np.real, np.conjugate)(positive)
 implements(np.radians)(deg2rad)
@@ -247,6 +247,13 @@ def _isclose(
 ) -> Array:
     near = (np.abs(x - y) <= atol + rtol * np.abs(y)) & np.isfinite(y) | (x == y)
     return near | (np.isnan(x) & np.isnan(y)) if equal_nan else near
+
+
+@implements(np.fabs)
+def fabs(x: Array) -> Array:
+    """`np.fabs`: the absolute value as a floating-point number, of integers too."""
+    dtype = np.fabs(np.zeros((), x.dtype)).dtype
+    return absolute(x if x.dtype == dtype else x.astype(dtype))
 
 
 # Selection

@@ -17,7 +17,7 @@ import numpy as np
 from chainrule.compiler.formula import Formula, infix, show_number
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Symbol
-from chainrule.compiler.passes import uniform
+from chainrule.compiler.passes import plain_number, uniform
 
 __all__ = [
     "LINE_LENGTH",
@@ -327,7 +327,7 @@ def show_array(array: np.ndarray[Any, Any]) -> str:
 
     dtype = f"np.{array.dtype.name}"
     if array.size > 1 and (value := uniform(array)) is not None:
-        return f"np.full({array.shape}, {_show_element(value[0])}, {dtype})"
+        return f"np.full({array.shape}, {show_value(plain_number(value[0]))[0]}, {dtype})"
     if not array.size:
         return f"np.empty({array.shape}, {dtype})"
     return f"np.array({nested(array)}, {dtype})"

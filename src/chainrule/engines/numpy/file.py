@@ -14,7 +14,7 @@ from chainrule.compiler.passes import uniform
 from chainrule.compiler.plan import TILE, Buffer
 from chainrule.engines.engine import Array
 from chainrule.engines.numpy.code import LINE_LENGTH, Loop, Printer, Statement, show_array
-from chainrule.engines.numpy.emit import File, Helper
+from chainrule.engines.numpy.parts import File, Helper
 
 __all__ = ["Text", "print_file"]
 

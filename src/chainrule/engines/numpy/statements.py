@@ -40,7 +40,9 @@ _REDUCTIONS = {
     "max": "maximum.reduce",
     "min": "minimum.reduce",
 }
-_WRITE_OUT = {"concatenate", "matmul", "random_uniform", "scatter_add", *_REDUCTIONS}
+_WRITE_OUT = {
+    "clip", "concatenate", "matmul", "random_uniform", "scatter_add", "where", *_REDUCTIONS,
+}  # fmt: skip
 _SIGNS = {"add", "subtract", "multiply", "divide", "power", *INFIX} - {"power", "matmul"}
 
 
@@ -53,7 +55,7 @@ class NumPyAbilities:
     def writes_into(self, equation: Equation) -> bool:
         """Whether NumPy can write the equation's result to memory that it is given."""
         is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
-        takes_out = is_ufunc or equation.primitive.elementwise or equation.name in _WRITE_OUT
+        takes_out = is_ufunc or equation.name in _WRITE_OUT
         return takes_out or _kernel_of(equation, self.exact) is not None
 
     def writes_over(self, equation: Equation, position: int) -> bool:
