@@ -276,6 +276,8 @@ def require_float(value: Any, name: str) -> Any:
         if array.dtype.kind in "iu" and not has_dtype:
             array = array.astype(np.float64)
         value = array
+    else:
+        value = value.as_float()
     if value.dtype.kind != "f":
         raise TypeError(
             f"{name} has dtype {value.dtype}, shape {value.shape}: derivatives need floating-point "

@@ -27,7 +27,7 @@ from chainrule.primitives.primitive import Primitive
 from chainrule.scope import RuleCall, current_scope, scope
 from chainrule.tensor import Tensor, new_level
 
-__all__ = ["TracedArray", "TracedValueError", "is_static", "trace", "user_line"]
+__all__ = ["SCALAR_POWER", "TracedArray", "TracedValueError", "is_static", "trace", "user_line"]
 
 
 class TracedValueError(TypeError):
@@ -194,6 +194,12 @@ class TracedArray(AbstractArray):
         out = Variable.number(infer_number(primitive, atoms))
         return self._recording.record(primitive, atoms, {}, out)
 
+    def as_float(self) -> TracedArray:
+        if not self.variable.is_number:
+            return self
+        array: TracedArray = _as_array(self).astype(np.float64)
+        return array
+
     def note_cotangent_of(self, value: Any) -> None:
         if isinstance(value, TracedArray):
             cotangents, own = self._recording.cotangents, self.variable
@@ -273,12 +279,18 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
+SCALAR_POWER = Primitive("power", lambda x, y: x**y, elementwise=True)
+"""The operator ** of NumPy's scalars, which takes another way than np.power to the last digit."""
+
+
 def _operator(primitive: Primitive, method: str, reflected: bool) -> Callable[..., Any]:
     """An operator that is Python's own where it meets numbers alone, and NumPy's elsewhere."""
     numpys = getattr(AbstractArray, method)
 
     def operate(self: TracedArray, *other: Any) -> Any:
         if not (_is_number(self) and all(map(_is_number, other))):
+            if method == "__pow__" and not self.shape and type(other[0]) in (int, float):
+                return self.apply(SCALAR_POWER, (self, *other), {})
             return numpys(self, *other)
         return self.calculate(primitive, (*other, self) if reflected else (self, *other))
 

@@ -86,6 +86,10 @@ class AbstractArray(NDArrayOperatorsMixin):
     def note_cotangent_of(self, value: Any) -> None:
         """The reverse pass found this array to be the whole derivative of the loss by `value`."""
 
+    def as_float(self) -> Any:
+        """Itself, or what NumPy would make an array of floating-point numbers of it."""
+        return self
+
     def note_name(self, name: str) -> None:
         """Whoever computed this array calls it so."""
 

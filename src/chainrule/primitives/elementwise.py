@@ -293,12 +293,9 @@ def clip(x: Array, min: Array = None, max: Array = None) -> Array:
     if min is None and max is None:
         return positive(x)
     dtype = getattr(x, "dtype", np.dtype(float))
-    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
-    if min is None:
-        min = limits.min if limits else -math.inf
-    if max is None:
-        max = limits.max if limits else math.inf
-    return _clip(x, min, max)
+    if dtype.kind != "f" and (min is None or max is None):  # these have no infinity
+        return minimum(x, max) if min is None else maximum(x, min)
+    return _clip(x, -math.inf if min is None else min, math.inf if max is None else max)
 
 
 @implements(np.clip)

@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.compiler.formula import INFIX
 from chainrule.compiler.graph import Atom, Equation, Variable
 from chainrule.compiler.naming import Symbol
+from chainrule.compiler.trace import SCALAR_POWER
 from chainrule.engines.numpy.borrow import Borrowed
 from chainrule.engines.numpy.code import (
     Attribute,
@@ -100,6 +101,8 @@ class Writer:
         out = equation.out
         if out.is_number:
             return Infix(name, args)
+        if equation.primitive is SCALAR_POWER:
+            return Infix("power", args)
         if name in _SIGNS and not out.shape and len(args) == 2 and not _are_numbers(equation):
             return Infix(name, args)
         if name == "transpose" and _reverses_axes(equation):
