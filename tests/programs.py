@@ -719,12 +719,18 @@ def check(program: Program, compiled: Callable[..., Any] = cr.compile) -> Failur
 
 
 # NumPy's dot, inner, vdot and einsum add up in an order of their own: those of a program that has
-# them may differ in the last digits. All else is the same calls on the same numbers.
+# them may differ in the last digits. So do var and std of float16, which NumPy computes in float16
+# and overflows, and ours do not. All else is the same calls on the same numbers.
 _PRODUCTS = re.compile(r"np\.(dot|inner|vdot)\(| @ |np\.einsum\('[^']*,")
+_SPREADS = re.compile(r"np\.(var|std)\(")
+_JUMPS = re.compile(r" % | // |np\.(floor|ceil|trunc|rint|round|sign|remainder|floor_divide)\(")
 
 
 def _check(program: Program, compiled: Callable[..., Any]) -> Failure | None:
-    rounds = any(_PRODUCTS.search(line.expression) for line in program.lines)
+    has = lambda pattern: any(pattern.search(line.expression) for line in program.lines)
+    rounds = has(_PRODUCTS) or (has(_SPREADS) and "'f2'" in show(program))
+    if rounds and has(_JUMPS):  # a last digit may become a whole step
+        return None
     function = program.function()
     ours = compiled(function)
     kept: list[tuple[Any, Any]] = []

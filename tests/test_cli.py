@@ -502,3 +502,11 @@ def test_source_of_a_file_or_of_a_run_with_options(tmp_path):
     result = run("source", tmp_path, "--layers", "5")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "leave options out" in result.stderr
+
+
+def test_a_run_in_a_folder_called_like_a_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "iris").mkdir()
+    assert "Training step of Network(4-" in run("source", "iris").stdout
+    (tmp_path / "iris" / "step.py").write_text("pass\n")
+    assert run("source", "iris").stdout == "pass\n"

@@ -587,6 +587,12 @@ def test_split_shuffles_and_rounds_up():
     assert len(data.split(np.arange(100), np.arange(100), 0.07)[1]) == 7  # 0.07 * 100 > 7
 
 
+def test_what_rounding_leaves_over_goes_to_the_classes_that_lost_most():
+    labels = np.repeat([0, 1, 2], [7, 3, 90])  # shares of 10: 0.7, 0.3 and 9
+    _, x_test, _, _ = data.split(labels, labels, 10, stratify=True)
+    assert np.bincount(x_test, minlength=3).tolist() == [1, 0, 9]
+
+
 def test_split_takes_numpys_whole_numbers():
     assert len(data.split(np.arange(8), np.arange(8), np.int64(3))[1]) == 3
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import chainrule as cr
+from chainrule.primitives import elu, leaky_relu, relu
 from chainrule.primitives.constant import one_hot
 from chainrule.primitives.fused import (
     binary_cross_entropy,
@@ -247,3 +248,10 @@ def test_a_network_trains_with_a_masked_class():
     first, gradient = cr.value_and_grad(loss)(w)
     np.testing.assert_array_equal(gradient[:, 2], 0)
     assert loss(w - 0.1 * gradient) < first
+
+
+def test_gradients_at_the_kinks_are_the_documented_ones():
+    zero = np.array(0.0)
+    assert cr.grad(relu)(zero) == 0.0
+    assert cr.grad(lambda x: leaky_relu(x, 0.2))(zero) == 0.2
+    assert cr.grad(lambda x: elu(x, 0.5))(zero) == 0.5

@@ -860,6 +860,8 @@ def test_misfits_of_nested_gradients():
 
     with pytest.raises(ValueError, match=r"dict with keys \['b', 'w'\], but is \['w'\]"):
         check_gradient(f, lambda p: {"w": p["w"]}, p)
+    with pytest.raises(ValueError, match=r"dict with keys \['b', 'w'\], but is \['c', 'w'\]"):
+        check_gradient(f, lambda p: {"w": p["w"], "c": p["b"]}, p)
     with pytest.raises(ValueError, match=r"argument 0\['b'\] should have 1 parts, but has 2"):
         check_gradient(f, lambda p: {"w": p["w"], "b": [1.0, 2.0]}, p)
 
@@ -1037,6 +1039,20 @@ def test_no_decision_hangs_on_words_of_the_users():
 
     with pytest.raises(ValueError, match="the shape is read-only"):
         check_gradient(cubes, complains, normal(6), raises=False)
+
+
+def test_a_gradient_that_stops_working_is_not_said_to_write_in_place():
+    calls = []
+
+    def gradient(theta):
+        calls.append(theta)
+        if len(calls) > 4:  # once it has been compared, and is tried again to find out why
+            raise RuntimeError("no longer")
+        return 4 * theta**2
+
+    report = check_gradient(cubes, gradient, normal(6), raises=False)
+    assert len(calls) > 4
+    assert "in place" not in [fault.cause for fault in report.faults]
 
 
 def test_writing_in_place_is_recognised_whatever_the_function_raises():

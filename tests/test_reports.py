@@ -66,3 +66,38 @@ def test_mistakes_are_named():
         regression_report([], [])
     with pytest.raises(ValueError, match="classes up to 2, but 2 class names"):
         classification_report([0, 2], [0, 1], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("true", "error", "message"),
+    [
+        ([0.5, 1.0], TypeError, "true classes are float64: give integers"),
+        (["a", "b"], TypeError, "true classes are <U1"),
+        ([-1, 1], ValueError, "true classes go down to -1: count them from 0"),
+        ([[0, 1], [1, 0]], ValueError, r"not \(2, 2\)"),
+        (1, ValueError, r"not \(\)"),
+    ],
+)
+def test_what_is_no_class_is_refused(true, error, message):
+    with pytest.raises(error, match=message):
+        classification_report(true, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("true", "error", "message"),
+    [
+        ([np.nan, 1.0], ValueError, "true values hold NaN or infinity"),
+        ([1j, 1.0], TypeError, "true values are complex128"),
+        (["a", "b"], TypeError, "true values are <U1"),
+        ([[1.0, 2.0]], ValueError, r"not \(1, 2\)"),
+    ],
+)
+def test_what_is_no_value_is_refused(true, error, message):
+    with pytest.raises(error, match=message):
+        regression_report(true, [1.0, 2.0])
+
+
+def test_a_single_value_has_no_r2():
+    report = regression_report([1.0], [2.0])
+    assert (report.rmse, report.support) == (1.0, 1)
+    assert np.isnan(report.r2)

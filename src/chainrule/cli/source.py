@@ -19,7 +19,7 @@ def source(options: Options) -> int:
     Raises CommandError for options that are wrong, for a folder without a step, and for minimizers,
     which take no such steps.
     """
-    if _is_folder(options.name):
+    if _is_run(options.name):
         print(_step_of_run(options), end="")
         return 0
     dataset = data.load(choose(options.name, data.NAMES, "data set or folder of a run"))
@@ -46,9 +46,14 @@ def source(options: Options) -> int:
     return 0
 
 
-def _is_folder(name: str) -> bool:
+def _is_run(name: str) -> bool:
+    """Whether a name is that of a path; a data set's only if a step lies there."""
+    if not name.strip():
+        return False
     try:
-        return bool(name) and name not in data.NAMES and Path(name).exists()
+        path = Path(name)
+        has_step = path.joinpath("step.py").is_file()
+        return has_step or (name not in data.NAMES and path.exists())
     except OSError:  # a name that no file could have
         return False
 

@@ -175,7 +175,7 @@ class TracedArray(AbstractArray):
 
     def apply(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Record the primitive as an equation; a loop gives a tuple of results."""
-        if not isinstance(primitive.evaluate, np.ufunc):  # NumPy's own take numbers as they are
+        if not primitive.elementwise:  # the others take numbers as they are
             args = tuple(_as_array(argument) for argument in args)
         atoms = tuple(self._atom(argument, primitive) for argument in args)
         if primitive is LOOP:

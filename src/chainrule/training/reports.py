@@ -84,7 +84,8 @@ def classification_report(
 ) -> ClassificationReport:
     """Compare predicted with true classes, both integers (n_samples,).
 
-    A class that was never predicted has precision 0. Raises ValueError for different lengths.
+    A class that was never predicted has precision 0. Raises ValueError for different lengths and
+    negative classes, TypeError for what is no integer.
 
     >>> print(classification_report([0, 0, 1, 1], [0, 1, 1, 1], ["cat", "dog"]))
           precision  recall     f1  support
@@ -95,6 +96,11 @@ def classification_report(
     """
     metrics = _sklearn_metrics()
     actual, guess = _pair(true, predicted)
+    for name, values in (("true", actual), ("predicted", guess)):
+        if values.dtype.kind not in "iu":
+            raise TypeError(f"{name} classes are {values.dtype}: give integers, counted from 0")
+        if values.min() < 0:
+            raise ValueError(f"{name} classes go down to {values.min()}: count them from 0")
     n_classes = 1 + int(max(actual.max(), guess.max()))
     names = list(class_names) if class_names is not None else [str(c) for c in range(n_classes)]
     if len(names) < n_classes:
@@ -119,21 +125,33 @@ def classification_report(
 def regression_report(true: npt.ArrayLike, predicted: npt.ArrayLike) -> RegressionReport:
     """Compare predicted with true values, (n_samples,) or (n_samples, 1) each.
 
+    R² is NaN of a single sample. Raises ValueError for different lengths, other shapes, NaN and
+    infinity; TypeError for what is no real number.
+
     >>> print(regression_report([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]))
     RMSE 0.5774   MAE 0.3333   R² 0.5000
     """
     metrics = _sklearn_metrics()
     actual, guess = _pair(true, predicted)
+    for name, values in (("true", actual), ("predicted", guess)):
+        if values.dtype.kind not in "biuf":
+            raise TypeError(f"{name} values are {values.dtype}: give real numbers")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} values hold NaN or infinity: there is no error to report")
     return RegressionReport(
         rmse=float(metrics.root_mean_squared_error(actual, guess)),
         mae=float(metrics.mean_absolute_error(actual, guess)),
-        r2=float(metrics.r2_score(actual, guess)),
+        r2=float(metrics.r2_score(actual, guess)) if len(actual) > 1 else float("nan"),
         support=len(actual),
     )
 
 
 def _pair(true: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Any, Any]:
-    actual, guess = np.asarray(true).reshape(-1), np.asarray(predicted).reshape(-1)
+    actual, guess = np.asarray(true), np.asarray(predicted)
+    for array in (actual, guess):
+        if array.ndim not in (1, 2) or array.shape[1:] not in ((), (1,)):
+            raise ValueError(f"one value a sample is compared, (n_samples,), not {array.shape}")
+    actual, guess = actual.reshape(-1), guess.reshape(-1)
     if len(actual) != len(guess) or not len(actual):
         raise ValueError(f"{len(actual)} true values but {len(guess)} predicted ones")
     return actual, guess

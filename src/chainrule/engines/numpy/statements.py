@@ -57,6 +57,9 @@ class NumPyAbilities:
         """Whether NumPy can write the equation's result to memory that it is given."""
         is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
         takes_out = is_ufunc or equation.name in _WRITE_OUT
+        if equation.name == "where" and equation.out.dtype.kind in "iu":
+            # np.where wraps a number that does not fit, np.copyto refuses it
+            takes_out = all(isinstance(atom, Variable) for atom in equation.args)
         return takes_out or _kernel_of(equation, self.exact) is not None
 
     def writes_over(self, equation: Equation, position: int) -> bool:
