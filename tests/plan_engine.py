@@ -70,9 +70,7 @@ def build(
     simplified = run_passes(graph, passes)
     expanded = check_graph(expand_fused(simplified))
     _, titled = wish_names(expanded, labels or Labels())
-    plan = make_plan(
-        expanded, titled, abilities, fresh_results=exact, exact=exact, strides=strides
-    )
+    plan = make_plan(expanded, titled, abilities, fresh_results=exact, exact=exact, strides=strides)
     check(plan)
     return PlanProgram(simplified, plan)
 
@@ -227,7 +225,7 @@ def last_readings(plan: Plan) -> dict[Variable, float]:
     last.update(dict.fromkeys((v for v in graph.state if v not in graph.updates), inf))
     last.update(dict.fromkeys((a for a in graph.ends if isinstance(a, Variable)), inf))
     for equation in reversed(order):
-        if equation.out in plan.views or equation.out in plan.placed:
+        if equation.out in plan.views:
             for variable in equation.variables:
                 last[variable] = max(last[variable], last[equation.out])
     return last
