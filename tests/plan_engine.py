@@ -72,15 +72,16 @@ def build(
     _, titled = wish_names(expanded, labels or Labels())
     plan = make_plan(expanded, titled, abilities, fresh_results=exact, exact=exact, strides=strides)
     check(plan)
-    return PlanProgram(simplified, plan)
+    return PlanProgram(simplified, plan, exact)
 
 
 class PlanProgram(Program):
     """A plan, the memory it asks for, and the walk over its equations."""
 
-    def __init__(self, graph: Graph, plan: Plan) -> None:
+    def __init__(self, graph: Graph, plan: Plan, exact: bool) -> None:
         self.graph = graph
         self.plan = plan
+        self.exact = exact
         self.source = "".join(f"# {line}\n" for line in str(plan.graph).splitlines())
         self._memory: dict[Buffer, Array] = {}
         for buffer in dict.fromkeys(plan.buffers.values()):
@@ -148,6 +149,7 @@ class PlanProgram(Program):
             assert (result.shape, result.dtype) == (variable.shape, variable.dtype), equation
             if plan.stands(variable):
                 check_in_place(equation, args, self._stand(variable))
+                assert result.flags.c_contiguous or not self.exact, "another order of elements"
                 self._stand(variable)[...] = result
                 result = self._stand(variable)
             elif variable in plan.views and plan.buffers.get(variable) in self._memory:
@@ -218,7 +220,7 @@ def last_readings(plan: Plan) -> dict[Variable, float]:
     """The position of the equation that reads a value, or a view of it, for the last time."""
     graph = plan.graph
     order = [equation for group in plan.groups for equation in group.equations]
-    last: dict[Variable, float] = {}
+    last: dict[Variable, float] = dict.fromkeys(graph.state, -1)
     for position, equation in enumerate(order):
         last.update(dict.fromkeys((*equation.variables, *equation.outs), position))
     last.update(dict.fromkeys((*graph.inputs, *graph.constants), inf))

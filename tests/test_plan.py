@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -23,6 +24,7 @@ from chainrule import nn, optim
 from chainrule.compiler import plan as plans
 from chainrule.compiler.check import check_graph
 from chainrule.compiler.graph import Variable
+from chainrule.compiler.groups import group_equations
 from chainrule.compiler.layouts import Layouts
 from chainrule.compiler.lower import expand_fused
 from chainrule.compiler.naming import wish_names
@@ -31,6 +33,9 @@ from chainrule.compiler.plan import Buffer, PlanError, check_plan, make_plan
 from chainrule.compiler.trace import trace
 from chainrule.engines import compiled
 from chainrule.engines.engine import Program
+from chainrule.primitives import sigmoid, softplus, stop_gradient
+from chainrule.primitives.dispatch import named
+from chainrule.scope import RuleCall, scope
 from chainrule.training import compiled_step
 
 F64 = np.dtype(np.float64)
@@ -147,6 +152,115 @@ def test_random_programs():
 @pytest.mark.parametrize("chunk", range(4))
 def test_many_more_random_programs(chunk):
     assert_run(range(1_000_000 + chunk * N_SLOW // 4, 1_000_000 + (chunk + 1) * N_SLOW // 4))
+
+
+# Steps with a state
+
+
+ONE = (
+    np.sin, np.tanh, sigmoid, softplus, np.transpose, stop_gradient,
+    lambda a: a[::-1],
+    lambda a: a.reshape(9).reshape(3, 3),
+    lambda a: a.T.reshape(3, 3),
+    lambda a: 2.0 * a + 1.0,
+    lambda a: np.where(a > 0, a, 0.5),
+    lambda a: a - np.sum(a, axis=0),
+    lambda a: np.cumsum(a, axis=1),
+    lambda a: np.where((a > 0) == (a < 0.5), a, -a),
+    lambda a: (np.sum(a).reshape(1) + a[0]) * a,
+)  # fmt: skip
+TWO = (
+    np.add, np.multiply, np.matmul, np.subtract,
+    lambda a, b: np.where(a > 0, a, b),
+    lambda a, b: np.where(b > 0, a, b.T),
+    lambda a, b: np.tanh(np.concatenate([a.reshape(9), b.reshape(9)]))[:9].reshape(3, 3) + b,
+    lambda a, b: np.concatenate([a.reshape(9), np.sin(b).reshape(9)])[9:].reshape(3, 3),
+    lambda a, b: np.concatenate([a, b], axis=0)[1:4],
+    lambda a, b: a.astype(np.float32).astype(np.float64) * b[0],
+)  # fmt: skip
+
+
+def random_step(number):
+    """A function of two states and an input, which does and returns something at random."""
+
+    def step(state, x):
+        choose = random.Random(number)
+        values = [*state, x]
+
+        def grow(n):
+            for _ in range(n):
+                recent = values[-choose.choice((1, 2, 3, len(values))) :]
+                if choose.random() < 0.5:
+                    value = choose.choice(ONE)(choose.choice(recent))
+                else:
+                    value = choose.choice(TWO)(choose.choice(recent), choose.choice(values))
+                is_named = choose.random() < 0.2
+                values.append(named(choose.choice("abz"), value) if is_named else value)
+
+        grow(choose.choice((3, 6, 10)))
+        with scope(section=choose.choice(("forward", "backward"))):
+            grow(choose.choice((0, 2, 5)))
+        with scope(section="update", rule=RuleCall("own", ())):
+            grow(choose.choice((1, 2, 4)))
+        outputs = tuple(choose.choices(values, k=choose.choice((1, 2, 3))))
+        return outputs, tuple(choose.choices([*state, *values], k=2))
+
+    return step
+
+
+def assert_steps(number, can, exact):
+    step, rng = random_step(number), np.random.default_rng(number)
+    graph = graph_of(step, (3, 3), state=[(3, 3), (3, 3)])
+    program = plan_engine.build(
+        graph, exact=exact, abilities=can, check=partial(check_lifetimes, can)
+    )
+    state = tuple(rng.normal(size=(2, 3, 3)))
+    program.write_state([array.copy() for array in state])
+    for _ in range(3):
+        x = rng.normal(size=(3, 3))
+        expected, state = step(state, x.copy())
+        state = tuple(np.array(array, order="C") for array in state)
+        found = program(x)
+        for ours, wanted in zip((*found, *program.read_state()), (*expected, *state), strict=True):
+            if exact:
+                np.testing.assert_array_equal(ours, wanted)
+            else:
+                np.testing.assert_allclose(ours, wanted, rtol=1e-9, atol=1e-9)
+
+
+@every_ability
+@pytest.mark.parametrize("exact", [True, False])
+def test_random_steps(can, exact):
+    with np.errstate(all="ignore"):
+        for number in range(N_PROGRAMS):
+            assert_steps(number, can, exact)
+
+
+def update_of(function, *shapes, dtype=F64):
+    """The graph of a function of states that is the update of a training step."""
+
+    def step(state, *inputs):
+        with scope(section="update", rule=RuleCall("own", ())):
+            new = function(*state, *inputs)
+        return (), (new,)
+
+    return graph_of(step, *shapes[1:], state=shapes[:1])
+
+
+def test_only_elementwise_updates_of_vectors_of_one_length_are_tiled(monkeypatch):
+    monkeypatch.setattr(plans, "TILE", 16)
+
+    def tiles(graph):
+        return list(make_plan(graph, set(), LIKE_NUMPY).tiles.values())
+
+    assert tiles(update_of(lambda w, g: w - 0.1 * np.sign(g), (20,), (20,))) == [20]
+    assert tiles(update_of(lambda w, g: w - 0.1 * np.sign(g), (16,), (16,))) == []
+    assert tiles(update_of(lambda w, g: w - 0.1 * np.sign(g), (20,), (1,))) == []
+    assert tiles(update_of(lambda w, g: w - 0.1 * np.sign(g), (20, 3), (20, 3))) == []
+    assert tiles(update_of(lambda w, g: w - g / np.sum(g * g), (20,), (20,))) == []
+    forward = expand_fused(graph_of(lambda x: softplus(np.sin(x)) + 1, (20,)))
+    assert any(group.origin for group in group_equations(forward, set()))
+    assert tiles(forward) == []
 
 
 # What holds for every plan
@@ -284,7 +398,7 @@ def test_planning_leaves_the_graph_as_it_is(monkeypatch):
         assert str(expanded) == text
         for variable, array in constants.items():
             np.testing.assert_array_equal(expanded.constants[variable], array)
-        return plan_engine.PlanProgram(graph, plan)
+        return plan_engine.PlanProgram(graph, plan, exact=True)
 
     use(monkeypatch, build)
     assert_run(range(3_000_000, 3_000_050))
