@@ -284,11 +284,14 @@ class _Planner:
         """
         if equation.name != "add" or equation.origin is not None:
             return None
-        for term in reversed(list(equation.variables)):
-            is_alike = (term.shape, term.dtype) == (equation.out.shape, equation.out.dtype)
+        for position, term in reversed(list(enumerate(equation.args))):
+            if not isinstance(term, Variable) or not self._reads_as_it_writes(
+                position, term, equation
+            ):
+                continue
             is_free = term not in self.target and term not in self.escapes
-            if is_alike and is_free and self.readers[term] == [self.equations.index(equation)]:
-                is_own = term not in self.plan.views and term not in self.titled
+            if is_free and len(self.readers[term]) == 1:
+                is_own = term not in self.titled
                 return term if is_own and term not in self.plan.buffers else None
         return None
 
