@@ -382,6 +382,9 @@ class Line:
     def apply(self, parameters, state, x, training, rng):
         return x @ parameters["slope"] + parameters["offset"], dict(state)
 
+    def infer(self, x):
+        return self.apply(self.parameters.unflatten(self.parameters.flat), {}, x, False, None)[0]
+
     def as_inputs(self, x, name="x", seed=None):
         return np.asarray(x, float)
 

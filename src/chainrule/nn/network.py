@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.nn.built import BuiltLayer, build_layers
+from chainrule.nn.inference import Inference
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.losses import check_output_layer
 from chainrule.nn.parameters import Parameters
@@ -72,6 +73,7 @@ class Network:
         self._rng = np.random.default_rng(seed)
         self._layers: list[Layer] = []
         self._step: CompiledStep | None = None
+        self._inference: Inference | None = None  # made at the first prediction
         self._built: list[BuiltLayer] = []
         self._input_shape: Shape = ()
         self._parameters: Parameters | None = None
@@ -97,7 +99,7 @@ class Network:
         """
         layer = as_layer(layer)
         name_layer(layer, self._layers)
-        self._step = None  # that of the last fit, and of the network as it was
+        self._step = self._inference = None  # these are of the network as it was
         if self._parameters is not None:
             built, arrays, state = build_layers([layer], self.output_shape, self._rng, self.dtype)
             self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)
@@ -119,6 +121,7 @@ class Network:
         rng = np.random.default_rng(self.seed if seed is None else seed)
         self._built, arrays, self._state = build_layers(self._layers, shape, rng, self.dtype)
         self._parameters = Parameters(arrays, self.dtype)
+        self._inference = None
         self._input_shape = shape
         self._rng = rng
 
@@ -224,7 +227,7 @@ class Network:
         the parameters calls `forward`.
         """
         if not isinstance(x, AbstractArray):
-            return self._outputs(self._as_inputs(x))
+            return self.infer(self._as_inputs(x))
         if not self.is_built:
             self.build(x.shape[1:])
         return self.forward(self.parameters, x)
@@ -241,8 +244,8 @@ class Network:
         x = self._as_inputs(x)
         rows = _PREDICT_ROWS if batch_size is None else batch_size
         if len(x) <= rows:
-            return self._outputs(x)
-        return np.concatenate([self._outputs(x[i : i + rows]) for i in range(0, len(x), rows)])
+            return self.infer(x)
+        return np.concatenate([self.infer(x[i : i + rows]) for i in range(0, len(x), rows)])
 
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """What each layer gives for inputs x (N, *input_shape), by the layers' names.
@@ -260,10 +263,15 @@ class Network:
             outputs[built.layer.name] = self._own(x, given)
         return outputs
 
-    def _outputs(self, x: np.ndarray) -> np.ndarray:
-        """`forward` for arrays that are known to fit, without noting which layer runs."""
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        """The outputs for inputs that `as_inputs` has made, without noting which layer runs."""
         if current_scope().detect_nonfinite:  # tensors look at each value they compute
             return np.array(self.forward(self.parameters, Tensor(x)).detach())
+        if self._inference is None:
+            self._inference = Inference(self)
+        compiled = self._inference.outputs(x)
+        if compiled is not None:
+            return compiled
         parameters, context = self._require_built(), Context(state=self._state)
         given = x
         for built in self._built:
@@ -394,7 +402,8 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         # A program is made anew where it is needed; functions of the user's own stay with the user.
-        return {**self.__dict__, "_step": None, "measured": self.measured.saved()}
+        made_anew = {"_step": None, "_inference": None}
+        return {**self.__dict__, **made_anew, "measured": self.measured.saved()}
 
     def __copy__(self) -> Network:
         return copy.deepcopy(self)  # two networks of the same arrays would train each other
@@ -402,7 +411,7 @@ class Network:
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         other = object.__new__(Network)
         memo[id(self)] = other
-        shared = {"_step": None, "measured": self.measured}
+        shared = {"_step": None, "_inference": None, "measured": self.measured}
         own = {name: part for name, part in vars(self).items() if name not in shared}
         vars(other).update({**copy.deepcopy(own, memo), **shared})
         return other

@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.training.losses import Loss, LossLike, get_loss
 from chainrule.training.metrics import Metrics, get_metrics
 from chainrule.training.samples import Samples
-from chainrule.training.step import Penalty, make_evaluate, mean_loss
+from chainrule.training.step import Penalty, mean_loss
 from chainrule.training.trainable import Trainable
 
 __all__ = ["Goal", "Penalties", "get_penalties", "ignore_overflow"]
@@ -46,14 +46,14 @@ class Goal:
     def evaluate(self, samples: Samples, batch_size: int | None = None) -> dict[str, float]:
         """The loss, penalties included, and the metrics, by the network's present parameters."""
         network = self.network
-        evaluate_batch = make_evaluate(network, self.loss)
         parameters = network.parameters.unflatten(network.parameters.flat)
         n_samples, rows = len(samples), batch_size or _EVALUATE_ROWS
         total, outputs = 0.0, []
         with ignore_overflow():
             for start in range(0, n_samples, rows):
                 batch = samples.batch(slice(start, start + rows))
-                losses, out = evaluate_batch(parameters, network.state, batch)
+                out = network.infer(batch.x)
+                losses = self.loss(out, batch.y)
                 n_rows = len(batch.x)
                 total += float(mean_loss(losses, n_rows, batch.weight)) * (n_rows / n_samples)
                 outputs.append(np.asarray(out))

@@ -20,7 +20,7 @@ from chainrule.training.losses import LossFunction
 from chainrule.training.samples import Batch
 from chainrule.training.trainable import ArraysByName, Trainable
 
-__all__ = ["Learned", "Penalty", "PureStep", "make_evaluate", "make_loss", "make_step", "mean_loss"]
+__all__ = ["Learned", "Penalty", "PureStep", "make_loss", "make_step", "mean_loss"]
 
 Penalty: TypeAlias = Callable[[ArraysByName], Array]
 
@@ -129,24 +129,6 @@ def _all_like(old: ArraysByName, new: ArraysByName, owner: object) -> dict[str, 
             "update gives back what init made, by the same names"
         )
     return {name: _like(array, new[name], name, owner) for name, array in old.items()}
-
-
-def make_evaluate(
-    network: Trainable, loss: LossFunction
-) -> Callable[[ArraysByName, ArraysByName, Batch], tuple[Any, Any]]:
-    """The losses and outputs of one batch without training, as a pure function.
-
-    `evaluate_batch(parameters, state, batch)` returns `(losses, outputs)`; the losses are one per
-    sample, (N,), or what a user's own loss gives.
-    """
-
-    def evaluate_batch(
-        parameters: ArraysByName, state: ArraysByName, batch: Batch
-    ) -> tuple[Any, Any]:
-        outputs, _ = network.apply(parameters, state, batch.x, False, None)
-        return loss(outputs, batch.y), outputs
-
-    return evaluate_batch
 
 
 def mean_loss(losses: Array, n_samples: int, weight: Array | None = None) -> Array:

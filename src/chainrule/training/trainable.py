@@ -84,6 +84,9 @@ class Trainable(Protocol):
     ) -> tuple[Array, dict[str, Array]]:
         """The outputs (N, *output_shape) for inputs x (N, ...), and the state afterwards."""
 
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        """The outputs for inputs that `as_inputs` has made, by the present parameters."""
+
     def as_inputs(self, x: Any, name: str = "x", seed: Any = None) -> np.ndarray:
         """The inputs as `apply` takes them, or an error that calls them `name`.
 

@@ -21,11 +21,12 @@ from chainrule.compiler.scales import TRAINING
 from chainrule.engines.engine import Array, Program
 from chainrule.engines.numpy.emit import write_statements
 from chainrule.engines.numpy.file import print_file
+from chainrule.engines.numpy.kernels import kernel_for
 from chainrule.engines.numpy.statements import NumPyAbilities
 from chainrule.engines.numpy.threads import threads_of
 from chainrule.files import replacing
 
-__all__ = ["NumPyProgram", "build"]
+__all__ = ["NumPyProgram", "build", "has_faster_forms"]
 
 _numbers = count(1)
 
@@ -67,6 +68,12 @@ class NumPyProgram(Program):
         if self._constants:
             with replacing(path.with_suffix(".npz")) as beside:
                 np.savez(beside, **self._constants)  # type: ignore[arg-type]
+
+
+def has_faster_forms(graph: Graph) -> bool:
+    """Whether a program computes something in the graph faster than the plain forms do."""
+    shapes = ((e, [v.shape for v in e.variables]) for e in graph.all_equations())
+    return any(kernel_for(e.primitive, sizes, e.params) is not None for e, sizes in shapes)
 
 
 def build(

@@ -1,0 +1,107 @@
+"""What a network computes when it is used, as a graph, and as programs that run it.
+
+A compiled program pays where the engine has a faster form of something in it, of a convolution,
+say. What nothing is gained by runs layer by layer as it stands.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.compiler.graph import Graph, Variable
+from chainrule.compiler.naming import Labels
+from chainrule.compiler.trace import trace
+from chainrule.engines.engine import Program
+from chainrule.engines.numpy.program import build, has_faster_forms
+from chainrule.engines.numpy.threads import limit_threads
+from chainrule.primitives.dispatch import named
+from chainrule.training.frozen import Observed, refuse_draws
+from chainrule.version import __version__
+
+if TYPE_CHECKING:
+    from chainrule.nn.network import Network
+
+__all__ = ["Inference", "inference_graph"]
+
+_KEPT = 4
+"""Programs that are kept, for the numbers of rows that were asked for last."""
+
+
+def inference_graph(network: Network, n_rows: int, *, constants: bool = False) -> Graph:
+    """The graph of the outputs (N, ...) of a network for `n_rows` inputs, without training.
+
+    Parameters and state are the state of the graph, in the order of the network's, or with
+    `constants` constants of it.
+
+    >>> from chainrule import nn
+    >>> net = nn.Network([nn.Dense(3), nn.ReLU()], input_shape=2)
+    >>> [equation.primitive.name for equation in inference_graph(net, 5).equations]
+    ['index', 'reshape', 'index', 'reshape', 'matmul', 'add', 'relu']
+    """
+    x = Variable((n_rows, *network.input_shape), network.input_dtype, "x")
+    names, layout = network.textbook_names().parameters, network.parameters
+
+    def outputs(flat: Any, state: Any, x: Any) -> Any:
+        arrays = {name: named(names[name], part) for name, part in layout.unflatten(flat).items()}
+        return network.apply(arrays, state, x)[0]
+
+    flat, state = network.parameters.flat, network.state
+    if constants:
+        return trace(lambda x: outputs(flat, state, x), [x])[0]
+    variables = (
+        Variable(flat.shape, flat.dtype, "parameters"),
+        {name: Variable(array.shape, array.dtype, name) for name, array in state.items()},
+    )
+    return trace(lambda held, x: (outputs(held[0], held[1], x), held), [x], variables)[0]
+
+
+@final
+class Inference:
+    """Runs a network: by programs where these are faster, else not at all.
+
+    A program reads the parameters where they lie, so it goes on being right while they change.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._programs: OrderedDict[int, Program] = OrderedDict()
+        self._as_read = Observed(network.parts)
+        self._lock = threading.Lock()  # programs own their buffers: one call at a time
+        self._is_compiled = self._gains()
+
+    def _gains(self) -> bool:
+        try:
+            with refuse_draws("prediction", self._network.parts):
+                return has_faster_forms(inference_graph(self._network, 1))
+        except Exception:  # a layer of the user's own may do anything; it runs as it stands
+            return False
+
+    def outputs(self, x: np.ndarray) -> np.ndarray | None:
+        """The outputs for these inputs, None where the network had better run as it stands."""
+        if not self._is_compiled:
+            return None
+        with self._lock:
+            if self._as_read.difference():
+                self._programs.clear()
+                self._as_read = Observed(self._network.parts)
+            program = self._programs.get(len(x)) or self._build(len(x))
+            self._programs[len(x)] = program
+            self._programs.move_to_end(len(x))
+            if len(self._programs) > _KEPT:
+                self._programs.popitem(last=False)
+            with limit_threads(program.graph):
+                (outputs,) = program(x)
+                return np.array(outputs)
+
+    def _build(self, n_rows: int) -> Program:
+        network = self._network
+        title = f"Outputs of {network} for {n_rows} samples, written by chainrule {__version__}."
+        labels = Labels("predict", title, "the outputs", network.textbook_names().layers)
+        program = build(inference_graph(network, n_rows), labels, exact=False)
+        program.write_state(tree.flatten((network.parameters.flat, network.state)))
+        return program
