@@ -62,7 +62,7 @@ def inference_graph(network: Network, n_rows: int, *, constants: bool = False) -
 
 @final
 class Inference:
-    """Runs a network: by programs where these are faster, else not at all.
+    """Runs a network by programs; `is_compiled` says whether these are faster than its layers.
 
     A program reads the parameters where they lie, so it goes on being right while they change.
     """
@@ -72,7 +72,7 @@ class Inference:
         self._programs: OrderedDict[int, Program] = OrderedDict()
         self._as_read = Observed(network.parts)
         self._lock = threading.Lock()  # programs own their buffers: one call at a time
-        self._is_compiled = self._gains()
+        self.is_compiled = self._gains()
 
     def _gains(self) -> bool:
         try:
@@ -81,10 +81,8 @@ class Inference:
         except Exception:  # a layer of the user's own may do anything; it runs as it stands
             return False
 
-    def outputs(self, x: np.ndarray) -> np.ndarray | None:
-        """The outputs for these inputs, None where the network had better run as it stands."""
-        if not self._is_compiled:
-            return None
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """The outputs for these inputs, in an array of the caller's own."""
         with self._lock:
             if self._as_read.difference():
                 self._programs.clear()

@@ -269,9 +269,8 @@ class Network:
             return np.array(self.forward(self.parameters, Tensor(x)).detach())
         if self._inference is None:
             self._inference = Inference(self)
-        compiled = self._inference.outputs(x)
-        if compiled is not None:
-            return compiled
+        if self._inference.is_compiled:
+            return self._inference.outputs(x)
         parameters, context = self._require_built(), Context(state=self._state)
         given = x
         for built in self._built:
