@@ -71,6 +71,8 @@ class _Printed:
             claim(self.constants)
         for symbol in (*file.borrowed.symbols, self.function, self.bind):
             claim(symbol)
+        for variable in (*self.graph.state, *self.graph.inputs):
+            claim(file.symbols[variable])
         for symbol, earlier in file.same_names:
             self.names.share(symbol, claim(earlier))
         for symbol in file.symbols.values():
