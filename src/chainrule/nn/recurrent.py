@@ -1,8 +1,9 @@
 """Recurrent layers: SimpleRNN, LSTM and GRU, which read a sequence one step after the other.
 
 They take x (N, T, D) and give the last hidden state (N, units), or with `return_sequences=True`
-that of every step, (N, T, units). The state before the first step is 0. They are compositions that
-are written out step by step: a compiled training step grows with the length of the sequence.
+that of every step, (N, T, units). The state before the first step is 0. Their cells are pure
+functions of parameters, input and state, which `chainrule.loop` runs: a compiled training step has
+one loop forward and one back, however long the sequence.
 """
 
 from __future__ import annotations
