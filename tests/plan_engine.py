@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -103,6 +104,9 @@ class PlanProgram(Program):
                 part = whole[buffer.start : buffer.start + buffer.size]
                 self._memory[buffer] = part.reshape(buffer.shape)
         return self._memory[buffer]
+
+    def thread_limit(self) -> Any:
+        return nullcontext()
 
     def read_state(self) -> tuple[Array, ...]:
         return self._state

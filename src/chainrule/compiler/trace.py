@@ -87,7 +87,7 @@ class _Recording:
             check_carry(carry, tuple(new))
             return tuple(new), tuple(ys)
 
-        with scope(rule=None):
+        with scope(rule=None, in_loop=True):
             body, _ = trace(cell, [v for part in inputs for v in part])
         names = dict(body.names)
         for i, new in enumerate(body.outputs[: form.n_carry]):
@@ -214,6 +214,8 @@ class TracedArray(AbstractArray):
     def _atom(self, argument: Any, primitive: Primitive) -> Atom:
         if isinstance(argument, TracedArray):
             if argument._recording is not self._recording:
+                if current_scope().in_loop:
+                    raise TracedValueError(_FROM_OUTSIDE)
                 raise TracedValueError(
                     f"{primitive.name} mixes arrays of two functions being compiled; a compiled "
                     "function must receive everything it differentiates as arguments"
@@ -311,6 +313,10 @@ for _method, _name in {"neg": "negative", "pos": "positive", "abs": "absolute"}.
     setattr(TracedArray, _full, _operator(PRIMITIVES[_name], _full, False))
 
 
+_FROM_OUTSIDE = (
+    "the cell of a loop reads an array from outside that is being compiled: hand it to the loop, "
+    "as one of its constants"
+)
 _INDEXING = {PRIMITIVES["index"], PRIMITIVES["scatter_add"]}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, final
 
@@ -37,6 +38,10 @@ class Program(ABC):
         """One step: the outputs for these inputs, as a tuple also where there is one."""
         results = self.function(*inputs)
         return (results,) if len(self.graph.outputs) == 1 else results
+
+    @abstractmethod
+    def thread_limit(self) -> AbstractContextManager[None]:
+        """Keep the threads of matrix products to as many as suit the program, while it runs."""
 
     @abstractmethod
     def read_state(self) -> tuple[Array, ...]:

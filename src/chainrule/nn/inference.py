@@ -18,7 +18,6 @@ from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.engine import Program
 from chainrule.engines.numpy.program import build, has_faster_forms
-from chainrule.engines.numpy.threads import limit_threads
 from chainrule.primitives.dispatch import named
 from chainrule.training.frozen import Observed, refuse_draws
 from chainrule.version import __version__
@@ -92,7 +91,7 @@ class Inference:
             self._programs.move_to_end(len(x))
             if len(self._programs) > _KEPT:
                 self._programs.popitem(last=False)
-            with limit_threads(program.graph):
+            with program.thread_limit():
                 (outputs,) = program(x)
                 return np.array(outputs)
 

@@ -251,4 +251,4 @@ def _project(x: Array, parameters: Mapping[str, Array], label: str) -> Array:
     n_samples, n_steps, n_features = x.shape
     rows = np.reshape(np.swapaxes(x, 0, 1), (n_steps * n_samples, n_features))
     z = rows @ weight + parameters["bias"]
-    return np.reshape(z, (n_steps, n_samples, weight.shape[1]))
+    return named("z_steps", np.reshape(z, (n_steps, n_samples, weight.shape[1])))

@@ -20,7 +20,6 @@ from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.engine import Program
 from chainrule.engines.numpy.program import build
-from chainrule.engines.numpy.threads import limit_threads
 from chainrule.optim import Optimizer
 from chainrule.training.eager_step import first_state
 from chainrule.training.epoch import Epoch, TakeBatch, run_batches
@@ -95,7 +94,7 @@ class CompiledStep:
 
     def thread_limit(self) -> AbstractContextManager[None]:
         """One thread for BLAS where a second would slow the step down."""
-        return limit_threads(self.graph)
+        return self._first().thread_limit()
 
     @property
     def source(self) -> str:

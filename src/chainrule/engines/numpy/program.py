@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from typing import Any, final
@@ -23,7 +24,7 @@ from chainrule.engines.numpy.emit import write_statements
 from chainrule.engines.numpy.file import print_file
 from chainrule.engines.numpy.kernels import kernel_for
 from chainrule.engines.numpy.statements import NumPyAbilities
-from chainrule.engines.numpy.threads import threads_of
+from chainrule.engines.numpy.threads import limit_threads, threads_of
 from chainrule.files import replacing
 
 __all__ = ["NumPyProgram", "build", "has_faster_forms"]
@@ -51,6 +52,9 @@ class NumPyProgram(Program):
         self._constants = constants
         self._state: tuple[Array, ...] = ()
         weakref.finalize(self, linecache.cache.pop, filename, None)
+
+    def thread_limit(self) -> AbstractContextManager[None]:
+        return limit_threads(self.graph)
 
     def read_state(self) -> tuple[Array, ...]:
         return self._state

@@ -110,6 +110,8 @@ class Writer:
             return Infix(name, args)
         if name == "transpose" and _reverses_axes(equation):
             return Attribute(args[0], "T")
+        if name == "transpose":
+            return Method(args[0], "transpose", tuple(map(Literal, params["axes"])))
         if name == "index" and not _is_number(equation.args[0]):
             return Item(args[0], _keys(equation, args))
         if name == "reshape" and not _is_number(equation.args[0]):
