@@ -621,6 +621,24 @@ def test_scratch_memory_read_twice_in_a_line_is_handed_back_once():
     assert {b.kind for b in plan.buffers.values()} == {"state", "input", "scratch"}
 
 
+def test_a_whole_and_its_parts_are_one_memory():
+    def scaled(x, w):
+        whole = np.concatenate([np.sin(x), last := np.cos(w)])
+        doubled = 2.0 * np.reshape(whole[:3], (3,))
+        return np.exp(whole * last) * np.sum(whole) * np.sum(doubled @ x)
+
+    plan, v = plan_of(scaled, (3,), (1,))
+    whole, part = plan.buffers[v["concatenate"]], plan.buffers[v["sin"]]
+    own = [e.out for e in plan.graph.equations if e.name == "multiply"]
+    before = dict(plan.buffers)
+    plan.buffers[own[0]] = part
+    assert_refused(plan, "multiply writes over its argument")
+    plan.buffers = {**before, own[1]: whole}
+    assert_refused(plan, "multiply writes over its argument")
+    plan.buffers = {**before, own[1]: replace(whole)}
+    check_plan(plan, LIKE_NUMPY)
+
+
 def test_a_state_is_read_before_it_changes():
     def step(state, x):
         (w,) = state
