@@ -103,6 +103,7 @@ class PlanProgram(Program):
             else:
                 part = whole[buffer.start : buffer.start + buffer.size]
                 self._memory[buffer] = part.reshape(buffer.shape)
+                assert part.dtype == buffer.dtype, "a part of another dtype"
         return self._memory[buffer]
 
     def thread_limit(self) -> Any:

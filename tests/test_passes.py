@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import difference
 
 import chainrule as cr
 from chainrule.compiler import passes, scales
@@ -202,3 +203,168 @@ def test_any_passes_in_any_order_leave_the_result(some, seed):
     graph = traced(descent, (3, 2), (4, 3))
     expected = descent(w, x)
     np.testing.assert_allclose(run(graph, w, x, passes=some), expected, rtol=1e-12, atol=1e-14)
+
+
+# Where a condition of a rewrite does not hold
+
+
+F32, ONES = np.float32, np.ones(3)
+NUMBER = 2.0
+EXACT_CASES = [
+    (lambda x: x > np.full(3, 0.1), np.full(3, 0.1, F32)),
+    (lambda x: x * np.full(3, 0.1, F32), ONES),
+    (lambda x: x * np.array([0.0, -0.0, 0.0]), -ONES),
+    (lambda x: x * np.array([1.0, 2.0, 3.0]), ONES),
+    (lambda x: x * np.full(3, 0.1234567890123), ONES),
+    (lambda x: np.where(x > 2, x, np.full(3, 0.1, F32)), ONES.astype(F32)),
+    (lambda x: x**2.0, np.arange(3)),
+    (lambda x: np.exp(x.astype(F32)), ONES),
+    (lambda x: 1 / (x + 0), -0 * -ONES),
+    (lambda x: 1 / (x + 0), np.array([-0.0, 1.0])),
+    (lambda x: 1 / (x - (-0.0)), np.array([-0.0, 1.0])),
+    (lambda x, u: np.exp(x + -u), ONES, np.array([1, 2, 3], np.uint8)),
+    (lambda s, x: np.multiply(s, 1) * x, NUMBER, ONES.astype(F32)),
+    (lambda s, x: (s * 3) * x + np.multiply(s, 3) * x, NUMBER, ONES.astype(F32)),
+    (lambda x: (a := np.exp(x), a * 1), ONES),
+    (lambda x: (np.reshape(x * 1, (3, 1)), x), ONES),
+]
+
+
+def traced_with(function, args) -> Graph:
+    """The graph of a function for these arguments."""
+    inputs = [
+        Variable.number(type(a), f"x{i}")
+        if isinstance(a, int | float)
+        else Variable(a.shape, a.dtype, f"x{i}")
+        for i, a in enumerate(args)
+    ]
+    return trace(function, inputs)[0]
+
+
+@pytest.mark.parametrize(("function", "args"), [(case[0], case[1:]) for case in EXACT_CASES])
+def test_rewrites_keep_every_bit(function, args):
+    graph = traced_with(function, args)
+    with np.errstate(all="ignore"):
+        expected = function(*args)
+        found = build(graph, Labels("f"))(*args)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for ours, wanted in zip(found, expected, strict=True):
+        assert difference(wanted, ours) is None
+    kept = [array for array in found if any(array is a for a in args)]
+    assert len({id(array) for array in found}) == len(found)
+    assert len(kept) == sum(any(array is a for a in args) for array in expected)
+
+
+def test_a_constant_in_a_choice_is_the_number_that_was_rounded():
+    graph = passes.fold_constants(traced_with(EXACT_CASES[5][0], EXACT_CASES[5][1:]))
+    assert graph.equations[-1].args[2] == 0.1
+
+
+def test_a_copy_of_a_result_stays_a_copy():
+    assert names_of(passes.simplify_algebra(traced(lambda x: np.reshape(x, (2, 3)), (2, 3)))) == []
+    copies = passes.simplify_algebra(traced(lambda x: (a := np.exp(x), a * 1), (2,)))
+    assert names_of(copies) == ["exp", "multiply"]
+    views = passes.simplify_algebra(traced(lambda x: np.reshape(x * 1, (2, 1)), (2,)))
+    assert names_of(views) == ["multiply", "reshape"]
+
+
+def test_draws_are_neither_merged_nor_dropped():
+    draw = cr.primitives.PRIMITIVES["random_uniform"]
+
+    def last_of_three(rng):
+        return [draw(rng, shape=(2,), dtype=F64) for _ in range(3)][-1]
+
+    graph, _ = trace(last_of_three, [Variable.generator("rng")])
+    for one_pass in passes.EXACT:
+        assert names_of(one_pass(graph)) == ["random_uniform"] * 3
+
+
+TRAINING_CASES = [
+    (lambda x: 2.0 * np.sum(x, axis=0), np.ones((4, 3))),
+    (lambda x: np.sum(x, axis=0) + 1.5, np.ones((1, 3), np.int8)),
+    (lambda x: 1e-30 * (1e-30 * x), np.full(3, 1e38, F32)),
+    (lambda x: 1e30 * (1e30 * x), np.full(3, 1e-37, F32)),
+    (lambda x: np.exp(x / 0.0), -ONES),
+    (lambda x: np.sum(0.5 * x), np.array([True, False, True])),
+    (lambda x: np.sum(x / 2), np.array([3, 4, 6])),
+    (lambda x: np.sum(0.5 * x, axis=0), np.ones((4, 3))),
+    (lambda x: np.sum(np.sum(x, axis=0)), np.ones((4, 3), bool)),
+]
+
+
+@pytest.mark.parametrize(("function", "args"), [(case[0], case[1:]) for case in TRAINING_CASES])
+def test_rewrites_of_a_training_step_keep_numbers_and_dtypes(function, args):
+    graph = traced_with(function, args)
+    with np.errstate(all="ignore"):
+        expected = function(*args)
+        (found,) = build(graph, Labels("f"), exact=False)(*args)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.all(np.isfinite(expected))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: np.sum(0.25 * x), ["sum", "divide"]),
+        (lambda x: np.sum(1e3 * x), ["multiply", "sum"]),  # the sum would be nearer to underflow
+        (lambda x: np.sum(1e-4 * x), ["multiply", "sum"]),  # and here to overflow
+        (lambda x: (np.sum(a := np.sum(x, axis=0)), a), ["sum", "sum"]),
+        (lambda x: (np.sum(a := np.square(x)), a), ["square", "sum"]),
+    ],
+)
+def test_sums_run_through_what_only_they_read(function, expected):
+    graph = scales.merge_sums(traced(function, (4, 3)))
+    assert names_of(graph) == expected
+    if len(graph.outputs) == 2:
+        assert graph.equations[1].args[0] is graph.equations[0].out
+
+
+def test_whole_numbers_are_summed_as_they_are():
+    graph = trace(lambda x: np.sum(1 * x), [Variable((3,), np.dtype(int), "x")])[0]
+    assert names_of(passes.run_passes(graph, [scales.merge_sums])) == ["multiply", "sum"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_scale_stays_where_its_gradient_is_returned_or_small(dtype):
+    def returned(w, x):
+        gradient = cr.grad(lambda w: np.sum(np.tanh(x @ w)) / 4)(w)
+        with scope(section="update"):
+            return w - 0.1 * gradient, gradient
+
+    inputs = [Variable(shape, np.dtype(dtype)) for shape in ((3, 2), (4, 3))]
+    for function in (returned, descent):
+        graph = passes.run_passes(trace(function, inputs)[0], scales.TRAINING)
+        update = [e.primitive.name for e in graph.equations if e.section == "update"]
+        is_moved = function is descent and dtype is np.float32
+        assert ("multiply" in update) == (not is_moved)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda w, g: g + w,
+        lambda w, g: w - g,
+        lambda w, g: np.where(w > 0, g, 1.0),
+        lambda w, g: np.where(w > 0, g, w),
+        lambda w, g: np.where(g > 0, g, 0.0),
+        lambda w, g: w / g,
+        lambda w, g: g / w,
+        lambda w, g: np.exp(g),
+        lambda w, g: g * g,
+        lambda w, g: g / g,
+        lambda w, g: w * g,
+    ],
+)
+def test_a_scale_moves_only_through_what_is_linear(changed):
+    def step(w, x):
+        gradient = cr.grad(lambda w: np.sum(np.tanh(x @ w)) / 4)(w)
+        with scope(section="backward"):
+            gradient = changed(w, gradient)
+        with scope(section="update"):
+            return w - 0.1 * gradient
+
+    graph = passes.run_passes(traced(step, (3, 2), (4, 3)), scales.TRAINING)
+    rng = np.random.default_rng(0)
+    w, x = rng.standard_normal((3, 2)), rng.standard_normal((4, 3))
+    np.testing.assert_allclose(run(graph, w, x), step(w, x), rtol=1e-12)

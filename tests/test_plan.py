@@ -27,7 +27,7 @@ from chainrule.compiler.graph import Variable
 from chainrule.compiler.groups import group_equations
 from chainrule.compiler.layouts import Layouts
 from chainrule.compiler.lower import expand_fused
-from chainrule.compiler.naming import wish_names
+from chainrule.compiler.naming import Labels, wish_names
 from chainrule.compiler.passes import EXACT, run_passes
 from chainrule.compiler.plan import Buffer, PlanError, check_plan, make_plan
 from chainrule.compiler.trace import trace
@@ -151,6 +151,7 @@ def test_many_more_random_programs(chunk):
 # Steps with a state
 
 
+NINE = np.linspace(0.5, 1.5, 9).reshape(3, 3)
 ONE = (
     np.sin, np.tanh, sigmoid, softplus, np.transpose, stop_gradient,
     lambda a: a[::-1],
@@ -159,6 +160,7 @@ ONE = (
     lambda a: 2.0 * a + 1.0,
     lambda a: np.where(a > 0, a, 0.5),
     lambda a: a - np.sum(a, axis=0),
+    lambda a: a * NINE,
     lambda a: np.cumsum(a, axis=1),
     lambda a: np.where((a > 0) == (a < 0.5), a, -a),
     lambda a: (np.sum(a).reshape(1) + a[0]) * a,
@@ -527,6 +529,112 @@ def test_parts_are_computed_where_they_will_stand():
     assert_refused(plan, "that is gone")
 
 
+def vector(*parts):
+    return np.concatenate([np.reshape(part, (-1,)) for part in parts])
+
+
+def test_a_sum_is_added_up_where_it_will_stand():
+    """Its last term is computed there, unless that has a name, a reader or a form of its own."""
+
+    def gradient(x, w):
+        product = np.matmul(x, w)
+        return np.exp(vector(w * 0.1 + product, np.cos(x)))
+
+    plan, v = plan_of(gradient, (3, 3), (3, 3))
+    assert plan.buffers[v["matmul"]] is plan.buffers[v["add"]]
+    assert plan.buffers[v["add"]].parent is plan.buffers[v["concatenate"]]
+    plan, v = plan_of(gradient, (3, 3), (3, 3), can=ABILITIES["nothing in place"])
+    assert plan.buffers[v["matmul"]] is not plan.buffers[v["add"]]
+
+
+def read_twice(x, w):
+    product = np.matmul(x, w)
+    return np.exp(vector(w * 0.1 + product, np.cos(x))) * np.sum(product)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        read_twice,
+        lambda x, w: np.exp(vector(x @ w + w @ w[0], np.cos(x))),
+        lambda x, w: np.exp(vector(x @ w + np.tanh(x).astype(np.float32), np.cos(x))),
+        lambda x, w: np.exp(vector(x @ w + np.cumsum(w, axis=0), np.cos(x))),
+        lambda x, w: (np.exp(vector(x + (a := np.matmul(x, w)), np.cos(x))), a),
+        lambda x, w: np.exp(vector(np.tanh(x).astype(np.float32), np.cos(w))),
+        lambda x, w: np.exp(vector(a := np.sin(x), np.cos(w)) @ vector(w, a)),
+        lambda x, w: np.exp(np.concatenate([np.sin(x[0]), b := np.cos(w[0, 1:2])])) - b,
+        lambda x, w: np.exp(np.concatenate([np.sin(x[0]), b := np.cos(w[0, :1])]) * b),
+        lambda x, w: np.exp(vector(np.sin(x).T, np.cos(w))) * 2,
+        lambda x, w: np.exp(vector(np.sin(x)[:, ::-1], np.cos(w))) * 2,
+        lambda x, w: np.exp(vector(a := np.sin(x), a, np.cos(w))),
+        lambda x, w: np.exp(vector(x, np.cos(w), NINE)),
+        lambda x, w: np.exp(np.concatenate([np.sin(x), np.cos(w)], axis=1)),
+    ],
+)
+@pytest.mark.parametrize("fresh", [True, False])
+@every_ability
+def test_parts_and_terms_that_cannot_stand_in_their_places(function, can, fresh):
+    graph = graph_of(lambda x, w: (function(x, w),), (3, 3), (3, 3))
+    (program,) = [
+        plan_engine.PlanProgram(
+            graph, make_plan(graph, set(), can, fresh_results=fresh), exact=True
+        )
+    ]
+    check_lifetimes(can, program.plan)
+    x, w = np.random.default_rng(0).normal(size=(2, 3, 3))
+    expected = function(x, w)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for ours, wanted in zip(program(x, w), expected, strict=True):
+        np.testing.assert_array_equal(ours, wanted)
+
+
+def test_a_term_that_is_a_new_state_is_not_added_to():
+    def step(state, x):
+        new = np.matmul(x, x)
+        return (np.exp(vector(x + new, np.cos(x))),), (new,)
+
+    plan, v = plan_of(step, (3, 3), state=[(3, 3)])
+    assert plan.buffers[v["matmul"]] is not plan.buffers[v["add"]]
+    check_lifetimes(LIKE_NUMPY, plan)
+
+
+def test_results_of_an_exact_plan_are_made_anew():
+    for fresh in (True, False):
+        plan, v = plan_of(lambda x: np.exp(np.sin(x)), (3,), fresh_results=fresh)
+        assert plan.stands(v["sin"])
+        assert plan.stands(v["exp"]) == (not fresh)
+
+
+def test_scratch_memory_read_twice_in_a_line_is_handed_back_once():
+    def update(w, g):
+        a = np.tanh(g)
+        both = a @ a.T  # a and a view of it
+        return w + np.sin(both) @ np.cos(both) @ both
+
+    graph = update_of(update, (3, 3), (3, 3))
+    plan = make_plan(graph, set(), LIKE_NUMPY)
+    check_lifetimes(LIKE_NUMPY, plan)
+    assert {b.kind for b in plan.buffers.values()} == {"state", "input", "scratch"}
+
+
+def test_a_whole_and_its_parts_are_one_memory():
+    def scaled(x, w):
+        whole = np.concatenate([np.sin(x), last := np.cos(w)])
+        doubled = 2.0 * np.reshape(whole[:3], (3,))
+        return np.exp(whole * last) * np.sum(whole) * np.sum(doubled @ x)
+
+    plan, v = plan_of(scaled, (3,), (1,))
+    whole, part = plan.buffers[v["concatenate"]], plan.buffers[v["sin"]]
+    own = [e.out for e in plan.graph.equations if e.name == "multiply"]
+    before = dict(plan.buffers)
+    plan.buffers[own[0]] = part
+    assert_refused(plan, "multiply writes over its argument")
+    plan.buffers = {**before, own[1]: whole}
+    assert_refused(plan, "multiply writes over its argument")
+    plan.buffers = {**before, own[1]: replace(whole)}
+    check_plan(plan, LIKE_NUMPY)
+
+
 def test_a_state_is_read_before_it_changes():
     def step(state, x):
         (w,) = state
@@ -538,6 +646,24 @@ def test_a_state_is_read_before_it_changes():
     assert plan.copies == {w: v["subtract"]}
     plan.buffers[v["subtract"]] = plan.buffers[w]
     assert_refused(plan, "matmul reads a value")
+
+
+def test_a_view_of_a_state_that_is_its_own_update_is_returned_as_it_was():
+    def step(state, x):
+        turned = state[0][::-1]
+        return (turned, state[0], x), (turned,)
+
+    plan, v = plan_of(step, (3, 3), state=[(3, 3)])
+    (w,) = plan.graph.state
+    assert plan.kept == [v["index"], w]
+    for build in (plan_engine.build, NUMPY_BUILD):
+        program = build(plan.graph, Labels("step"))
+        state = np.arange(9.0).reshape(3, 3)
+        program.write_state([state.copy()])
+        turned, old, _ = program(state)
+        np.testing.assert_array_equal(turned, state[::-1])
+        np.testing.assert_array_equal(old, state)
+        np.testing.assert_array_equal(program.read_state()[0], state[::-1])
 
 
 def test_an_update_must_still_stand_when_it_is_copied():

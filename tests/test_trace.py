@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.compiler import infer as infer_module
 from chainrule.compiler.check import GraphError, check_graph
 from chainrule.compiler.graph import Equation, Graph, Variable
-from chainrule.compiler.trace import TracedValueError, infer, trace
+from chainrule.compiler.infer import frozen, infer
+from chainrule.compiler.trace import TracedValueError, trace
 from chainrule.primitives import primitive as table
 
 F64 = np.dtype(np.float64)
@@ -119,3 +121,42 @@ def test_the_checker_finds_ill_formed_graphs():
         check_graph(broken(graph, equations=(first,)))
     with pytest.raises(GraphError, match="does not have its shape"):
         check_graph(broken(graph, updates={variable("s", 2): x}))
+
+
+def test_stand_ins_are_equal_for_equal_values_only():
+    def values():
+        return [
+            np.zeros(3), np.zeros((3, 1)), np.zeros(3, np.int64), np.array([0.0, 0.0, 1.0]),
+            0, False, 0.0, -0.0, np.float32(0), np.float64(0), (0,), [0], (0, 0), "0", None,
+            slice(0, 2, 1), slice(0, 2, 2), slice(0, 3, 1), {"a": 1}, {"a": 2}, {"b": 1},
+        ]  # fmt: skip
+
+    stand_ins = [frozen(value) for value in values()]
+    assert len(set(stand_ins)) == len(stand_ins)
+    assert stand_ins == [frozen(value) for value in values()]
+    for itself in ({1}, np.array([None, {}], object)):
+        assert frozen(itself) == frozen(itself)
+        assert frozen(itself) != frozen(itself.copy())
+
+
+def test_what_has_been_inferred_is_told_apart():
+    add = table.PRIMITIVES["add"]
+    single, whole = (
+        variable("x", 3, dtype=np.dtype(np.float32)),
+        variable("i", 3, dtype=np.dtype(int)),
+    )
+    number, count = Variable.number(float), Variable.number(int)
+    for first, second, dtype in (
+        (single, number, np.float32),
+        (single, variable("s"), np.float64),
+        (whole, 1, int),
+        (whole, 1.0, float),
+        (whole, count, int),
+        (whole, number, float),
+    ):
+        assert infer(add, (first, second), {}) == ((3,), np.dtype(dtype))
+    rows = [cr.custom_vjp(None)(eval(f"lambda x: x[:{n}]")) for n in (1, 2)]
+    assert [infer(own, (single,), {})[0] for own in rows] == [(1,), (2,)]
+    for n in range(infer_module._KEPT + 10):
+        infer(add, (variable("x", n), 1.0), {})
+    assert len(infer_module._known) == infer_module._KEPT

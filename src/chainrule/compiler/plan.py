@@ -158,14 +158,12 @@ def _plan_updates(plan: Plan) -> None:
     """
     graph, buffers = plan.graph, plan.buffers
     for old, new in graph.updates.items():
-        for atom in graph.outputs:
-            is_old = isinstance(atom, Variable) and buffers.get(atom) is buffers[old]
-            if is_old and atom is not new and atom not in plan.kept:
-                plan.kept.append(atom)  # type: ignore[arg-type]
-    for old, new in graph.updates.items():
         assert isinstance(new, Variable)  # check_graph has seen to it
         if buffers.get(new) is not buffers[old] or new in plan.views:
             plan.copies[old] = new
+    changing = {buffers[old] for old in plan.copies}
+    results = dict.fromkeys(atom for atom in graph.outputs if isinstance(atom, Variable))
+    plan.kept += [variable for variable in results if buffers.get(variable) in changing]
 
 
 def _tiled_length(group: Group) -> int | None:
