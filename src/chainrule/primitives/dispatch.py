@@ -159,7 +159,9 @@ class AbstractArray(NDArrayOperatorsMixin):
     # Python's protocols
 
     def __pow__(self, exponent: Any) -> Any:
-        if type(exponent) in (int, float) and exponent == 2:  # as an ndarray takes it
+        kind = type(exponent)
+        is_square = kind is int or (kind is float and self.dtype.kind == "f")
+        if is_square and exponent == 2:  # as an ndarray takes it
             return np.square(self)
         return super().__pow__(exponent)
 
