@@ -354,7 +354,7 @@ class Beside(Program):
         return tuple(values[a] if isinstance(a, Variable) else a for a in self.graph.outputs)
 
     source = ""
-    read_state = write_state = save_source = None
+    read_state = write_state = save_source = thread_limit = None
 
 
 def steps(array):
