@@ -419,6 +419,15 @@ def test_layouts_follow_the_inputs_only_where_they_are_to(follow):
     assert view in layouts.views
 
 
+def test_an_input_may_lie_backwards():
+    x = Variable((4, 3), F64, "x")
+    graph, _ = trace(np.exp, [x])
+    for strides in ((-24, 8), (24, -8), (-24, -8), (-8, 32)):
+        array = Layouts(graph, {x: strides}, follow=True).array(x)
+        assert array.strides == strides
+        np.testing.assert_array_equal(array, np.zeros((4, 3)))
+
+
 def test_planning_leaves_the_graph_as_it_is(monkeypatch):
     def build(graph, labels, *, strides):
         expanded = check_graph(expand_fused(run_passes(graph, EXACT)))
