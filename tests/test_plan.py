@@ -419,6 +419,13 @@ def test_layouts_follow_the_inputs_only_where_they_are_to(follow):
     assert view in layouts.views
 
 
+def test_a_constant_lies_as_it_came():
+    graph = graph_of(lambda x: x * NINE.T, (3,))
+    layouts = Layouts(graph, {}, follow=True)
+    assert not layouts.is_plain(graph.equations[0].out)
+    assert not (np.ones(3) * NINE.T).flags.c_contiguous
+
+
 def test_an_input_may_lie_backwards():
     x = Variable((4, 3), F64, "x")
     graph, _ = trace(np.exp, [x])
