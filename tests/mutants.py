@@ -109,6 +109,385 @@ MUTANTS = [
         ("start = sum(sizes[:position])", "start = 0"),
         ("_along(axis, position, g.ndim)", "_along(axis, 0, g.ndim)"),
     ),
+    # The compiler: plans, groups, layouts, passes, names
+    *of(
+        "compiler/plan.py",
+        "tests/test_plan.py",
+        (
+            "    if len(shapes) != 1:\n        return None",
+            "    if not shapes:\n        return None",
+        ),
+        ("len(shape) == 1 and shape[0] > TILE", "shape[0] > TILE"),
+        (
+            "if buffers.get(new) is not buffers[old] or new in plan.views:",
+            "if buffers.get(new) is not buffers[old]:",
+        ),
+        (
+            "is_kept = variable in self.escapes or variable in self.target",
+            "is_kept = variable in self.escapes",
+        ),
+        (
+            "is_kept = variable in self.escapes or variable in self.target",
+            "is_kept = variable in self.target",
+        ),
+        ("self.until[buffer] = max(last, self.until.get(buffer, -1))", "self.until[buffer] = last"),
+        ("if buffer.parent is not None and buffer not in self.parts[buffer.parent]:", "if False:"),
+        (
+            "is_array and self.layouts.is_plain(out) and self.abilities",
+            "is_array and self.abilities",
+        ),
+        (
+            'if equation.name != "concatenate" or len(out.shape) != 1:',
+            'if equation.name != "concatenate":',
+        ),
+        ("or maker is None or not self._writes_into(maker):", "or maker is None:"),
+        (
+            "if part in self.target or part in self.escapes or part in (v for v, _ in parts):",
+            "if part in self.target or part in self.escapes:",
+        ),
+        (
+            "if part.dtype != out.dtype or part in self.plan.buffers:",
+            "if part in self.plan.buffers:",
+        ),
+        ("if part.dtype != out.dtype or part in self.plan.buffers:", "if part.dtype != out.dtype:"),
+        ("start += part.size", "start += part.shape[0]"),
+        ("term in made_by and self._writes_into(made_by[term]):", "term in made_by:"),
+        (
+            "is_free = term not in self.target and term not in self.escapes",
+            "is_free = term not in self.escapes",
+        ),
+        (
+            "is_free = term not in self.target and term not in self.escapes",
+            "is_free = term not in self.target",
+        ),
+        ("if is_free and len(self.readers[term]) == 1:", "if is_free:"),
+        (
+            'if view.name != "reshape" or not isinstance(source, Variable):',
+            "if not isinstance(source, Variable):",
+        ),
+        ("and not (self.fresh_results and out in self.escapes):", "and not self.fresh_results:"),
+        ("and not (self.fresh_results and out in self.escapes):", "and True:"),
+        (
+            "            if self._may_overwrite(state, position, equation):\n",
+            "            if True:\n",
+        ),
+        ('                and (buffer.kind != "scratch" or self._is_inner(out))\n', ""),
+        ("                and self._may_overwrite(buffer, position, equation)\n", ""),
+        ("return self.reading_units[variable] <= {self.unit_of[variable]}", "return True"),
+        (
+            'if buffer.kind in {"input", "constant"} or buffer.parent is not None:',
+            'if buffer.kind == "constant" or buffer.parent is not None:',
+        ),
+        (
+            'if buffer.kind in {"input", "constant"} or buffer.parent is not None:',
+            'if buffer.kind == "input" or buffer.parent is not None:',
+        ),
+        (
+            'if buffer.kind in {"input", "constant"} or buffer.parent is not None:',
+            'if buffer.kind in {"input", "constant"}:',
+        ),
+        ('if buffer.kind == "state" and not is_updated:', "if False:"),
+        (
+            "if any(self.until.get(held, -1) > position for held in buffers):",
+            "if any(self.until.get(held, -1) > position + 1 for held in buffers):",
+        ),
+        ("buffers = [buffer, *self.parts[buffer]]", "buffers = [buffer]"),
+        (
+            "            argument not in self.plan.views\n            and argument.shape",
+            "            argument.shape",
+        ),
+        ("            and argument.shape == equation.out.shape\n", ""),
+        ("            and argument.dtype == equation.out.dtype\n", ""),
+        ("            and self.abilities.writes_over(equation, position)\n", ""),
+        (
+            "if self.until[buffer] <= position and buffer not in free:",
+            "if self.until[buffer] <= position + 1 and buffer not in free:",
+        ),
+        (
+            "if self.until[buffer] <= position and buffer not in free:",
+            "if self.until[buffer] <= position:",
+        ),
+        ('if buffer is None or buffer.kind != "scratch":', "if buffer is None:"),
+        (
+            "standing[_whole(buffer)].get(buffer) is not variable:",
+            "standing[_whole(buffer)].get(buffer) is None:",
+        ),
+        (
+            "if (target.shape, target.dtype) != (out.shape, out.dtype):",
+            "if target.shape != out.shape:",
+        ),
+        (
+            "if (target.shape, target.dtype) != (out.shape, out.dtype):",
+            "if target.dtype != out.dtype:",
+        ),
+        ('if target.kind in {"input", "constant"}:', 'if target.kind == "input":'),
+        ('if target.kind in {"input", "constant"}:', 'if target.kind == "constant":'),
+        (
+            "for other in [b for b in held if _overlap(b, target)]:",
+            "for other in [b for b in held if b is target]:",
+        ),
+        ("for new in (*plan.copies.values(), *plan.kept):", "for new in plan.kept:"),
+        ("if not (in_step and abilities.writes_over(equation, position)):", "if not in_step:"),
+        ("if a is b or a.parent is b or b.parent is a:", "if a is b or a.parent is b:"),
+        ("if a is b or a.parent is b or b.parent is a:", "if a is b or b.parent is a:"),
+        ("a.start < b.start + b.size and b.start < a.start + a.size", "a.start < b.start + b.size"),
+        (
+            "return is_sibling and a.start < b.start + b.size",
+            "return is_sibling and False and a.start < b.start + b.size",
+        ),
+    ),
+    *of(
+        "compiler/groups.py",
+        "tests/test_plan.py",
+        (
+            "    if any(e.primitive.is_random for e in own):\n        return False",
+            "    if False:\n        return False",
+        ),
+        (
+            "len(computing) >= 2 and read_outside <= set(graph.updates.values())",
+            "len(computing) >= 2",
+        ),
+        ("len(computing) >= 2 and read_outside == {own[-1].out}", "len(computing) >= 2"),
+        (
+            "return is_backward and read <= standing and not draws",
+            "return read <= standing and not draws",
+        ),
+        (
+            "return is_backward and read <= standing and not draws",
+            "return is_backward and not draws",
+        ),
+        ("if own is None or not equation.out.is_array:", "if own is None:"),
+        ("pending += reversed(makers)", "ordered += makers"),
+    ),
+    *of(
+        "compiler/layouts.py",
+        "tests/test_plan.py",
+        ("if np.may_share_memory(array, arrays[0]):", "if True:"),
+        ("for a in arrays) and not _gathers(equation)", "for a in arrays)"),
+        ("if is_plain or not self.follow:", "if is_plain:"),
+        (
+            'return equation.name in {"index", "take_along_axis", "einsum"}',
+            'return equation.name in {"take_along_axis", "einsum"}',
+        ),
+        (
+            "self._arrays[variable] = _array(variable, given.get(variable))",
+            "self._arrays[variable] = _array(variable)",
+        ),
+    ),
+    *of(
+        "compiler/infer.py",
+        "tests/test_trace.py tests/test_passes.py",
+        (
+            'return ("array", value.shape, value.dtype, digest)',
+            'return ("array", value.shape, value.dtype)',
+        ),
+        (
+            'return ("array", value.shape, value.dtype, digest)',
+            'return ("array", value.dtype, digest)',
+        ),
+        (
+            'return ("array", value.shape, value.dtype, digest)',
+            'return ("array", value.shape, digest)',
+        ),
+        ("((key, frozen(value[key])) for key in value)", "((key, 0) for key in value)"),
+        ("return (type(value), *map(frozen, value))", "return (*map(frozen, value),)"),
+        ("frozen(value.stop), frozen(value.step))", "frozen(value.stop))"),
+        ("return (type(value), repr(value))", "return (type(value), value)"),
+        (
+            "        return _Itself(value)\n    return (type(value), value)",
+            "        return _Itself(value)\n    return (value,)",
+        ),
+        (
+            "        hash(value)\n    except TypeError:\n        return _Itself(value)",
+            "        hash(value)\n    except TypeError:\n        return type(value)",
+        ),
+        ("(arg.shape, arg.dtype, arg.kind) if", "(arg.shape, arg.dtype) if"),
+        ("else (type(arg), arg)", "else arg"),
+        ("if PRIMITIVES.get(primitive.name) is not primitive:", "if False:"),
+        ("if len(_known) > _KEPT:", "if False:"),
+        ('return 1 if arg.dtype.kind == "i" else 1.0', "return 1.0"),
+        ("if value.dtype.hasobject:", "if False:"),
+    ),
+    *of(
+        "compiler/passes.py",
+        "tests/test_passes.py",
+        ("if equation.primitive.is_random or not needed", "if not needed"),
+        ("if key in seen and not equation.primitive.is_random:", "if key in seen:"),
+        ("frozen(equation.params), kinds)", "frozen(equation.params))"),
+        (
+            "tuple(map(frozen, args)), frozen(equation.params), kinds)",
+            "args, frozen(equation.params), kinds)",
+        ),
+        ("        others = others[1:]  # the", "        pass  # the"),
+        ("_plain_number(value) if is_alike else value.item()", "_plain_number(value)"),
+        (
+            "return replace(equation, args=args) if gives(equation, args) else equation",
+            "return replace(equation, args=args)",
+        ),
+        (
+            "return (array.flat[0],) if (signs == signs.flat[0]).all() else None",
+            "return (array.flat[0],)",
+        ),
+        ("and (array == array.flat[0]).all():", "and True:"),
+        ("or value.dtype.itemsize >= 8 or not", "or not"),
+        (
+            "return out.is_array and made == (out.shape, out.dtype)",
+            "return out.is_array and made[0] == out.shape",
+        ),
+        (
+            "return out.is_array and made == (out.shape, out.dtype)",
+            "return out.is_array and made[1] == out.dtype",
+        ),
+        ("            and not equation.primitive.is_view\n", ""),
+        ("            and equation.out in returned\n", ""),
+        (
+            "and (same in returned or _memory_of(same, made_by) not in made_by)",
+            "and same in returned",
+        ),
+        (
+            "and (same in returned or _memory_of(same, made_by) not in made_by)",
+            "and _memory_of(same, made_by) not in made_by",
+        ),
+        ('"power": 1, "subtract": 0}', '"power": 1, "subtract": 0, "add": 0}'),
+        ("is_literal(last, _NEUTRAL[name])", "last == _NEUTRAL[name]"),
+        (
+            "if not isinstance(candidate, Variable) or candidate.kind != out.kind:",
+            "if not isinstance(candidate, Variable):",
+        ),
+        (
+            "    is_alike = (candidate.shape, candidate.dtype) == (out.shape, out.dtype)\n",
+            "    is_alike = candidate.dtype == out.dtype\n",
+        ),
+        (
+            "    is_alike = (candidate.shape, candidate.dtype) == (out.shape, out.dtype)\n",
+            "    is_alike = candidate.shape == out.shape\n",
+        ),
+        ("and atom == value and np.signbit(atom) == (value < 0)", "and atom == value"),
+        (
+            "return maker.args[0] if maker.out.dtype == equation.out.dtype else None",
+            "return maker.args[0]",
+        ),
+        ("return new if gives(new, args) else equation", "return new"),
+    ),
+    *of(
+        "compiler/scales.py",
+        "tests/test_passes.py",
+        (
+            "if is_sum and isinstance(x, Variable) and x.size == out.size:",
+            "if is_sum and isinstance(x, Variable):",
+        ),
+        (
+            'equation.name == "sum" and out.shape and _is_alike(x, out)',
+            'equation.name == "sum" and out.shape',
+        ),
+        ("if x in scaled and counts[x] == 1 and _holds", "if x in scaled and _holds"),
+        ("and _holds(equation, number * scaled[x][0]):", "and True:"),
+        (
+            "isfinite(number) and float(limits.tiny) <= abs(number) <= float(limits.max)",
+            "isfinite(number) and abs(number) <= float(limits.max)",
+        ),
+        (
+            "isfinite(number) and float(limits.tiny) <= abs(number) <= float(limits.max)",
+            "isfinite(number) and float(limits.tiny) <= abs(number)",
+        ),
+        (
+            'or not equation.out.is_array or equation.out.dtype.kind != "f":',
+            "or not equation.out.is_array:",
+        ),
+        ("return (1.0 / args[1], args[0]) if args[1] else None", "return (1.0 / args[1], args[0])"),
+        (
+            "isinstance(number, int | float) and _is_alike(x, equation.out):",
+            "isinstance(number, int | float) and isinstance(x, Variable):",
+        ),
+        (
+            "isinstance(args[1], int | float) and _is_alike(args[0], equation.out):",
+            "isinstance(args[1], int | float) and isinstance(args[0], Variable):",
+        ),
+        (
+            "isinstance(atom, Variable) and atom.is_array and atom.dtype == out.dtype",
+            "isinstance(atom, Variable) and atom.is_array",
+        ),
+        (
+            'is_total = equation.name == "sum" and not equation.out.shape',
+            'is_total = equation.name == "sum"',
+        ),
+        ("while inner is not None and counts[inner.out] == 1:", "while inner is not None:"),
+        (
+            "_LEAST_FACTOR <= abs(number * split[0]) <= 1:",
+            "_LEAST_FACTOR <= abs(number * split[0]):",
+        ),
+        ("_LEAST_FACTOR <= abs(number * split[0]) <= 1:", "abs(number * split[0]) <= 1:"),
+        (
+            'inner.name in {"sum", "reshape"} and _is_alike(inner.args[0], equation.out):',
+            'inner.name in {"sum", "reshape"}:',
+        ),
+        ('inner.name == "square" and counts[inner.out] == 1:', 'inner.name == "square":'),
+        (
+            "isinstance(x, Variable) and x.shape and _is_wide(x):",
+            "isinstance(x, Variable) and x.shape:",
+        ),
+        ('x.dtype.kind == "f" and x.dtype.itemsize >= 4', 'x.dtype.kind == "f"'),
+        ("any(end in scaled for end in graph.ends if isinstance(end, Variable)) or any(", "any("),
+        (
+            "e is not scaling and e.out not in scaled and any(v in scaled for v in e.variables)",
+            "False",
+        ),
+        ("return carriers if len(carriers) == len(args) else None", "return carriers"),
+        (
+            "all(a in carriers or is_literal(a, 0) for a in args[1:])",
+            "all(a in carriers or not isinstance(a, Variable) for a in args[1:])",
+        ),
+        (
+            'is_linear = carriers == [args[0]] if linear == "first" else linear == "each"',
+            'is_linear = linear in {"first", "each"}',
+        ),
+        (
+            'is_linear = carriers == [args[0]] if linear == "first" else linear == "each"',
+            "is_linear = True",
+        ),
+        (
+            "return carriers if is_linear and len(carriers) == 1 else None",
+            "return carriers if is_linear else None",
+        ),
+        (
+            'if e.section == "backward" and e.origin is not None and "g" not in given:',
+            'if e.section == "backward" and e.origin is not None:',
+        ),
+    ),
+    *of(
+        "compiler/naming.py",
+        "tests/test_compiler_faults.py -k 'name or key or text or files or layer or constant'",
+        ("{*keyword.kwlist, *dir(builtins), *reserved}", "{*dir(builtins), *reserved}"),
+        ("{*keyword.kwlist, *dir(builtins), *reserved}", "{*keyword.kwlist, *dir(builtins)}"),
+        ("            self._used.add(known)\n", ""),
+        ('unicodedata.normalize("NFKC", wish)', "wish"),
+        ("while name in self._used:", "if name in self._used:"),
+    ),
+    *of(
+        "compiler/trace.py",
+        "tests/test_compiler_faults.py -k 'constant'",
+        ("self.constants[variable] = np.array(array)", "self.constants[variable] = array"),
+        (
+            "if original is array and _same_bits(self.constants[variable], array):",
+            "if original is array:",
+        ),
+        (
+            "if type(argument) in (bool, int, float):",
+            "if isinstance(argument, bool | int | float):",
+        ),
+    ),
+    *of(
+        "engines/numpy/statements.py",
+        'tests/test_compile.py -k "not primitive" tests/test_passes.py',
+        (
+            "return position == 2 and equation.args[2] not in equation.args[:2]",
+            "return position in (1, 2)",
+        ),
+        (
+            '        if equation.name == "where":\n            return position',
+            "        if False:\n            return position",
+        ),
+    ),
     # Gradient checks
     *of(
         "gradcheck/check.py",

@@ -353,6 +353,7 @@ def test_a_scale_stays_where_its_gradient_is_returned_or_small(dtype):
         lambda w, g: np.exp(g),
         lambda w, g: g * g,
         lambda w, g: g / g,
+        lambda w, g: g @ g.T @ w,
         lambda w, g: w * g,
     ],
 )

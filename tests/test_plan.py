@@ -33,7 +33,7 @@ from chainrule.compiler.plan import Buffer, PlanError, check_plan, make_plan
 from chainrule.compiler.trace import trace
 from chainrule.engines import compiled
 from chainrule.engines.engine import Program
-from chainrule.primitives import sigmoid, softplus, stop_gradient
+from chainrule.primitives import PRIMITIVES, sigmoid, softplus, stop_gradient
 from chainrule.primitives.dispatch import named
 from chainrule.scope import RuleCall, scope
 from chainrule.training import compiled_step
@@ -259,6 +259,37 @@ def test_only_elementwise_updates_of_vectors_of_one_length_are_tiled(monkeypatch
     assert tiles(forward) == []
 
 
+DRAW = PRIMITIVES["random_uniform"]
+
+
+@pytest.mark.parametrize(
+    ("first", "between", "results", "section", "is_group"),
+    [
+        (np.sin, lambda x, a, rng: np.exp(x), "c", "backward", True),
+        (np.sin, lambda x, a, rng: np.exp(a), "c", "backward", False),
+        (np.sin, lambda x, a, rng: np.exp(x), "ca", "backward", False),
+        (np.sin, lambda x, a, rng: np.exp(x), "c", "update", False),  # c is no new state
+        (None, lambda x, a, rng: DRAW(rng, shape=(3,), dtype=F64), "c", "backward", False),
+    ],
+)
+def test_a_rule_is_a_group_where_only_its_result_is_read(
+    first, between, results, section, is_group
+):
+    def function(x, rng):
+        rule = RuleCall("own", ())
+        with scope(section=section, rule=rule):
+            a = DRAW(rng, shape=(3,), dtype=F64) if first is None else first(x)
+        b = between(x, a, rng)
+        with scope(section=section, rule=rule):
+            c = np.cos(a) * b
+        return tuple({"a": a, "c": c}[name] for name in results)
+
+    graph, _ = trace(function, [Variable((3,), F64, "x"), Variable.generator("rng")])
+    groups = group_equations(graph, set())
+    assert [g.origin.name for g in groups if g.origin] == (["own"] if is_group else [])
+    check_lifetimes(LIKE_NUMPY, make_plan(graph, set(), LIKE_NUMPY))
+
+
 # What holds for every plan
 
 
@@ -382,6 +413,22 @@ def test_layouts_follow_the_inputs_only_where_they_are_to(follow):
     assert layouts.is_plain(flat)
     assert (flat in layouts.views) == follow  # a reshape of what lies in C order once it is turned
     assert view in layouts.views
+
+
+def test_a_constant_lies_as_it_came():
+    graph = graph_of(lambda x: x * NINE.T, (3,))
+    layouts = Layouts(graph, {}, follow=True)
+    assert not layouts.is_plain(graph.equations[0].out)
+    assert not (np.ones(3) * NINE.T).flags.c_contiguous
+
+
+def test_an_input_may_lie_backwards():
+    x = Variable((4, 3), F64, "x")
+    graph, _ = trace(np.exp, [x])
+    for strides in ((-24, 8), (24, -8), (-24, -8), (-8, 32)):
+        array = Layouts(graph, {x: strides}, follow=True).array(x)
+        assert array.strides == strides
+        np.testing.assert_array_equal(array, np.zeros((4, 3)))
 
 
 def test_planning_leaves_the_graph_as_it_is(monkeypatch):
