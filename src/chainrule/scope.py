@@ -36,8 +36,8 @@ class RuleCall:
 
 class Scope(NamedTuple):
     """The layer that runs ("" outside one), the section of the training step (forward, backward,
-    update), the vjp rule that is being applied, the switch of `detect_nonfinite`, and whether a
-    function is being traced, to be compiled.
+    update), the vjp rule that is being applied, the switch of `detect_nonfinite`, whether a
+    function is being traced, to be compiled, and whether this is a step of a loop.
     """
 
     layer: str = ""
@@ -45,6 +45,7 @@ class Scope(NamedTuple):
     rule: RuleCall | None = None
     detect_nonfinite: bool = False
     tracing: bool = False
+    in_loop: bool = False
 
 
 class NonFiniteError(FloatingPointError):

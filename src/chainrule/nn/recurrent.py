@@ -1,8 +1,9 @@
 """Recurrent layers: SimpleRNN, LSTM and GRU, which read a sequence one step after the other.
 
 They take x (N, T, D) and give the last hidden state (N, units), or with `return_sequences=True`
-that of every step, (N, T, units). The state before the first step is 0. They are compositions that
-are written out step by step: a compiled training step grows with the length of the sequence.
+that of every step, (N, T, units). The state before the first step is 0. Each is a cell and a
+`chainrule.loop` over it: the source of a compiled training step has a loop there, however long the
+sequence is.
 """
 
 from __future__ import annotations
