@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +20,9 @@ from layer_checks import (
 )
 
 from chainrule import nn, optim
+from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.eager_step import EagerStep
+from chainrule.training.samples import Batch
 
 LAYERS = {"simple": nn.SimpleRNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -160,3 +169,123 @@ def test_what_is_refused(name):
     p = drawn_parameters(layer, (5, 3))
     with pytest.raises(ValueError, match=r"memory was built for sequences of 3.*\(2, 5, 4\)"):
         layer.forward(np.ones((2, 5, 4)), p, nn.Context())
+
+
+# Compiled
+
+
+def a_step(make, layers, shape, dtype="float32", optimizer=None, penalty=(), n_outputs=3):
+    net = nn.Network([*layers(), nn.Dense(n_outputs)], input_shape=shape, seed=0, dtype=dtype)
+    return make(net, nn.losses.squared_error, optimizer or optim.SGD(0.1), penalty)
+
+
+NETWORKS = {
+    **{name: (lambda layer=layer: [layer(4)]) for name, layer in LAYERS.items()},
+    **{
+        f"{name}_sequences": (lambda layer=layer: [layer(4, return_sequences=True), nn.Flatten()])
+        for name, layer in LAYERS.items()
+    },
+    "relu": lambda: [nn.SimpleRNN(4, activation="relu")],
+    "stacked": lambda: [nn.LSTM(4, return_sequences=True), nn.LSTM(4)],
+    "mixed": lambda: [
+        nn.GRU(4, return_sequences=True), nn.Dropout(0.0), nn.SimpleRNN(3, return_sequences=True),
+        nn.LSTM(2),
+    ],
+}  # fmt: skip
+WAYS = {
+    "sgd": (optim.SGD(0.1), ()),
+    "adam": (optim.Adam(), ()),
+    "momentum and L2": (optim.SGD(0.1, 0.9), (nn.L2(0.01),)),
+    "clipped, L1": (optim.Adam(clip_norm=0.1), (nn.L1(0.01),)),
+}
+
+
+@pytest.mark.parametrize("n_steps", [1, 6])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_compiled_step_equals_the_eager_one(name, way, dtype, n_steps):
+    optimizer, penalty = WAYS[way]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5, n_steps, 4)).astype(dtype)
+    y = rng.random((5, 3)).astype(dtype)
+    results = []
+    for make in (EagerStep, CompiledStep):
+        step = a_step(make, NETWORKS[name], (n_steps, 4), dtype, optimizer, penalty)
+        for number in (1, 2, 3):
+            value, outputs = step.take(Batch(x, y, None), 0.01, number)
+        results.append([np.array(a) for a in (value, outputs, step.read_state().flat)])
+    rtol = {"float64": 1e-10, "float32": 2e-3}[dtype]
+    for found, expected in zip(*results, strict=True):
+        assert found.dtype == expected.dtype == np.dtype(dtype)
+        np.testing.assert_allclose(found, expected, rtol, rtol * np.abs(expected).max())
+
+
+def compiled_step(layers, shape, n, optimizer=None, n_outputs=3):
+    step = a_step(CompiledStep, layers, shape, "float32", optimizer, (), n_outputs)
+    x = np.random.default_rng(0).random((n, *shape), np.float32)
+    y = np.zeros((n, n_outputs), np.float32)
+    step.compile_for(x, y)
+    return step, Batch(x, y, None)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_source_does_not_grow_with_the_sequence(name):
+    if "sequences" in name:
+        return  # whose last layer does
+    counts = []
+    for n_steps in (5, 200):
+        source = compiled_step(NETWORKS[name], (n_steps, 4), 8)[0].source
+        n_loops = len(re.findall(r"for \w+ in", source))
+        counts.append([len([*ast.walk(ast.parse(source))]), n_loops])
+    assert counts[0] == counts[1]
+    recurrent = [layer for layer in NETWORKS[name]() if type(layer) in LAYERS.values()]
+    assert counts[0][1] == 2 * len(recurrent)  # there and back
+
+
+def test_a_step_of_an_lstm_is_short():
+    step, _ = compiled_step(lambda: [nn.LSTM(128)], (28, 32), 64, optim.Adam())
+    body = step.source.split("def train_step")[1].split("if __name__")[0]
+    assert len(body.splitlines()) <= 110
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_array_is_allocated_within_a_step(name):
+    """Beyond a copy of the batch with the steps first, and the fixed buffers of at most 8192
+    elements in which NumPy itself repeats a bias.
+    """
+    layers = [lambda: [LAYERS[name](128)], lambda: [LAYERS[name](128, return_sequences=True),
+                                                    LAYERS[name](128)]]  # fmt: skip
+    for make in layers:
+        step, batch = compiled_step(make, (20, 2), 256, optim.Adam(), 200)
+        step.take(batch, 0.1, 1)
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            step.take(batch, 0.1, 2)
+            peak = tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+        smallest = min(batch.y.nbytes, 256 * 128 * 4)  # what a layer gives at one step
+        assert peak < batch.x.nbytes + 2 * 8192 * 4 + 8_000 < smallest
+
+
+GOLDEN = Path(__file__).parent / "golden" / "lstm.py"
+
+
+def golden_source():
+    return compiled_step(lambda: [nn.LSTM(16)], (7, 5), 8)[0].source
+
+
+def test_golden_source(request):
+    source = golden_source()
+    if request.config.getoption("--write-golden"):
+        GOLDEN.write_text(source)
+    assert source == GOLDEN.read_text(), "the source of an LSTM has changed: see --write-golden"
+
+
+def test_golden_source_runs_as_a_file():
+    command = [sys.executable, "-I", str(GOLDEN)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("train_step on random data returned")

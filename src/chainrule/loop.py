@@ -18,11 +18,13 @@ import numpy as np
 
 from chainrule.autodiff import vjp
 from chainrule.primitives.dispatch import AbstractArray, Array
+from chainrule.primitives.operands import as_operand
 from chainrule.primitives.primitive import Primitive
-from chainrule.tape import Node
+from chainrule.scope import current_scope, scope
+from chainrule.tape import Node, check_finite
 from chainrule.tensor import Tensor
 
-__all__ = ["LOOP", "Cell", "Form", "check_carry", "loop"]
+__all__ = ["LOOP", "Cell", "Form", "loop"]
 
 Arrays = tuple[Array, ...]
 Cell = Callable[[Any, Any, Any], tuple[Any, Any]]
@@ -40,9 +42,12 @@ def loop(
 
     A trajectory holds the values of one carry, (T + 1, ...): the first before the first step, the
     last after the last one. The ys hold what each step gives, (T, ...). The cell takes what it
-    computes with as arguments: carry, x of its step, and constants, as tuples of arrays. `names`
-    are what carries and xs are called in the source of a compiled function. Raises ValueError where
-    it gives a carry of another shape or dtype than it got.
+    computes with as arguments: carry, x of its step, and constants, as tuples of arrays. It is a
+    function of these alone, for the reverse pass calls it again: draw random numbers before the
+    loop, and hand them over among the xs. `names` are what carries and xs are called in the source
+    of a compiled function. Raises ValueError where there is no step, where the cell gives a carry
+    of another shape or dtype than it got, and where it computes with a tensor that it was not
+    handed.
 
     >>> import numpy as np
     >>> def cell(carry, x, constants):
@@ -52,12 +57,30 @@ def loop(
     >>> trajectories[0], ys[0]
     (array([0., 1., 3., 6.]), array([0., 2., 6.]))
     """
-    lengths = {np.shape(x)[0] for x in xs}
-    if len(lengths) != 1:
-        raise ValueError(f"a loop needs xs of one length along the first axis, but got {lengths}")
+    carry = [_array(value, "a carry of a loop") for value in carry]
+    xs = [_array(value, "an x of a loop") for value in xs]
+    constants = [_array(value, "a constant of a loop") for value in constants]
+    lengths = {x.shape[:1] for x in xs}
+    if len(lengths) != 1 or not sum(next(iter(lengths))):
+        shapes = ", ".join(str(x.shape) for x in xs) or "none"
+        raise ValueError(
+            "a loop makes a step for each x along the first axis of the xs, so it needs one or "
+            f"more of equal length, at least 1, but got {shapes}"
+        )
     form = Form(cell, len(carry), len(xs), (True,) * len(carry), False, tuple(names))
     results = _apply(form, (*carry, *xs, *constants))
     return results[: len(carry)], results[len(carry) :]
+
+
+def _array(value: Any, what: str) -> Array:
+    """What a loop is handed as an array: its numbers have a dtype, as those of the results do."""
+    is_traced = isinstance(value, AbstractArray)
+    if isinstance(value, np.random.Generator) or (is_traced and value.dtype == np.dtype(object)):
+        raise TypeError(
+            f"{what} is a random generator, whose numbers would be others in the reverse pass: "
+            "draw them before the loop, and hand them over among the xs"
+        )
+    return value if is_traced else np.asarray(as_operand(value, what))
 
 
 class Form(NamedTuple):
@@ -78,28 +101,43 @@ class Form(NamedTuple):
         """What a carry or an x is called, "" where it has no name."""
         return self.names[number] if number < len(self.names) else ""
 
+    def step(self, carry: Arrays, x: Arrays, constants: Arrays) -> tuple[Arrays, Arrays]:
+        """What the cell gives, when it gives what a loop needs."""
+        given = self.cell(carry, x, constants)
+        if not _is_tuple(given) or len(given) != 2 or not all(map(_is_tuple, given)):
+            raise TypeError(
+                "the cell of a loop must return two tuples, the new carry and what the step gives, "
+                "as in `return (h,), ()`"
+            )
+        new, ys = map(tuple, given)
+        _check_carry(carry, new)
+        return new, ys
+
     def split(self, arrays: Sequence[Any]) -> tuple[Any, Any, Any]:
         """Arguments as carry, xs and constants."""
         middle = self.n_carry + self.n_xs
         return arrays[: self.n_carry], arrays[self.n_carry : middle], arrays[middle:]
 
 
+def _is_tuple(value: Any) -> bool:
+    return isinstance(value, tuple | list)
+
+
 def _evaluate(*arrays: Any, form: Form, body: Any = None) -> Arrays:
     """The loop on arrays; `body` is the cell as a graph, which a compiler adds."""
-    carry, xs, constants = form.split(arrays)
-    carry = tuple(map(np.asarray, carry))
+    carry, xs, constants = form.split(tuple(map(_in_order, arrays)))
     n_steps = len(xs[0])
     trajectories: list[list[Any]] = [[value] for value in carry]
     ys: list[list[Any]] = []
-    for t in reversed(range(n_steps)) if form.reverse else range(n_steps):
-        new, given = form.cell(carry, tuple(x[t] for x in xs), constants)
-        check_carry(carry, new)
-        carry = tuple(new)
-        for trajectory, value in zip(trajectories, carry, strict=True):
-            trajectory.append(value)
-        ys = ys or [[] for _ in given]
-        for values, value in zip(ys, given, strict=True):
-            values.append(value)
+    with scope(in_loop=True):
+        for t in reversed(range(n_steps)) if form.reverse else range(n_steps):
+            new, given = form.step(carry, tuple(x[t] for x in xs), constants)
+            carry = tuple(map(_in_order, new))
+            for trajectory, value in zip(trajectories, carry, strict=True):
+                trajectory.append(value)
+            ys = ys or [[] for _ in given]
+            for values, value in zip(ys, given, strict=True):
+                values.append(_in_order(value))
     step = -1 if form.reverse else 1
     results = [
         np.stack(values[::step]) if keep else np.array(values[-1])
@@ -108,7 +146,17 @@ def _evaluate(*arrays: Any, form: Form, body: Any = None) -> Arrays:
     return *results, *(np.stack(values[::step]) for values in ys)
 
 
-def check_carry(carry: Arrays, new: Arrays) -> None:
+def _in_order(array: Any) -> Any:
+    """The array in C order, as the part of a stack is that a compiled loop reads."""
+    if isinstance(array, AbstractArray):
+        raise ValueError(
+            f"the cell of a loop computes with a tensor that it was not handed, and gives one of "
+            f"shape {array.shape}: pass the tensor among the constants of the loop"
+        )
+    return np.asarray(array, order="C")[()]
+
+
+def _check_carry(carry: Arrays, new: Arrays) -> None:
     """Raise ValueError unless a cell gives as many carries as it got, of the same form."""
     is_plain = not any(isinstance(value, AbstractArray) for value in carry)
     if is_plain and any(isinstance(value, AbstractArray) for value in new):
@@ -145,26 +193,42 @@ def _apply(form: Form, arrays: Arrays) -> Arrays:
 
 
 def _record(form: Form, arrays: Arrays, level: int) -> Arrays:
-    """Compute one level below, and put each result on the tape."""
+    """Compute one level below, and put each result on the tape, as `Tensor.apply` does."""
     values: list[Any] = []
     parents: list[tuple[int, Node]] = []
+    watched: list[tuple[Any, Any]] = []
     for position, array in enumerate(arrays):
+        value = array
         if isinstance(array, Tensor) and array.level == level:
-            values.append(array.value)
+            value = array.value
             if array.node is not None:
                 parents.append((position, array.node))
-        else:
-            is_plain = not isinstance(array, AbstractArray)
-            values.append(np.array(array) if is_plain else array)
+        if isinstance(value, np.ndarray) and value.flags.writeable:  # somebody may write to it
+            copy = _read_only(value.copy())
+            watched.append((value, copy))
+            value = copy
+        values.append(value)
     wanted = tuple(position for position, _ in parents)
     results = _apply(form, tuple(values))
-    recorded = []
+    recorded: list[Array] = []
     for number, result in enumerate(results):
+        if isinstance(result, np.ndarray):
+            _read_only(result)
+            if current_scope().detect_nonfinite:
+                check_finite(result, LOOP, current_scope().layer, "forward")
+        if result.dtype.kind != "f" or not parents:
+            recorded.append(Tensor(result, level) if result.dtype.kind == "f" else result)
+            continue
         primitive = Primitive("loop", _evaluate)
         primitive.variadic_rule = _Rule(form, number, results, wanted)
-        node = Node(primitive, tuple(values), {}, result, tuple(parents))
+        node = Node(primitive, tuple(values), {}, result, tuple(parents), tuple(watched))
         recorded.append(Tensor(result, level, node))
     return tuple(recorded)
+
+
+def _read_only(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
 
 
 class _Rule:
@@ -180,10 +244,10 @@ class _Rule:
         self._found: dict[int, Array] = {}
 
     def __call__(self, position: int, g: Array, out: Array, *arrays: Array) -> Array:
-        if self._g is not g:
+        if self._g is not g or position not in self._found:  # an array may have been written to
             self._found = _cotangents(self.form, self.number, g, self.results, arrays, self.wanted)
             self._g = g
-        return self._found[position]
+        return self._found.pop(position)
 
 
 def _cotangents(
@@ -250,20 +314,37 @@ class _BackwardCell:
         if self.is_given and self.kind == "carry":
             g_carry[self.number] = g_carry[self.number] + given[0]
 
-        def step(before: Arrays, some_x: Arrays, summed: Arrays) -> tuple[Arrays, Arrays]:
-            every_x, every = list(x), list(constants)
-            for i, value in zip(self.of_xs, some_x, strict=True):
-                every_x[i] = value
-            for i, value in zip(self.sums, summed, strict=True):
-                every[i] = value
-            new, ys = form.cell(before, tuple(every_x), tuple(every))
-            return tuple(new), tuple(ys)
+        def step(*chosen: Arrays) -> tuple[Arrays, Arrays]:
+            return form.step(
+                *(
+                    _with(every, positions, some)
+                    for every, positions, some in zip(
+                        (before, x, constants), places, chosen, strict=True
+                    )
+                )
+            )
 
-        some_x = tuple(x[i] for i in self.of_xs)
-        (_, ys), pull = vjp(step, before, some_x, tuple(constants[i] for i in self.sums))
-        g_ys = [np.zeros(np.shape(y), y.dtype) for y in ys]
+        # a count that is carried along has no derivative
+        floats = tuple(i for i, value in enumerate(before) if value.dtype.kind == "f")
+        places = (floats, self.of_xs, self.sums)
+        (_, ys), pull = vjp(
+            step,
+            *(
+                tuple(every[i] for i in positions)
+                for every, positions in zip((before, x, constants), places, strict=True)
+            ),
+        )
+        g_ys = [np.zeros(np.shape(y), np.result_type(y)) for y in ys]
         if self.kind == "y":
             g_ys[self.number - form.n_carry] = given[0]
         d_before, d_x, d_summed = pull((tuple(g_carry), tuple(g_ys)))
         sums = tuple(total + part for total, part in zip(totals, d_summed, strict=True))
-        return (*d_before, *sums), d_x
+        return (*_with(g_carry, floats, d_before), *sums), d_x
+
+
+def _with(every: Sequence[Array], positions: tuple[int, ...], values: Arrays) -> Arrays:
+    """The arrays, with others at these positions."""
+    changed = list(every)
+    for position, value in zip(positions, values, strict=True):
+        changed[position] = value
+    return tuple(changed)

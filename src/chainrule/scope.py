@@ -37,7 +37,7 @@ class RuleCall:
 class Scope(NamedTuple):
     """The layer that runs ("" outside one), the section of the training step (forward, backward,
     update), the vjp rule that is being applied, the switch of `detect_nonfinite`, whether a
-    function is being traced, to be compiled, and whether that is the cell of a loop.
+    function is being traced, to be compiled, and whether this is a step of a loop.
     """
 
     layer: str = ""

@@ -57,6 +57,8 @@ class Layouts:
                 self.views[out] = equation
                 return array
             return array if self.follow else _array(out)
+        if equation.body is not None:  # a loop reads copies, and stacks what it gives
+            return _array(out)
         is_plain = all(a.flags.c_contiguous for a in arrays) and not _gathers(equation)
         if is_plain or not self.follow:
             return _array(out)

@@ -14,6 +14,7 @@ from typing import Any
 from chainrule.compiler.dead_code import remove_dead_code
 from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.infer import frozen, infer
+from chainrule.compiler.layouts import Layouts
 from chainrule.primitives.primitive import PRIMITIVES
 
 __all__ = ["drop_unused_parts", "keep_intermediates", "sum_at_once"]
@@ -38,8 +39,11 @@ def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
     assert first is not None
     assert second is not None
     same = _same_values(graph, earlier, later)
+    layouts = Layouts(first, {}, follow=True)
+    computed = first.makers()
+    same = {v: w for v, w in same.items() if w not in computed or layouts.is_plain(w)}
     needed = _needed(second, same)
-    if not needed:
+    if not needed or _n_steps(earlier) != _n_steps(later):
         return None
     form, later_form = earlier.params["form"], later.params["form"]
     outputs, outs = list(first.outputs), list(earlier.outs)
@@ -246,7 +250,9 @@ def _without_sums(
     for i, (old, total) in enumerate(zip(carry, body.outputs, strict=False)):
         maker = makers.get(total) if isinstance(total, Variable) else None
         is_sum = maker is not None and maker.name == "add" and maker.args[0] is old
-        if form.keeps[i] or not is_sum or maker is None or counts[old] != 1:
+        if form.keeps[i] or not is_sum or maker is None:
+            continue
+        if counts[old] != 1 or counts[maker.out] != 1:
             continue
         term = makers.get(maker.args[1]) if isinstance(maker.args[1], Variable) else None
         sums = None if term is None else _sum_of_terms(term, makers, stack_of, loop)

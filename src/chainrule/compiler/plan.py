@@ -79,7 +79,8 @@ class Plan:
     `holds` lists what each buffer holds in turn. Before the state changes, `kept` results are set
     aside; then every state in `copies` takes its new value, the old states among them first.
     `tiles` are the lengths of the groups that run over long vectors, a tile at a time. `bodies` are
-    the plans of what loops do at a step, by the loop's first result.
+    the plans of what loops do at a step, by the loop's first result. Loops read copies, in C order,
+    of what is `straightened`.
     """
 
     graph: Graph
@@ -92,6 +93,7 @@ class Plan:
     copies: dict[Variable, Variable] = field(default_factory=dict)
     tiles: dict[Origin, int] = field(default_factory=dict)
     bodies: dict[Variable, Plan] = field(default_factory=dict)
+    straightened: set[Variable] = field(default_factory=set)
 
     def stands(self, variable: Variable) -> bool:
         """Whether the value has a buffer of its own, and is no view of one."""
@@ -126,6 +128,8 @@ def make_plan(
             plan.tiles[group.origin] = length
     for equation in graph.equations:
         if equation.body is not None:
+            arrays = [*equation.variables][equation.params["form"].n_carry :]
+            plan.straightened |= {v for v in arrays if exact and not layouts.is_plain(v)}
             body = with_last_values_as_state(equation)
             own = {atom for atom in body.ends if isinstance(atom, Variable)}
             plan.bodies[equation.out] = make_plan(

@@ -19,7 +19,7 @@ import numpy as np
 from chainrule import tree
 from chainrule.compiler.graph import Atom, Equation, Graph, Origin, Variable
 from chainrule.compiler.infer import infer, infer_number, loop_results
-from chainrule.loop import LOOP, Form, check_carry
+from chainrule.loop import LOOP, Form
 from chainrule.primitives import PRIMITIVES
 from chainrule.primitives.dispatch import AbstractArray
 from chainrule.primitives.operands import as_operand
@@ -83,9 +83,7 @@ class _Recording:
 
         def cell(*arrays: Any) -> Any:
             carry, x, constants = (tuple(part) for part in form.split(arrays))
-            new, ys = form.cell(carry, x, constants)
-            check_carry(carry, tuple(new))
-            return tuple(new), tuple(ys)
+            return form.step(carry, x, constants)
 
         with scope(rule=None, in_loop=True):
             body, _ = trace(cell, [v for part in inputs for v in part])

@@ -14,7 +14,7 @@ from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.groups import Group
 from chainrule.compiler.naming import Labels, Symbol
 from chainrule.compiler.passes import uniform
-from chainrule.compiler.plan import TILE, Buffer, Plan
+from chainrule.compiler.plan import TILE, Plan
 from chainrule.engines.numpy.code import (
     Builtin,
     Call,
@@ -28,7 +28,7 @@ from chainrule.engines.numpy.code import (
     NumPy,
     Statement,
 )
-from chainrule.engines.numpy.parts import File, Helper
+from chainrule.engines.numpy.parts import File, Helper, name_buffers
 from chainrule.engines.numpy.statements import Writer
 
 __all__ = ["write_statements"]
@@ -55,29 +55,10 @@ def write_statements(
     """
     equations = plan.graph.all_equations()
     sizes = [e.out.size for e in equations if e.section != "update" and e.origin is None]
-    buffers = _name_buffers(plan, symbols, titled)
+    buffers = name_buffers(plan, symbols, titled)
     file = File(plan, labels, symbols, buffers, terse=max(sizes, default=0) <= _SMALL)
     _Emitter(file, plan, original, titled, exact, threads).write(fresh_results=exact)
     return file
-
-
-def _name_buffers(
-    plan: Plan, symbols: dict[Variable, Symbol], titled: set[Variable]
-) -> dict[Buffer, Symbol]:
-    """Each buffer's name: that of the last value it holds which has a name of its own."""
-    lines = [group.equations for group in plan.groups if group.origin is None]
-    inner = {e.out for line in lines for e in line[:-1]}
-    inner -= {v for line in lines if line[-1].out in plan.views for v in line[-1].variables}
-    names: dict[Buffer, Symbol] = {}
-    for buffer, held in plan.holds.items():
-        own = [v for v in held if v not in plan.views]
-        if buffer.kind == "scratch" or (buffer.kind == "work" and inner.issuperset(own)):
-            names[buffer] = Symbol("scratch", 1)
-        elif buffer.kind == "work":
-            names[buffer] = symbols[([v for v in own if v in titled] or own)[-1]]
-        else:
-            names[buffer] = symbols[own[0]]
-    return names
 
 
 class _Emitter:
@@ -101,6 +82,7 @@ class _Emitter:
         self.time = Symbol("t")
         self.body: list[Statement | Loop | None] = []
         self.given: dict[Atom, Code] = {}  # what a loop hands to its body
+        self.loop_names: dict[str, Symbol] = {}  # of the loops here, not of those around them
         file.constants |= plan.graph.constants
         # in a formula, the new value of a state goes by the name of the state
         self.new = {
@@ -289,14 +271,19 @@ class _Emitter:
         body, original = self.plan.bodies[equation.out], self.original[equation.out].body
         assert original is not None
         assert equation.body is not None
-        file.buffer_symbols |= _name_buffers(body, file.symbols, self.titled)
+        file.buffer_symbols |= name_buffers(body, file.symbols, self.titled)
         step = _Emitter(file, body, original, self.titled, self.exact, self.threads)
         t = self.time
         named: set[str] = set()  # what is assigned at the top of each step, by name
         carry, xs, constants = form.split(
             list(zip(equation.variables, equation.body.inputs, strict=True))
         )
-        step.given |= {inner: self._operand(outer) for outer, inner in constants}
+        outside = dict.fromkeys(outer for outer, _ in (*xs, *constants))
+        copies = {v: Symbol("in_order", 1) for v in outside if v in self.plan.straightened}
+        for outer, copied in copies.items():
+            code = Call(NumPy("ascontiguousarray"), (self._operand(outer),))
+            self.body.append(Statement(code, copied))
+        step.given |= {inner: copies.get(outer, self._operand(outer)) for outer, inner in constants}
         file.shown_as |= {inner: outer for outer, inner in constants}
         after: Code = Infix("add", (t, Literal(1)))
         read, written = (after, t) if form.reverse else (t, after)
@@ -313,7 +300,8 @@ class _Emitter:
                 file.symbols[inner] = step.given[inner] = memory
                 file.buffer_symbols[body.buffers[inner]] = memory
         for outer, inner in xs:
-            step.body.append(Statement(self._at_step(outer, t), file.symbols[inner]))
+            part = Item(copies[outer], (t,)) if outer in copies else self._at_step(outer, t)
+            step.body.append(Statement(part, file.symbols[inner]))
             self._share_name(body.graph, inner, file.symbols[inner], named)
         outs: list[tuple[Variable, Code]] = [(out, t) for out in equation.outs[form.n_carry :]]
         kept = zip(equation.outs, form.keeps, strict=False)
@@ -343,7 +331,7 @@ class _Emitter:
         name = body.name_of(atom) if isinstance(atom, Variable) else ""
         if name and name not in named:
             named.add(name)
-            self.file.same_names.append((symbol, self.file.loop_names.setdefault(name, symbol)))
+            self.file.same_names.append((symbol, self.loop_names.setdefault(name, symbol)))
 
     def _at_step(self, stack: Variable, t: Symbol) -> Item:
         """The part of a step; of a trajectory without its last or first value, counted from it."""
