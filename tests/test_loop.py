@@ -605,3 +605,20 @@ def test_the_source_of_a_loop_runs_as_a_file(tmp_path):
     command = [sys.executable, "-I", "step.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert " on random data returned" in done.stdout
+
+
+def test_a_value_that_lies_across_is_computed_again():
+    """What is kept for all steps lies in C order, and a sum over it rounds as it lies."""
+
+    def cell(carry, x, constants):
+        (h,) = carry
+        across = np.exp(h.T * 0.1 + constants[0])
+        return (h * 0.5 + x[0],), (np.sum(across * across),)
+
+    def f(h, x, b):
+        return np.sum(loop(cell, [h], [x], [b])[1][0])
+
+    rng = np.random.default_rng(0)
+    arrays = tuple(rng.standard_normal(s) for s in ((70, 50), (3, 70, 50), (50, 1)))
+    gradient = cr.grad(f, (0, 1, 2))
+    assert_equal(cr.compile(gradient)(*arrays), gradient(*arrays))
