@@ -104,7 +104,7 @@ def several_of_all(loop, a, b, x, y, w, scale):
 def numbers_without_axes(loop, h, x, w):
     def cell(carry, x, constants):
         (h,) = carry
-        h_next = np.tanh(h**2 * 0.1 + np.abs(x[0]) * constants[0])
+        h_next = np.tanh(np.abs(h) ** 2.5 * 0.1 + h**3 + np.abs(x[0]) * constants[0])
         return (h_next,), (h, h * x[0])
 
     return loop(cell, [h], [x], [w])

@@ -158,12 +158,6 @@ def _in_order(array: Any) -> Any:
 
 def _check_carry(carry: Arrays, new: Arrays) -> None:
     """Raise ValueError unless a cell gives as many carries as it got, of the same form."""
-    is_plain = not any(isinstance(value, AbstractArray) for value in carry)
-    if is_plain and any(isinstance(value, AbstractArray) for value in new):
-        raise ValueError(
-            "the cell of a loop reads a tensor from outside, whose gradient would be lost: hand it "
-            "to the loop, as one of its constants"
-        )
     old = [(np.shape(value), np.result_type(value)) for value in carry]
     found = [(np.shape(value), np.result_type(value)) for value in new]
     if old != found:

@@ -8,11 +8,6 @@ import numpy as np
 from numpy import add, dot, multiply, square, subtract, tanh
 
 
-def transpose(x, axes=None):
-    """`np.transpose`: the axes in another order, by default reversed."""
-    return np.transpose(x, axes)
-
-
 def sigmoid(x, scratch, out):
     """1 / (1 + exp(-x)) without overflow, as 0.5 * tanh(0.5 * x) + 0.5."""
     multiply(half, x, scratch)
@@ -62,7 +57,7 @@ d_z1 = np.empty((8, 16), np.float32)
 d_h_steps = np.empty((8, 8, 16), np.float32)
 d_h = np.empty((8, 16), np.float32)
 d_c = np.empty((8, 16), np.float32)
-d_reshape_2 = np.empty((7, 8, 64), np.float32)
+d_z_steps = np.empty((7, 8, 64), np.float32)
 scratch_1 = np.empty((8, 16), np.float32)
 scratch_2 = np.empty((8, 16), np.float32)
 d_tanh_c = np.empty((8, 16), np.float32)
@@ -104,8 +99,8 @@ def train_step(x, y, learning_rate):
     before the update."""
     # forward
     # lstm_1: reshape_1 = reshape(x.T, (56, 5))  (56, 5)
-    reshape_1 = transpose(x, axes=(1, 0, 2)).reshape(56, 5)
-    # lstm_1: reshape_2 = reshape(reshape_1 @ W1 + b1, (7, 8, 64))  (7, 8, 64)
+    reshape_1 = x.transpose(1, 0, 2).reshape(56, 5)
+    # lstm_1: z_steps = reshape(reshape_1 @ W1 + b1, (7, 8, 64))  (7, 8, 64)
     dot(reshape_1, W1, add_1)
     add(add_1, b1, add_1)
     h_steps[0] = 0.0
@@ -157,7 +152,7 @@ def train_step(x, y, learning_rate):
         g = g_steps[t]
         o = o_steps[t]
         tanh_c = tanh_c_steps[t]
-        d_add = d_reshape_2[t]
+        d_z = d_z_steps[t]
         add(d_h, g_outside, d_tanh_c)                   # add_3 = d_h + g_outside  (8, 16)
         multiply(d_tanh_c, tanh_c, d_o)                 # d_o = add_3 * tanh_c  (8, 16)
         multiply(d_tanh_c, o, d_tanh_c)                 # d_tanh_c = add_3 * o  (8, 16)
@@ -172,15 +167,15 @@ def train_step(x, y, learning_rate):
         tanh_vjp(d_g, g, scratch_3, out=multiply_15)    # multiply_15 = d_g * (1 - g**2)  (8, 16)
         sigmoid_vjp(d_f, f, scratch_3, out=multiply_16)  # multiply_16 = d_f * (f * (1 - f))  (8, 16)
         sigmoid_vjp(d_i, i, scratch_3, out=multiply_17)  # multiply_17 = d_i * (i * (1 - i))  (8, 16)
-        # d_add = concatenate(multiply_17, multiply_16, multiply_15, multiply_14)  (8, 64)
-        np.concatenate((multiply_17, multiply_16, multiply_15, multiply_14,), axis=1, out=d_add)
-        dot(d_add, U1.T, d_h)                           # d_h = d_add @ U1.T  (8, 16)
-    # d_U1 = reshape(h_steps[:-1], (56, 16)).T @ reshape(d_reshape_2, (56, 64))  (16, 64)
-    dot(h_steps[:-1].reshape(56, 16).T, d_reshape_2.reshape(56, 64), d_U1)
-    # d_b1 = sum(reshape(d_reshape_2, (56, 64)), axis=0)  (64,)
-    dot(ones_56, d_reshape_2.reshape(56, 64), d_b1)
-    # d_W1 = reshape_1.T @ reshape(d_reshape_2, (56, 64))  (5, 64)
-    dot(reshape_1.T, d_reshape_2.reshape(56, 64), d_W1)
+        # d_z = concatenate(multiply_17, multiply_16, multiply_15, multiply_14)  (8, 64)
+        np.concatenate((multiply_17, multiply_16, multiply_15, multiply_14,), axis=1, out=d_z)
+        dot(d_z, U1.T, d_h)                             # d_h = d_z @ U1.T  (8, 16)
+    # d_U1 = reshape(h_steps[:-1], (56, 16)).T @ reshape(d_z_steps, (56, 64))  (16, 64)
+    dot(h_steps[:-1].reshape(56, 16).T, d_z_steps.reshape(56, 64), d_U1)
+    # d_b1 = sum(reshape(d_z_steps, (56, 64)), axis=0)  (64,)
+    dot(ones_56, d_z_steps.reshape(56, 64), d_b1)
+    # d_W1 = reshape_1.T @ reshape(d_z_steps, (56, 64))  (5, 64)
+    dot(reshape_1.T, d_z_steps.reshape(56, 64), d_W1)
 
     # update
     sgd(parameters, gradient, learning_rate)        # new parameters  (1459,)

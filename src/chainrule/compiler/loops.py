@@ -49,7 +49,7 @@ def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
     outputs, outs = list(first.outputs), list(earlier.outs)
     equations_after: list[Equation] = []  # views of what the earlier loop gives
     new_inputs: list[Variable] = []
-    names = dict(graph.names)
+    names, names_within = dict(graph.names), dict(second.names)
     new_atoms: list[Atom] = []
     for value in needed:
         there = same[value]
@@ -71,12 +71,14 @@ def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
             new_atoms.append(stack)
             if first.name_of(there):
                 names[stack] = f"{first.name_of(there)}_steps"
-        name = first.name_of(there) or first.makers()[there].primitive.name
-        new_inputs.append(Variable(value.shape, value.dtype, name))
+        new_inputs.append(Variable(value.shape, value.dtype, first.name_of(there)))
+        if not first.name_of(there):
+            names_within[new_inputs[-1]] = first.makers()[there].primitive.name
     carry, xs, constants = later_form.split(later.args)
     inner = later_form.split(second.inputs)
     body = second.substitute(dict(zip(needed, new_inputs, strict=True)), second.equations)
-    body = replace(body, inputs=(*inner[0], *inner[1], *new_inputs, *inner[2]))
+    inputs = (*inner[0], *inner[1], *new_inputs, *inner[2])
+    body = replace(body, inputs=inputs, names={**names_within, **body.names})
     made = set(needed)
     body = remove_dead_code(
         body.replace_equations(e for e in body.equations if made.isdisjoint(e.outs))

@@ -291,7 +291,8 @@ def _operator(primitive: Primitive, method: str, reflected: bool) -> Callable[..
 
     def operate(self: TracedArray, *other: Any) -> Any:
         if not (_is_number(self) and all(map(_is_number, other))):
-            if method == "__pow__" and not self.shape and type(other[0]) in (int, float):
+            is_power = method == "__pow__" and type(other[0]) in (int, float)
+            if is_power and not self.shape and current_scope().rule is None:
                 return self.apply(SCALAR_POWER, (self, *other), {})
             return numpys(self, *other)
         return self.calculate(primitive, (*other, self) if reflected else (self, *other))
