@@ -27,7 +27,7 @@ from chainrule.compiler.naming import Labels, wish_names
 from chainrule.compiler.passes import EXACT, Pass, run_passes
 from chainrule.compiler.plan import Buffer, Plan, make_plan
 from chainrule.compiler.scales import TRAINING
-from chainrule.engines.engine import Array, Program
+from chainrule.engines.engine import NumPyArray, Program
 
 WRITE_OUT = {"concatenate", "matmul", "random_uniform", "scatter_add", "sum", "prod", "max", "min"}
 
@@ -84,7 +84,7 @@ class PlanProgram(Program):
         self.plan = plan
         self.exact = exact
         self.source = "".join(f"# {line}\n" for line in str(plan.graph).splitlines())
-        self._memory: dict[Buffer, Array] = {}
+        self._memory: dict[Buffer, NumPyArray] = {}
         for buffer in dict.fromkeys(plan.buffers.values()):
             if buffer.kind in {"work", "scratch"}:
                 self._allocate(buffer)
@@ -93,9 +93,9 @@ class PlanProgram(Program):
         for variable, position in self._last.items():
             if plan.stands(variable) and plan.buffers[variable].kind not in {"input", "constant"}:
                 self._dying[position].append(variable)
-        self._state: tuple[Array, ...] = ()
+        self._state: tuple[NumPyArray, ...] = ()
 
-    def _allocate(self, buffer: Buffer) -> Array:
+    def _allocate(self, buffer: Buffer) -> NumPyArray:
         if buffer not in self._memory:
             whole = buffer.parent and self._allocate(buffer.parent)
             if whole is None:
@@ -109,10 +109,10 @@ class PlanProgram(Program):
     def thread_limit(self) -> Any:
         return nullcontext()
 
-    def read_state(self) -> tuple[Array, ...]:
+    def read_state(self) -> tuple[NumPyArray, ...]:
         return self._state
 
-    def write_state(self, arrays: Sequence[Array]) -> None:
+    def write_state(self, arrays: Sequence[NumPyArray]) -> None:
         self._state = tuple(arrays)
 
     def save_source(self, path: str | Path) -> None:
@@ -169,7 +169,7 @@ class PlanProgram(Program):
                 assert np.may_share_memory(result, args[0]), f"{equation.name} is no view"
             values[variable] = result
 
-    def _run_loop(self, loop: Equation, args: Sequence[Array]) -> None:
+    def _run_loop(self, loop: Equation, args: Sequence[NumPyArray]) -> None:
         """Step after step by the plan of the body, whose state are last values of carries."""
         form, body = loop.params["form"], self.plan.bodies[loop.out]
         step = PlanProgram(body.graph, body, self.exact)
@@ -190,7 +190,7 @@ class PlanProgram(Program):
             for y, value in zip(ys, given[len(kept) :], strict=True):
                 y[t] = value
 
-    def _stand(self, variable: Variable) -> Array:
+    def _stand(self, variable: Variable) -> NumPyArray:
         """The memory of a value, which it holds from now on."""
         buffer = self.plan.buffers[variable]
         self._holder[buffer] = variable
@@ -267,7 +267,7 @@ def last_readings(plan: Plan) -> dict[Variable, float]:
     return last
 
 
-def check_in_place(equation: Equation, args: list[Any], target: Array) -> None:
+def check_in_place(equation: Equation, args: list[Any], target: NumPyArray) -> None:
     """Raise where an argument in the memory of the result is read otherwise than it is written."""
     for array in args:
         if isinstance(array, np.ndarray) and np.may_share_memory(array, target):
@@ -285,7 +285,7 @@ def guarded(value: Any) -> Any:
     return array
 
 
-def poison(array: Array) -> None:
+def poison(array: NumPyArray) -> None:
     """Write what is no value of anything: NaN, odd integers, the opposite of every boolean."""
     if array.dtype.kind == "b":
         np.logical_not(array, out=array)

@@ -17,9 +17,9 @@ import numpy as np
 
 from chainrule.compiler.graph import Graph
 
-__all__ = ["Array", "Program"]
+__all__ = ["NumPyArray", "Program"]
 
-Array = np.ndarray[Any, Any]
+NumPyArray = np.ndarray[Any, Any]
 
 
 class Program(ABC):
@@ -44,11 +44,11 @@ class Program(ABC):
         """Keep the threads of matrix products to as many as suit the program, while it runs."""
 
     @abstractmethod
-    def read_state(self) -> tuple[Array, ...]:
+    def read_state(self) -> tuple[NumPyArray, ...]:
         """The arrays of the state as they are now, in the order of the graph's."""
 
     @abstractmethod
-    def write_state(self, arrays: Sequence[Array]) -> None:
+    def write_state(self, arrays: Sequence[NumPyArray]) -> None:
         """Go on from these arrays; what they hold is taken, or the arrays themselves are."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Scope, Symbol
 from chainrule.compiler.passes import uniform
 from chainrule.compiler.plan import TILE, Buffer
-from chainrule.engines.engine import Array
+from chainrule.engines.engine import NumPyArray
 from chainrule.engines.numpy.code import LINE_LENGTH, Loop, Printer, Statement, show_array
 from chainrule.engines.numpy.parts import File, Helper
 
@@ -32,7 +32,7 @@ class Text:
     constants: dict[str, Variable]  # those that are too large to stand in it, by name
 
 
-def _stands_in_text(constant: Array) -> bool:
+def _stands_in_text(constant: NumPyArray) -> bool:
     return 0 < constant.size <= _SHORT or uniform(constant) is not None
 
 

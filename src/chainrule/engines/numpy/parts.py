@@ -8,7 +8,7 @@ from chainrule.compiler.formula import Formula
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels, Symbol
 from chainrule.compiler.plan import Buffer, Plan
-from chainrule.engines.engine import Array
+from chainrule.engines.engine import NumPyArray
 from chainrule.engines.numpy.borrow import Borrowed
 from chainrule.engines.numpy.code import Code, Loop, Statement
 from chainrule.engines.numpy.ready import ReadyArrays
@@ -60,7 +60,7 @@ class File:
     hoisted: dict[Variable, Code] = field(default_factory=dict)  # named views of the state
     tiled: set[Buffer] = field(default_factory=set)  # scratch of the size of one tile
     bound: set[Buffer] = field(default_factory=set)  # parts of other arrays, at each step of a loop
-    constants: dict[Variable, Array] = field(default_factory=dict)
+    constants: dict[Variable, NumPyArray] = field(default_factory=dict)
     same_names: list[tuple[Symbol, Symbol]] = field(default_factory=list)
     read: set[Variable] = field(default_factory=set)  # constants that the lines name
     shown_as: dict[Variable, Variable] = field(default_factory=dict)  # by whose name values go

@@ -19,7 +19,7 @@ from chainrule.compiler.naming import Labels, wish_names
 from chainrule.compiler.passes import EXACT, Pass, run_passes
 from chainrule.compiler.plan import make_plan
 from chainrule.compiler.scales import TRAINING
-from chainrule.engines.engine import Array, Program
+from chainrule.engines.engine import NumPyArray, Program
 from chainrule.engines.numpy.emit import write_statements
 from chainrule.engines.numpy.file import print_file
 from chainrule.engines.numpy.kernels import kernel_for
@@ -42,7 +42,7 @@ class NumPyProgram(Program):
         source: str,
         function: Callable[..., Any],
         bind: Callable[..., None] | None,
-        constants: Mapping[str, Array],
+        constants: Mapping[str, NumPyArray],
         filename: str,
     ) -> None:
         self.graph = graph
@@ -50,16 +50,16 @@ class NumPyProgram(Program):
         self.function = function
         self._bind = bind
         self._constants = constants
-        self._state: tuple[Array, ...] = ()
+        self._state: tuple[NumPyArray, ...] = ()
         weakref.finalize(self, linecache.cache.pop, filename, None)
 
     def thread_limit(self) -> AbstractContextManager[None]:
         return limit_threads(self.graph)
 
-    def read_state(self) -> tuple[Array, ...]:
+    def read_state(self) -> tuple[NumPyArray, ...]:
         return self._state
 
-    def write_state(self, arrays: Sequence[Array]) -> None:
+    def write_state(self, arrays: Sequence[NumPyArray]) -> None:
         """Work in place on these arrays from now on."""
         self._state = tuple(arrays)
         if self._bind is not None:
