@@ -608,7 +608,7 @@ def read_twice(x, w):
         lambda x, w: np.exp(vector(x @ w + np.cumsum(w, axis=0), np.cos(x))),
         lambda x, w: (np.exp(vector(x + (a := np.matmul(x, w)), np.cos(x))), a),
         lambda x, w: np.exp(vector(np.tanh(x).astype(np.float32), np.cos(w))),
-        lambda x, w: np.exp(vector(a := np.sin(x), np.cos(w)) @ vector(w, a)),
+        lambda x, w: np.exp(vector(a := np.sin(x), np.cos(w)) * vector(np.tanh(w), a)),
         lambda x, w: np.exp(np.concatenate([np.sin(x[0]), b := np.cos(w[0, 1:2])])) - b,
         lambda x, w: np.exp(np.concatenate([np.sin(x[0]), b := np.cos(w[0, :1])]) * b),
         lambda x, w: np.exp(vector(np.sin(x).T, np.cos(w))) * 2,
