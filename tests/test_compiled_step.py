@@ -378,3 +378,19 @@ def test_an_earlier_step_is_forgotten():
     net.fit(x, y, loss="squared_error", verbose=0)
     net.add(nn.Tanh())
     assert not net.has_step
+
+
+class Sorted(optim.Optimizer):
+    learning_rate = 0.1
+
+    def init(self, parameter):
+        return {"total": np.zeros_like(parameter)}
+
+    def update(self, parameter, gradient, slots, learning_rate, step):
+        moved = parameter - learning_rate * gradient
+        return np.sort(moved), {"total": np.cumsum(slots["total"] + moved)}
+
+
+def test_an_update_may_end_in_arrays_that_numpy_allocates_and_need_no_docstring():
+    eager, compiled = train_both_ways(nn.Tanh, nn.losses.squared_error, Sorted(0.1))
+    assert_equal(eager, compiled, "float64")

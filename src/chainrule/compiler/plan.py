@@ -331,10 +331,6 @@ class _Planner:
             buffer = self.plan.buffers.get(argument)
             if (
                 buffer is not None
-                and argument not in self.plan.views
-                and (argument.shape, argument.dtype) == (out.shape, out.dtype)
-                and buffer.shape == out.shape
-                and self.layouts.is_plain(argument)
                 and (buffer.kind != "scratch" or self._is_inner(out))
                 and self._may_rename(argument, equation)
                 and self._may_overwrite(buffer, position, equation)

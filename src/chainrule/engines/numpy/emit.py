@@ -115,11 +115,18 @@ class _Emitter:
                 self.body += [None, self._heading(section)]
             if group.equations[0].body is not None:
                 self._loop(group.equations[0])
-            elif group.origin is None:
+            elif group.origin is None or self._hands_out_new_arrays(group):
                 self.body += self._lines(group)
             else:
                 self._helper_call(group)
         self._write_updates()
+
+    def _hands_out_new_arrays(self, group: Group) -> bool:
+        """Whether an update makes new states that NumPy allocates: a helper would lose them."""
+        made = (out for e in group.equations for out in e.outs)
+        return group.updates_state and any(
+            self.plan.is_allocated_anew(out) and out in self.new for out in made
+        )
 
     def _heading(self, section: str) -> Statement:
         words = section
@@ -422,7 +429,7 @@ class _Emitter:
         origin = group.origin
         assert origin is not None
         if group.updates_state:
-            helper.doc = self.file.labels.docs.get(origin.name, f"The update of {origin.name}.")
+            helper.doc = self.file.labels.docs.get(origin.name) or f"The update of {origin.name}."
             helper.formulas = list(update_formulas(group.equations, self.graph.updates))
             return
         whole = self.original.get(group.out)
