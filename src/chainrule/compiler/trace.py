@@ -175,7 +175,7 @@ class TracedArray(AbstractArray):
         """Record the primitive as an equation; a loop gives a tuple of results."""
         if primitive is PRIMITIVES["stop_gradient"] and _is_number(args[0]):
             return args[0]
-        if not primitive.elementwise:  # the others take numbers as they are
+        if not (primitive.elementwise or primitive.is_fused):  # these take numbers as they are
             args = tuple(_as_array(argument) for argument in args)
         atoms = tuple(self._atom(argument, primitive) for argument in args)
         if primitive is LOOP:

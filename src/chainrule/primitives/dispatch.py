@@ -163,6 +163,8 @@ class AbstractArray(NDArrayOperatorsMixin):
         is_square = kind is int or (kind is float and self.dtype.kind == "f")
         if is_square and exponent == 2:  # as an ndarray takes it
             return np.square(self)
+        if kind is float and exponent == 0.5 and self.shape and self.dtype.kind == "f":
+            return np.sqrt(self)
         return super().__pow__(exponent)
 
     def __getitem__(self, key: Any) -> Any:

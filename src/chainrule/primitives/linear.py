@@ -17,7 +17,13 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from chainrule.primitives.dispatch import Array, implements
 from chainrule.primitives.primitive import Primitive, defvjp, defvjp_variadic, primitive
 from chainrule.primitives.reduce import keep_axes
-from chainrule.primitives.shape import broadcast_to, matrix_transpose, reshape, transpose
+from chainrule.primitives.shape import (
+    astype,
+    broadcast_to,
+    matrix_transpose,
+    reshape,
+    transpose,
+)
 
 __all__ = [
     "SlogdetResult",
@@ -193,6 +199,8 @@ def _einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Array:
             f"example 'ij,jk->ik', but got a {type(subscripts).__name__} first"
         )
     terms, result = _spell_out(subscripts, [np.shape(x) for x in operands])
+    dtype = np.result_type(*operands)  # before anything is summed, as NumPy does
+    operands = tuple(x if np.result_type(x) == dtype else astype(x, dtype=dtype) for x in operands)
     pairs = [_distinct(x, term) for x, term in zip(operands, terms, strict=True)]
     explicit = f"{','.join(term for _, term in pairs)}->{result}"
     return einsum(*(x for x, _ in pairs), subscripts=explicit)

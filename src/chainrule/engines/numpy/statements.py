@@ -113,7 +113,10 @@ class Writer:
         if name == "transpose":
             return Method(args[0], "transpose", tuple(map(Literal, params["axes"])))
         if name == "index" and not _is_number(equation.args[0]):
-            return Item(args[0], _keys(equation, args))
+            item = Item(args[0], _keys(equation, args))
+            # an index that is one number cuts out a view, which the plan does not know of
+            cuts = any(isinstance(a, Variable) and not a.shape for a in equation.args[1:])
+            return Method(item, "copy") if cuts else item
         if name == "reshape" and not _is_number(equation.args[0]):
             shape = tuple(map(Literal, out.shape)) or (Tuple(()),)
             return Method(args[0], "reshape", shape)
