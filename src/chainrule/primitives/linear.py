@@ -17,13 +17,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from chainrule.primitives.dispatch import Array, implements
 from chainrule.primitives.primitive import Primitive, defvjp, defvjp_variadic, primitive
 from chainrule.primitives.reduce import keep_axes
-from chainrule.primitives.shape import (
-    astype,
-    broadcast_to,
-    matrix_transpose,
-    reshape,
-    transpose,
-)
+from chainrule.primitives.shape import astype, broadcast_to, matrix_transpose, reshape, transpose
 
 __all__ = [
     "SlogdetResult",
