@@ -335,3 +335,11 @@ def test_numbers_and_arrays_that_stand_ready_have_the_dtype_of_their_line():
         assert f"{name}_float64 = " in compiled.source
     for line in ("half = np.array(0.5, np.float32)", "half_float64 = np.array(0.5, np.float64)"):
         assert line in compiled.source
+
+
+def test_a_row_cut_out_by_one_number_is_the_callers_own():
+    compiled = cr.compile(lambda x: np.exp(x)[np.argmax(x[:, 0])])
+    first = compiled(np.eye(3))
+    kept = first.copy()
+    compiled(np.ones((3, 3)))
+    np.testing.assert_array_equal(first, kept)
