@@ -12,6 +12,7 @@ import chainrule as cr
 from chainrule.compiler import passes, scales
 from chainrule.compiler.dead_code import remove_dead_code
 from chainrule.compiler.graph import Graph, Variable
+from chainrule.compiler.groups import group_equations
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.numpy.code import show_value
@@ -369,3 +370,9 @@ def test_a_scale_moves_only_through_what_is_linear(changed):
     rng = np.random.default_rng(0)
     w, x = rng.standard_normal((3, 2)), rng.standard_normal((4, 3))
     np.testing.assert_allclose(run(graph, w, x), step(w, x), rtol=1e-12)
+
+
+def test_a_group_knows_the_space_it_is_computed_over():
+    graph = traced(lambda x, y: np.sum(np.tanh(x + y), axis=1), (4, 1), (3,))
+    (group,) = group_equations(graph, set())
+    assert group.space == (4, 3)
