@@ -42,8 +42,8 @@ class Can:
     over: str = "every"
 
     def writes_into(self, equation: Equation) -> bool:
-        primitive = equation.primitive
-        return self.into == "every" or primitive.elementwise or equation.name in WRITE_OUT
+        is_usual = equation.primitive.elementwise or equation.name in WRITE_OUT
+        return self.into == "every" or (bool(equation.out.shape) and is_usual)
 
     def writes_over(self, equation: Equation, position: int) -> bool:
         if self.over == "one" and equation.name == "where":

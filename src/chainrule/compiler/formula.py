@@ -21,6 +21,7 @@ from chainrule.primitives.indexing import Slot
 __all__ = [
     "INFIX",
     "Formula",
+    "formula_of",
     "infix",
     "meaning_of_derivatives",
     "show_key",
@@ -61,6 +62,23 @@ class Formula:
     def show(self, name: Name) -> str:
         """The text, in which values go by these names."""
         return _show(self.out, self.inner, name)[0]
+
+
+def formula_of(
+    last: Equation,
+    makers: Mapping[Variable, Equation],
+    is_written_out: Callable[[Variable], bool],
+) -> Formula:
+    """What an equation makes, with those of the values that lead up to it written out."""
+    inner = {last.out: last}
+    pending = list(last.variables)
+    while pending:
+        variable = pending.pop()
+        maker = makers.get(variable)
+        if maker is not None and variable not in inner and is_written_out(variable):
+            inner[variable] = maker
+            pending += maker.variables
+    return Formula(last.out, inner)
 
 
 def _show(atom: Atom, inner: Mapping[Variable, Equation], name_of: Name) -> tuple[str, int]:

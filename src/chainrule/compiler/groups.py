@@ -19,10 +19,14 @@ __all__ = ["Group", "group_equations"]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Equations that run one after the other; with an origin, as the application of a rule."""
+    """Equations that run one after the other; with an origin, as the application of a rule.
+
+    Those of a `nest` run together for each element in turn: one loop does them all.
+    """
 
     equations: tuple[Equation, ...]
     origin: Origin | None = None
+    is_nest: bool = False
 
     @property
     def out(self) -> Variable:
@@ -31,6 +35,11 @@ class Group:
     @property
     def section(self) -> str:
         return self.equations[-1].section
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether it runs as one, so that what only it reads needs no memory of its own."""
+        return self.is_nest or self.origin is not None
 
     @property
     def space(self) -> tuple[int, ...]:

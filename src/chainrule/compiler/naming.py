@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from chainrule.compiler.graph import Equation, Graph, Origin, Variable
+from chainrule.compiler.plan import Buffer, Plan
 from chainrule.primitives.primitive import PRIMITIVES
 
-__all__ = ["Labels", "Scope", "Symbol", "wish_names"]
+__all__ = ["Labels", "Scope", "Symbol", "name_buffers", "wish_names"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,11 +38,14 @@ class Scope:
     """The names of one text, or of one function in it; each stands for one thing.
 
     A function sees the names of the text around it, its `parent`. Of those, it must not use for
-    something else what is `reserved`.
+    something else what is `reserved`. Where a language wants it, names `is_ascii`.
     """
 
-    def __init__(self, reserved: Iterable[str] = (), parent: Scope | None = None) -> None:
+    def __init__(
+        self, reserved: Iterable[str] = (), parent: Scope | None = None, is_ascii: bool = False
+    ) -> None:
         self._parent = parent
+        self._is_ascii = is_ascii
         self._used = {*keyword.kwlist, *dir(builtins), *reserved}
         self._names: dict[Symbol, str] = {}
         self._numbers: dict[str, int] = {}  # the number to try next for a wish
@@ -65,6 +69,8 @@ class Scope:
 
     def _unused(self, symbol: Symbol) -> str:
         wish = _identifier(symbol.wish + (self.claim(symbol.of) if symbol.of else ""))
+        if self._is_ascii:  # one underscore in front is the C library's, before a capital
+            wish = re.sub(r"^_", "x_", re.sub(r"[^\x00-\x7f]", "_", wish))
         first = symbol.number
         name = wish if first is None else f"{wish}_{first}"
         next_number = max((first or 1) + 1, self._numbers.get(wish, 0))
@@ -151,6 +157,25 @@ def wish_names(graph: Graph, labels: Labels) -> tuple[dict[Variable, Symbol], se
             symbols |= inner
             titled |= named
     return symbols, titled
+
+
+def name_buffers(
+    plan: Plan, symbols: dict[Variable, Symbol], titled: set[Variable]
+) -> dict[Buffer, Symbol]:
+    """Each buffer's name: that of the last value it holds which has a name of its own."""
+    lines = [group.equations for group in plan.groups if not group.is_unit]
+    inner = {e.out for line in lines for e in line[:-1]}
+    inner -= {v for line in lines if line[-1].out in plan.views for v in line[-1].variables}
+    names: dict[Buffer, Symbol] = {}
+    for buffer, held in plan.holds.items():
+        own = [v for v in held if v not in plan.views]
+        if buffer.kind == "scratch" or (buffer.kind == "work" and inner.issuperset(own)):
+            names[buffer] = Symbol("scratch", 1)
+        elif buffer.kind == "work":
+            names[buffer] = symbols[([v for v in own if v in titled] or own)[-1]]
+        else:
+            names[buffer] = symbols[own[0]]
+    return names
 
 
 def _is_part(equation: Equation, graph: Graph) -> bool:

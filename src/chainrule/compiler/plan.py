@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,10 @@ __all__ = [
 
 TILE = 32_768
 """Elements of a long vector that are updated at a time, so that they stay in the cache."""
+
+
+Grouping: TypeAlias = Callable[[Graph, set[Variable]], list[Group]]
+"""(graph, titled values) -> the equations in groups, in the order in which they run."""
 
 
 class PlanError(Exception):
@@ -112,20 +116,22 @@ def make_plan(
     fresh_results: bool = True,
     exact: bool = True,
     strides: Mapping[Variable, tuple[int, ...]] | None = None,
+    group: Grouping = group_equations,
 ) -> Plan:
     """The plan of a graph; `titled` are the values with a name of their own.
 
     The memory of a titled value is taken over only by another. With `fresh_results` the results
     belong to the caller; without, they stand in memory that the next call overwrites. An `exact`
     plan keeps to NumPy's order of elements, given the `strides` of inputs that are not in C order.
+    `group` says which equations run together, and in which order.
     """
-    groups = group_equations(graph, titled)
+    groups = group(graph, titled)
     layouts = Layouts(graph, strides or {}, follow=exact)
     plan = _Planner(graph, groups, titled, abilities, fresh_results, layouts).run()
     _plan_updates(plan)
-    for group in groups:
-        if group.origin is not None and (length := _tiled_length(group)):
-            plan.tiles[group.origin] = length
+    for unit in groups:
+        if unit.origin is not None and (length := _tiled_length(unit)):
+            plan.tiles[unit.origin] = length
     for equation in graph.equations:
         if equation.body is not None:
             arrays = [*equation.variables][equation.params["form"].n_carry :]
@@ -133,7 +139,7 @@ def make_plan(
             body = with_last_values_as_state(equation)
             own = {atom for atom in body.ends if isinstance(atom, Variable)}
             plan.bodies[equation.out] = make_plan(
-                body, titled | own, abilities, fresh_results=False, exact=exact
+                body, titled | own, abilities, fresh_results=False, exact=exact, group=group
             )
     return check_plan(plan, abilities)
 
@@ -205,8 +211,9 @@ class _Planner:
         units = [
             unit
             for group in groups
-            for unit in ([group.equations] if group.origin else [(e,) for e in group.equations])
+            for unit in ([group.equations] if group.is_unit else [(e,) for e in group.equations])
         ]
+        self.nest_of = {e.out: g for g in groups if g.is_nest for e in g.equations}
         self.result_of = [unit[-1].out for unit in units]
         self.unit_of = {out: i for i, unit in enumerate(units) for e in unit for out in e.outs}
         self.equations = [e for unit in units for e in unit]
@@ -245,7 +252,7 @@ class _Planner:
 
     def _writes_into(self, equation: Equation) -> bool:
         out = equation.out
-        is_array = out.is_array and bool(out.shape) and equation.body is None
+        is_array = out.is_array and equation.body is None
         return is_array and self.layouts.is_plain(out) and self.abilities.writes_into(equation)
 
     def _place_parts(self) -> None:
@@ -370,6 +377,9 @@ class _Planner:
         buffers = [buffer, *self.parts[buffer]]
         if any(self.until.get(held, -1) > position for held in buffers):
             return False
+        nest = self.nest_of.get(equation.out)
+        if nest is not None and not _reads_in_step(self.plan, nest, buffers, equation.out.shape):
+            return False
         return all(
             self._reads_as_it_writes(i, atom, equation)
             for i, atom in enumerate(equation.args)
@@ -396,6 +406,18 @@ class _Planner:
             free = self.free[buffer.shape, buffer.dtype]
             if self.until[buffer] <= position and buffer not in free:
                 free.append(buffer)
+
+
+def _reads_in_step(
+    plan: Plan, nest: Group, buffers: Sequence[Buffer], shape: tuple[int, ...]
+) -> bool:
+    """Whether a nest reads these buffers only at the element that it is about to write."""
+    return all(
+        variable.shape == shape and variable not in plan.views
+        for equation in nest.equations
+        for variable in equation.variables
+        if plan.buffers.get(variable) in buffers
+    )
 
 
 def check_plan(plan: Plan, abilities: Abilities) -> Plan:
@@ -433,6 +455,9 @@ def check_plan(plan: Plan, abilities: Abilities) -> Plan:
                 if out not in plan.placed:
                     for i, atom in enumerate(equation.args):
                         _check_overlap(plan, abilities, equation, i, atom, target)
+                    over = [b for b in plan.holds if group.is_nest and _overlap(b, target)]
+                    if not _reads_in_step(plan, group, over, out.shape):
+                        raise PlanError(f"{name} writes over what its nest reads elsewhere")
                     for other in [b for b in held if _overlap(b, target)]:
                         del held[other]
                 held[target] = out

@@ -37,6 +37,7 @@ __all__ = [
     "mean",
     "min_",
     "prod",
+    "reduced_axes",
     "std",
     "sum_",
     "var",
@@ -48,20 +49,21 @@ Axis = int | tuple[int, ...] | None
 
 def keep_axes(reduced: Array, x: Array, axis: Axis) -> Array:
     """A reduced value with the reduced axes back as axes of size 1, so that it broadcasts to x."""
-    axes = _reduced_axes(x, axis)
+    axes = reduced_axes(np.ndim(x), axis)
     shape = tuple(1 if i in axes else size for i, size in enumerate(np.shape(x)))
     return reduced if reduced.shape == shape else reshape(reduced, shape)
 
 
-def _reduced_axes(x: Array, axis: Axis) -> tuple[int, ...]:
-    if axis is None or (np.ndim(x) == 0 and not isinstance(axis, tuple) and axis in (0, -1)):
-        return tuple(range(np.ndim(x)))  # a number has the axis 0 for NumPy's reductions
-    return normalize_axis_tuple(axis, np.ndim(x))
+def reduced_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
+    """The axes that a reduction with this `axis` takes away, counted from the front."""
+    if axis is None or (ndim == 0 and not isinstance(axis, tuple) and axis in (0, -1)):
+        return tuple(range(ndim))  # a number has the axis 0 for NumPy's reductions
+    return normalize_axis_tuple(axis, ndim)
 
 
 def _n_reduced(x: Array, axis: Axis) -> int:
     """How many elements of x each element of the result is made of."""
-    return math.prod(np.shape(x)[i] for i in _reduced_axes(x, axis))
+    return math.prod(np.shape(x)[i] for i in reduced_axes(np.ndim(x), axis))
 
 
 def _wide(x: Array) -> Array:
@@ -133,7 +135,7 @@ def _spread(out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
 
 def _product_of_others(x: Array, axis: Axis) -> Array:
     """For each element the product of the elements it is multiplied with, itself left out."""
-    axes = _reduced_axes(x, axis)
+    axes = reduced_axes(np.ndim(x), axis)
     last = tuple(range(-len(axes), 0))
     moved = moveaxis(x, axes, last)
     kept_shape = moved.shape[: moved.ndim - len(axes)]
@@ -202,7 +204,7 @@ def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     total = np.sum(np.exp(x - largest), axis=axis, keepdims=True)
     is_empty = total == 0
     out = np.where(is_empty, -np.inf, np.log(np.where(is_empty, 1, total)) + largest)
-    return out if keepdims else np.squeeze(out, _reduced_axes(x, axis))
+    return out if keepdims else np.squeeze(out, reduced_axes(np.ndim(x), axis))
 
 
 # fmt: off

@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from chainrule.compiler.formula import Formula, meaning_of_derivatives, update_formulas
+from chainrule.compiler.formula import (
+    Formula,
+    formula_of,
+    meaning_of_derivatives,
+    update_formulas,
+)
 from chainrule.compiler.graph import Atom, Equation, Graph, Variable
 from chainrule.compiler.groups import Group
-from chainrule.compiler.naming import Labels, Symbol
+from chainrule.compiler.naming import Labels, Symbol, name_buffers
 from chainrule.compiler.passes import uniform
 from chainrule.compiler.plan import TILE, Plan
 from chainrule.engines.numpy.code import (
@@ -28,7 +33,7 @@ from chainrule.engines.numpy.code import (
     NumPy,
     Statement,
 )
-from chainrule.engines.numpy.parts import File, Helper, name_buffers
+from chainrule.engines.numpy.parts import File, Helper
 from chainrule.engines.numpy.statements import Writer
 
 __all__ = ["write_statements"]
@@ -234,19 +239,14 @@ class _Emitter:
         """What a group computes, in the values that have lines of their own: its equations as they
         were before fused primitives were taken apart, and the views it reads.
         """
-        last = self.original.get(group.out, group.equations[-1])
-        inner = {last.out: last}
         own = {e.out for e in group.equations}
-        pending = list(last.variables)
-        while pending:
-            variable = pending.pop()
-            maker = self.original.get(variable)
+
+        def is_written_out(variable: Variable) -> bool:
             is_view = variable in self.plan.views and variable not in self.file.hoisted
-            is_view = is_view and variable not in self.own
-            if maker is not None and variable not in inner and (variable in own or is_view):
-                inner[variable] = maker
-                pending += maker.variables
-        return Formula(group.out, inner)
+            return variable in own or (is_view and variable not in self.own)
+
+        last = self.original.get(group.out, group.equations[-1])
+        return formula_of(last, self.original, is_written_out)
 
     def _write_updates(self) -> None:
         """Copy into the state what could not be computed in its place, all of it at once."""

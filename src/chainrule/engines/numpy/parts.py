@@ -13,7 +13,7 @@ from chainrule.engines.numpy.borrow import Borrowed
 from chainrule.engines.numpy.code import Code, Loop, Statement
 from chainrule.engines.numpy.ready import ReadyArrays
 
-__all__ = ["File", "Helper", "name_buffers"]
+__all__ = ["File", "Helper"]
 
 
 @dataclass
@@ -65,22 +65,3 @@ class File:
     read: set[Variable] = field(default_factory=set)  # constants that the lines name
     shown_as: dict[Variable, Variable] = field(default_factory=dict)  # by whose name values go
     terse: bool = False
-
-
-def name_buffers(
-    plan: Plan, symbols: dict[Variable, Symbol], titled: set[Variable]
-) -> dict[Buffer, Symbol]:
-    """Each buffer's name: that of the last value it holds which has a name of its own."""
-    lines = [group.equations for group in plan.groups if group.origin is None]
-    inner = {e.out for line in lines for e in line[:-1]}
-    inner -= {v for line in lines if line[-1].out in plan.views for v in line[-1].variables}
-    names: dict[Buffer, Symbol] = {}
-    for buffer, held in plan.holds.items():
-        own = [v for v in held if v not in plan.views]
-        if buffer.kind == "scratch" or (buffer.kind == "work" and inner.issuperset(own)):
-            names[buffer] = Symbol("scratch", 1)
-        elif buffer.kind == "work":
-            names[buffer] = symbols[([v for v in own if v in titled] or own)[-1]]
-        else:
-            names[buffer] = symbols[own[0]]
-    return names

@@ -55,6 +55,8 @@ class NumPyAbilities:
 
     def writes_into(self, equation: Equation) -> bool:
         """Whether NumPy can write the equation's result to memory that it is given."""
+        if not equation.out.shape:
+            return False  # a number is made faster than it is written anywhere
         is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
         takes_out = is_ufunc or equation.name in _WRITE_OUT
         if equation.name == "where" and equation.out.dtype.kind in "iu":

@@ -1,0 +1,91 @@
+"""Where the elements of a value stand: a pointer, a first element, and a step along each axis.
+
+A view (a transpose, a slice, a broadcast) is another access to the same memory, and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from chainrule.engines.c.types import c_type
+
+__all__ = ["Access", "contiguous_strides", "index_text"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """The elements of an array in the memory that `pointer` names; steps count elements."""
+
+    pointer: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    start: int = 0
+
+    @property
+    def c_type(self) -> str:
+        return c_type(self.dtype)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in C order, without gaps."""
+        wanted = contiguous_strides(self.shape)
+        return all(
+            size == 1 or have == want
+            for size, have, want in zip(self.shape, self.strides, wanted, strict=True)
+        )
+
+    @property
+    def first(self) -> str:
+        """The address of the first element."""
+        return f"{self.pointer} + {self.start}" if self.start else self.pointer
+
+    def at(self, *indices: str) -> str:
+        """The element with these indices, one for each axis, as C writes it: x[100 * i + j]."""
+        return f"{self.pointer}[{index_text(self.strides, indices, self.start)}]"
+
+    def broadcast(self, shape: tuple[int, ...]) -> Access:
+        """The same elements read over a larger space, as NumPy broadcasts them."""
+        missing = len(shape) - len(self.shape)
+        steps = zip(self.shape, self.strides, strict=True)
+        strides = (*(0 for _ in range(missing)), *(0 if n == 1 else step for n, step in steps))
+        return replace(self, shape=shape, strides=strides)
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """The steps along the axes of an array in C order, in elements."""
+    strides: list[int] = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
+
+
+def index_text(strides: Sequence[int], indices: Sequence[str], start: int = 0) -> str:
+    """The sum of steps times indices, with what is 0 or 1 left out; an index 0 is known to be 0."""
+    text = ""
+    for step, index in zip(strides, indices, strict=True):
+        if not step or index == "0":
+            continue
+        factor = index if abs(step) == 1 else f"{abs(step)} * {_closed(index)}"
+        sign = "-" if step < 0 else "+"
+        text += f" {sign} {factor}" if text else (f"-{factor}" if step < 0 else factor)
+    if start and text.startswith("-"):
+        return f"{start} - {text[1:]}"
+    if start:
+        return f"{start} + {text}" if text else str(start)
+    return text or "0"
+
+
+def _closed(index: str) -> str:
+    return index if index.isidentifier() or index.isdigit() else f"({index})"

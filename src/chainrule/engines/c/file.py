@@ -1,0 +1,198 @@
+"""The printed C file: what it includes and defines, the memory of a step, and its own run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import prod
+
+from chainrule.engines.c.functions import function_names, function_text
+from chainrule.engines.c.write import Field, File, comment
+
+__all__ = ["print_files"]
+
+_HEADERS = ["math.h", "stdbool.h", "stdint.h", "string.h"]
+
+_EXPORT = """
+#ifdef __GNUC__
+#define EXPORT __attribute__((visibility("default")))
+#else
+#define EXPORT
+#endif
+"""
+
+_GENERATOR = """
+/* a random generator, as NumPy's bit generators show theirs to C */
+struct generator {
+    void *state;
+    uint64_t (*next_uint64)(void *);
+    uint32_t (*next_uint32)(void *);
+    double (*next_double)(void *);
+    uint64_t (*next_raw)(void *);
+};
+"""
+
+
+def print_files(files: Sequence[File]) -> str:
+    """The text of one program, or of several that share a library and what they all need.
+
+    The first one's title is at the top, and its call is what the file does when it runs.
+    """
+    first = files[0]
+    programs: list[str] = []
+    for file in files:
+        kernels = [_kernel(text, name) for text, name in file.kernels.items()]
+        programs += [_structure(file), *kernels, _step(file)]
+    words = set(re.findall(r"\b\w+(?=\()", "\n".join(programs)))
+    draws = any(own.kind == "generator" for file in files for own in file.fields)
+    parts = [
+        "\n".join(_title(first.labels.title)),
+        "\n".join(f"#include <{header}>" for header in _HEADERS),
+        _EXPORT.strip(),
+        function_text(sorted(words & function_names())).strip(),
+        _GENERATOR.strip() if draws else "",
+        *programs,
+        _main(first),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _title(title: str) -> list[str]:
+    lines = [line for text in title.strip().splitlines() for line in (_plain(text) or [""])]
+    return ["/*", *(f" * {line}".rstrip() for line in lines), " */"]
+
+
+def _plain(text: str) -> list[str]:
+    """Text of a title as it may stand in a comment."""
+    return (
+        [line.strip().removeprefix("/*").removesuffix("*/").strip() for line in comment(text)]
+        if text
+        else []
+    )
+
+
+def _structure(file: File) -> str:
+    """The memory of a step, which belongs to whoever calls it."""
+    lines = [
+        f"/* what {file.function} works on; the caller owns it */",
+        f"struct {file.function} {{",
+    ]
+    for own in file.fields:
+        lines.append(f"    {_member(own)};{_said(own)}")
+    if not file.fields:
+        lines.append("    char unused;")
+    return "\n".join([*lines, "};"])
+
+
+def _member(own: Field) -> str:
+    if own.kind == "number":
+        return f"{own.c_type} {own.name}"
+    if own.kind == "generator":
+        return f"{own.c_type}{own.name}"
+    constant = "const " if own.kind in {"input", "constant"} else ""
+    return f"{constant}{own.c_type} *{own.name}"
+
+
+def _said(own: Field) -> str:
+    if own.kind in {"number", "generator"}:
+        return ""
+    shape = str(own.shape) if own.shape else "one number"
+    return f"  /* {shape}{'' if own.kind == 'work' else f', {own.kind}'} */"
+
+
+def _kernel(text: tuple[str, ...], name: str) -> str:
+    kind, parameters, primitive, *body = text
+    lines = [f"/* {primitive} */", *_wrapped(f"static {kind} {name}", parameters), "{"]
+    lines += [f"    {line}" for line in body]
+    if kind == "int" and body[-1] != "return 0;":
+        lines.append("    return 0;")
+    return "\n".join([*lines, "}"])
+
+
+def _wrapped(head: str, parameters: str) -> list[str]:
+    if len(head) + len(parameters) <= 100:
+        return [head + parameters]
+    parts = parameters[1:-1].split(", ")
+    return [head + "(", *(f"    {part}," for part in parts[:-1]), f"    {parts[-1]})"]
+
+
+def _step(file: File) -> str:
+    """The function that takes one step."""
+    text = "\n".join(file.body)
+    used = set(re.findall(r"\b\w+\b", text))
+    lines = [
+        *comment(f"{file.labels.returns or 'one call'}; 0, or 1 where NumPy would raise"),
+        f"EXPORT int {file.function}(struct {file.function} *own)",
+        "{",
+    ]
+    for own in file.fields:
+        if own.name not in used:
+            continue
+        if own.kind == "number":
+            lines.append(f"    const {own.c_type} {own.name} = own->{own.name};")
+        elif own.kind == "generator":
+            lines.append(f"    struct generator *{own.name} = own->{own.name};")
+        else:
+            constant = "const " if own.kind in {"input", "constant"} else ""
+            lines.append(f"    {constant}{own.c_type} *restrict {own.name} = own->{own.name};")
+    if not any(own.name in used for own in file.fields):
+        lines.append("    (void)own;")
+    lines += [f"    {line}" if line else "" for line in file.body]
+    return "\n".join([*lines, "    return 0;", "}"])
+
+
+def _main(file: File) -> str:
+    """What the file does when it is a program: one call on random data."""
+    lines = ["#ifndef LIBRARY", "#include <stdio.h>", "#include <stdlib.h>", ""]
+    if any(own.kind == "generator" for own in file.fields):
+        lines += [
+            "static uint64_t next_bits(void *state)",
+            "{",
+            "    uint64_t *bits = state; /* xorshift64 */",
+            "    *bits ^= *bits << 13, *bits ^= *bits >> 7, *bits ^= *bits << 17;",
+            "    return *bits;",
+            "}",
+            "static uint32_t next_half(void *state) { return (uint32_t)(next_bits(state) >> 32); }",
+            "static double next_double(void *state)",
+            "{",
+            "    return (double)(next_bits(state) >> 11) / 9007199254740992.0;",
+            "}",
+            "",
+        ]
+    lines += ["int main(void)", "{", f"    static struct {file.function} own;"]
+    for own in file.fields:
+        if own.kind == "number":
+            lines.append(f"    own.{own.name} = 1;")
+        elif own.kind == "generator":
+            lines += [
+                "    static uint64_t seed = 88172645463325252u;",
+                "    static struct generator random = {&seed, next_bits, next_half, next_double, "
+                "next_bits};",
+                f"    own.{own.name} = &random;",
+            ]
+        else:
+            lines += _filled(own)
+    lines += [f"    const int status = {file.function}(&own);"]
+    shown = next((r for r in file.results if r.access is not None and r.access.size), None)
+    if shown is not None and shown.access is not None:
+        access = shown.access
+        lines.append(
+            f'    printf("{file.function} on random data returned %g\\n", '
+            f"(double)own.{access.pointer}[{access.start}]);"
+        )
+    return "\n".join([*lines, "    return status;", "}", "#endif"])
+
+
+def _filled(own: Field) -> list[str]:
+    size = max(1, prod(own.shape))
+    memory = f"calloc({size}, sizeof({own.c_type}))"
+    if own.kind == "work" or own.dtype.kind != "f":
+        return [f"    own.{own.name} = {memory};"]
+    return [
+        "    {",
+        f"        {own.c_type} *filled = {memory};",
+        f"        for (long i = 0; i < {size}; i++)",
+        f"            filled[i] = ({own.c_type})(0.1 * rand() / RAND_MAX);",
+        f"        own.{own.name} = filled;",
+        "    }",
+    ]

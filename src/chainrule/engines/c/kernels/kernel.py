@@ -1,0 +1,39 @@
+"""A kernel: how the C engine writes down what is no loop nest over elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from chainrule.compiler.graph import Equation
+from chainrule.engines.c.access import Access
+
+__all__ = ["Kernel", "Writer"]
+
+Writer = Callable[[Equation, Sequence[Access]], list[str]]
+"""(equation, its array arguments and its result) -> the lines of a function's body."""
+
+
+def _nothing_refused(equation: Equation) -> str:
+    return ""
+
+
+def _no_workspace(equation: Equation) -> int:
+    return 0
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A function of its own in the printed file, with the shapes of one equation in it.
+
+    Its parameters are the array arguments, the result, and where it needs some, `workspace`: so
+    many elements of the result's type. Arguments may lie in any order, unless they are wanted
+    `contiguous`; the result is contiguous. One that `fails` returns 1 where NumPy would raise, else
+    0. `refuses` says why it cannot write an equation, "" where it can.
+    """
+
+    write: Writer
+    contiguous: bool = False
+    fails: bool = False
+    workspace: Callable[[Equation], int] = _no_workspace
+    refuses: Callable[[Equation], str] = _nothing_refused

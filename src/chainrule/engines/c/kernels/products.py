@@ -1,0 +1,118 @@
+"""Matrix products: by BLAS where they are large, as loops in registers where they are small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chainrule.compiler.graph import Equation
+from chainrule.engines.c.access import Access, contiguous_strides, index_text
+from chainrule.engines.c.kernels.kernel import Kernel
+
+__all__ = ["KERNELS", "matmul", "wants_blas"]
+
+_WORTH_BLAS = 16_384
+"""Multiplications from which on BLAS wins over loops of ours, measured: see docs/design/022."""
+
+_LONG_SUM = 4096
+"""Terms of a sum of floats from which on it is added up in double."""
+
+
+def wants_blas(equation: Equation) -> bool:
+    """Whether a product is left to BLAS: large, of floats, by matrices that it can read."""
+    if equation.name != "matmul" or equation.out.dtype.kind != "f":
+        return False
+    left, right = equation.variables
+    rows, inner, columns = _sizes(left.shape, right.shape)
+    return rows * inner * columns >= _WORTH_BLAS and min(rows, columns) > 1
+
+
+def _sizes(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, int, int]:
+    """Rows, inner length and columns of each single product."""
+    rows = left[-2] if len(left) > 1 else 1
+    columns = right[-1] if len(right) > 1 else 1
+    return rows, left[-1], columns
+
+
+def matmul(equation: Equation, arrays: Sequence[Access]) -> list[str]:
+    """out[i, j] = sum over p of x[i, p] * y[p, j], for each matrix of a stack."""
+    left, right, out = arrays
+    rows, inner, columns = _sizes(left.shape, right.shape)
+    stack = out.shape[: len(out.shape) - (len(left.shape) > 1) - (len(right.shape) > 1)]
+    x = _matrix(left, stack, (rows, inner), is_left=True)
+    y = _matrix(right, stack, (inner, columns), is_left=False)
+    loops = [f"s{axis}" for axis in range(len(stack))]
+    step = rows * columns
+    z_stack = [step * s for s in contiguous_strides(stack)]
+    lines = [f"/* ({rows}, {inner}) @ ({inner}, {columns}) */"]
+    if stack:
+        for pointer, access, strides in (("x", x, x.strides), ("y", y, y.strides)):
+            place = index_text(strides[: len(stack)], loops)
+            lines.append(f"const {access.c_type} *restrict {pointer}_matrix = {pointer} + {place};")
+        lines.append(f"{out.c_type} *restrict out_matrix = out + {index_text(z_stack, loops)};")
+    names = ("x_matrix", "y_matrix", "out_matrix") if stack else (x.pointer, y.pointer, out.pointer)
+    lines += _product(names, x.strides[-2:], y.strides[-2:], (rows, inner, columns), out.c_type)
+    return _looped(list(zip(loops, stack, strict=True)), lines)
+
+
+def _matrix(
+    access: Access, stack: tuple[int, ...], shape: tuple[int, int], is_left: bool
+) -> Access:
+    """An operand as a stack of matrices, a vector as one row or column."""
+    strides = access.strides
+    if len(access.shape) == 1:
+        strides = (0, *strides) if is_left else (*strides, 0)
+    whole = Access(access.pointer, access.dtype, (*access.shape[:-2], *shape), strides)
+    return whole.broadcast((*stack, *shape))
+
+
+def _product(
+    names: tuple[str, str, str],
+    x: Sequence[int],
+    y: Sequence[int],
+    sizes: tuple[int, int, int],
+    kind: str,
+) -> list[str]:
+    """One product as loops: along the rows of y where these lie in one piece, else row by row
+    times column by column.
+    """
+    rows, inner, columns = sizes
+    left, right, out = names
+    i, j = "i" if rows > 1 else "0", "j" if columns > 1 else "0"
+    x_place, out_place = index_text(x, [i, "p"]), index_text([columns, 1], [i, j])
+    times, plus = ("&", "|=") if kind == "bool" else ("*", "+=")
+    if columns == 1 or (y[1] != 1 and y[0] == 1):
+        wide = "double" if kind == "float" and inner >= _LONG_SUM else kind
+        lines = [
+            f"{wide} total = 0;",
+            *([] if kind == "bool" else ["#pragma omp simd reduction(+ : total)"]),
+            f"for (long p = 0; p < {inner}; p++)",
+            f"    total {plus} {left}[{x_place}] {times} {right}[{index_text(y, ['p', j])}];",
+            f"{out}[{out_place}] = {'' if wide == kind else f'({kind})'}total;",
+        ]
+        return _looped([(i, rows), (j, columns)], lines)
+    columns_loop = f"for (long j = 0; j < {columns}; j++)"
+    lines = [
+        f"{kind} row[{columns}];",
+        columns_loop,
+        "    row[j] = 0;",
+        f"for (long p = 0; p < {inner}; p++) {{",
+        f"    const {kind} factor = {left}[{x_place}];",
+        f"    {columns_loop}",
+        f"        row[j] {plus} factor {times} {right}[{index_text(y, ['p', 'j'])}];",
+        "}",
+        columns_loop,
+        f"    {out}[{index_text([columns, 1], [i, 'j'])}] = row[j];",
+    ]
+    return _looped([(i, rows)], lines)
+
+
+def _looped(loops: Sequence[tuple[str, int]], lines: list[str]) -> list[str]:
+    """The lines within these loops; one over a single element, whose index is 0, is left out."""
+    for index, extent in reversed(loops):
+        head = f"for (long {index} = 0; {index} < {extent}; {index}++) {{"
+        if index != "0":
+            lines = [head, *(f"    {line}" for line in lines), "}"]
+    return lines
+
+
+KERNELS = {"matmul": Kernel(matmul)}

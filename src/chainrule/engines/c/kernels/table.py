@@ -1,0 +1,21 @@
+"""Which kernel computes a primitive."""
+
+from __future__ import annotations
+
+from chainrule.compiler.graph import Equation
+from chainrule.engines.c.kernels import draws, products
+from chainrule.engines.c.kernels.kernel import Kernel
+from chainrule.engines.c.types import UnsupportedError
+
+__all__ = ["KERNELS", "kernel_of"]
+
+KERNELS: dict[str, Kernel] = {**draws.KERNELS, **products.KERNELS}
+"""By the name of the primitive."""
+
+
+def kernel_of(equation: Equation) -> Kernel:
+    """The kernel of an equation. Raises UnsupportedError, naming the primitive, without one."""
+    kernel = KERNELS.get(equation.name)
+    if kernel is None:
+        raise UnsupportedError(equation.primitive.name)
+    return kernel

@@ -1,0 +1,88 @@
+"""Which equations one loop nest does together.
+
+A nest runs over a space, the shape of what its elementwise equations make. A value that only the
+nest reads is a local variable in its loop; sums over the space are added up on the way. An equation
+joins the nest that makes one of its arguments, wherever all the others are known by then.
+"""
+
+from __future__ import annotations
+
+from chainrule.compiler.graph import Equation, Graph, Variable
+from chainrule.compiler.groups import Group
+
+__all__ = ["ELEMENTWISE_TOO", "REDUCTIONS", "group_nests", "is_elementwise", "nest_space"]
+
+REDUCTIONS = {"sum", "prod", "max", "min", "all", "any", "vdot"}
+"""What is added up while a nest runs over its argument."""
+
+ELEMENTWISE_TOO = {"astype", "to_discrete", "copy", "round", "erf"}
+"""Primitives that compute element by element, though they are not applied as ufuncs are."""
+
+_LONGEST = 400  # equations in one nest: a compiler's time grows faster than their number
+
+
+def is_elementwise(equation: Equation) -> bool:
+    """Whether an element of the result depends on that element of the arguments alone."""
+    return equation.primitive.elementwise or equation.name in ELEMENTWISE_TOO
+
+
+def nest_space(equation: Equation) -> tuple[int, ...]:
+    """The shape that an elementwise equation or a reduction runs over."""
+    if equation.name in REDUCTIONS:
+        first = equation.args[0]
+        return first.shape if isinstance(first, Variable) else ()
+    return equation.out.shape
+
+
+def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
+    """The equations of a graph as loop nests, and one by one where they are no part of any."""
+    units: list[list[Equation]] = []
+    is_nest: list[bool] = []
+    made_in: dict[Variable, int] = {}  # by value: the unit that makes it
+    inside: dict[Variable, int] = {}  # values that a nest may read as it makes them
+    spaces: dict[tuple[object, ...], list[int]] = {}  # the nests over a space, in their order
+
+    def joins(equation: Equation) -> int | None:
+        """The nest that the equation may join."""
+        ready = max((made_in.get(v, -1) for v in equation.variables), default=-1)
+        key = (nest_space(equation), equation.section)
+        for unit in spaces.get(key, ()):
+            if unit < ready or len(units[unit]) >= _LONGEST:
+                continue
+            late = [v for v in equation.variables if made_in.get(v, -1) == unit]
+            if unit == ready and all(inside.get(v) == unit for v in late):
+                return unit
+            is_update = equation.section == "update" and equation.name not in REDUCTIONS
+            if unit > ready and (is_update or _share(units[unit], equation)):
+                return unit
+        return None
+
+    for equation in graph.equations:
+        is_reduction = equation.name in REDUCTIONS and isinstance(equation.args[0], Variable)
+        fits = equation.out.is_array and (
+            is_reduction or (is_elementwise(equation) and not equation.primitive.is_view)
+        )
+        unit = joins(equation) if fits else None
+        if unit is None:
+            unit = len(units)
+            units.append([])
+            is_nest.append(fits)
+            if fits:
+                key = (nest_space(equation), equation.section)
+                spaces.setdefault(key, []).append(unit)
+        units[unit].append(equation)
+        for out in equation.outs:
+            made_in[out] = unit
+            if fits and not is_reduction:
+                inside[out] = unit
+    return [
+        Group(tuple(equations), is_nest=nest)
+        for equations, nest in zip(units, is_nest, strict=True)
+    ]
+
+
+def _share(unit: list[Equation], equation: Equation) -> bool:
+    """Whether they read the same large value, which one loop loads once."""
+    space = nest_space(equation)
+    read = {v for e in unit for v in e.variables if v.shape == space}
+    return any(v in read for v in equation.variables)

@@ -1,0 +1,255 @@
+"""From a graph to a C library that runs: print it, compile the text, bind the memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from chainrule.compiler.check import check_graph
+from chainrule.compiler.graph import Graph, Variable
+from chainrule.compiler.lower import expand_fused
+from chainrule.compiler.naming import Labels, wish_names
+from chainrule.compiler.passes import EXACT, Pass, run_passes
+from chainrule.compiler.plan import make_plan
+from chainrule.compiler.scales import TRAINING
+from chainrule.engines.c.abilities import CAbilities
+from chainrule.engines.c.file import print_files
+from chainrule.engines.c.nests import group_nests
+from chainrule.engines.c.toolchain import build_library
+from chainrule.engines.c.write import Field, File, Result, write_statements
+from chainrule.engines.engine import NumPyArray, Program
+from chainrule.files import replacing
+
+__all__ = ["CProgram", "Memory", "Prepared", "build", "load", "prepare"]
+
+
+@final
+class CProgram(Program):
+    """A graph as C source, and the library that a compiler makes of it."""
+
+    def __init__(self, prepared: Prepared, source: str, library: Any) -> None:
+        file = prepared.file
+        graph = self.graph = prepared.simplified
+        self.source = source
+        self._expanded = prepared.expanded
+        self._memory = Memory(file)
+        self._function = library[file.function]
+        self._function.argtypes = [ctypes.c_void_p]
+        self._function.restype = ctypes.c_int
+        self._address = self._memory.address
+        self._results = [self._result(result) for result in file.results]
+        self._is_one = len(file.results) == 1
+        self._exact = prepared.exact
+        self._state: tuple[NumPyArray, ...] = ()
+        self._inputs = [self._memory.giver(variable) for variable in graph.inputs]
+        self.function: Callable[..., Any] = self._call
+
+    def _call(self, *inputs: Any) -> Any:
+        """One step."""
+        held = [give(value) for give, value in zip(self._inputs, inputs, strict=True)]
+        if self._function(self._address):
+            self._raise(inputs)
+        del held
+        results = [
+            (result.copy() if self._exact else result) if isinstance(result, np.ndarray) else result
+            for result in self._results
+        ]
+        return results[0] if self._is_one else tuple(results)
+
+    def _raise(self, inputs: Sequence[Any]) -> None:
+        """Raise what NumPy raises for these inputs: the same equations, one by one."""
+        values: dict[Any, Any] = dict(zip(self._expanded.inputs, inputs, strict=True))
+        values |= dict(zip(self._expanded.state, self._state, strict=True))
+        values |= self._expanded.constants
+        for equation in self._expanded.equations:
+            args = [values[a] if isinstance(a, Variable) else a for a in equation.args]
+            made = equation.primitive.evaluate(*args, **equation.params)
+            made = [made] if len(equation.outs) == 1 else made
+            values.update(zip(equation.outs, made, strict=True))
+        raise RuntimeError(f"{self.graph} failed in C and not in NumPy: please report it")
+
+    def _result(self, result: Result) -> Any:
+        """A number, or the array in which a result stands after each call."""
+        if result.access is None or result.field is None:
+            return result.number
+        return self._memory.view(result)
+
+    def thread_limit(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def read_state(self) -> tuple[NumPyArray, ...]:
+        return self._state
+
+    def write_state(self, arrays: Sequence[NumPyArray]) -> None:
+        """Work in place on these arrays from now on."""
+        self._state = tuple(arrays)
+        for variable, array in zip(self.graph.state, arrays, strict=True):
+            self._memory.bind(variable, array)
+        self._results = [self._result(result) for result in self._memory.file.results]
+
+    def save_source(self, path: str | Path) -> None:
+        with replacing(Path(path)) as beside:
+            beside.write_text(self.source, encoding="utf-8")
+
+
+@final
+class Memory:
+    """The structure that a step works on: a table of addresses and numbers, of 8 bytes each."""
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.table = np.zeros(max(1, len(file.fields)), np.uint64)
+        self.address = self.table.ctypes.data
+        self.arrays: dict[str, NumPyArray] = {}
+        self._slots = {own.name: slot for slot, own in enumerate(file.fields)}
+        self._fields = {own.variable: own for own in file.fields if own.variable is not None}
+        for own in file.fields:
+            if own.kind in {"work", "scratch"}:
+                self._hold(own, _aligned(own.shape, own.dtype))
+            elif own.kind == "constant":
+                assert own.variable is not None
+                array = file.graph.constants[own.variable]
+                self._hold(own, np.ascontiguousarray(array).reshape(own.shape))
+            elif own.kind == "input":
+                self._hold(own, _aligned(own.shape, own.dtype))
+
+    def _hold(self, own: Field, array: NumPyArray) -> None:
+        self.arrays[own.name] = array
+        self.table[self._slots[own.name]] = array.ctypes.data
+
+    def bind(self, variable: Variable, array: NumPyArray) -> None:
+        """Let the state stand in this array, which must be in C order."""
+        own = self._fields.get(variable)
+        if own is not None:
+            if not array.flags.c_contiguous or array.dtype != own.dtype:
+                raise ValueError(f"the state {own.name} must be {own.dtype} in C order")
+            self._hold(own, array)
+
+    def giver(self, variable: Variable) -> Callable[[Any], Any]:
+        """A function that hands an input to the step."""
+        own = self._fields.get(variable)
+        if own is None:
+            return lambda value: None
+        slot = self._slots[own.name]
+        if own.kind == "number":
+            numbers = self.table.view(np.float64 if own.dtype.kind == "f" else np.int64)
+
+            def give_number(value: Any) -> None:
+                numbers[slot] = value
+
+            return give_number
+        if own.kind == "generator":
+
+            def give_generator(value: Any) -> Any:
+                interface = value.bit_generator.ctypes
+                address = ctypes.cast(interface.bit_generator, ctypes.c_void_p).value
+                self.table[slot] = address or 0
+                return interface
+
+            return give_generator
+        target, shape, dtype = self.arrays[own.name], own.shape, own.dtype
+
+        def give_array(value: Any) -> None:
+            array = np.asarray(value)
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"{own.name} is {array.dtype} {array.shape}: the compiled step takes "
+                    f"{dtype} {shape}"
+                )
+            np.copyto(target, array)
+
+        return give_array
+
+    def view(self, result: Result) -> NumPyArray | None:
+        """The elements of a result, in the memory that they stand in; None while there is none."""
+        access, own = result.access, result.field
+        assert access is not None
+        assert own is not None
+        array = self.arrays.get(own.name)
+        if array is None:
+            return None
+        item = access.dtype.itemsize
+        return np.lib.stride_tricks.as_strided(
+            array.reshape(-1)[access.start :] if access.size else array,
+            access.shape,
+            tuple(step * item for step in access.strides),
+        )
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NumPyArray:
+    """An empty array that begins at a cache line."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+@final
+@dataclass(frozen=True)
+class Prepared:
+    """A program before it is compiled: the graph as it was simplified, and taken apart, and what
+    its file is printed from.
+    """
+
+    simplified: Graph
+    expanded: Graph
+    file: File
+    exact: bool
+
+
+def prepare(
+    graph: Graph,
+    labels: Labels,
+    *,
+    exact: bool = True,
+    passes: Sequence[Pass] | None = None,
+    first_kernel: int = 1,
+) -> Prepared:
+    """Simplify a traced graph, plan it and write its statements.
+
+    Raises UnsupportedError where a primitive or a dtype has no form in C.
+    """
+    if passes is None:
+        passes = EXACT if exact else TRAINING
+    simplified = run_passes(graph, passes)
+    expanded = check_graph(expand_fused(simplified))
+    symbols, titled = wish_names(expanded, labels)
+    plan = make_plan(
+        expanded, titled, CAbilities(), fresh_results=False, exact=False, group=group_nests
+    )
+    file = write_statements(plan, simplified, labels, symbols, titled, first_kernel)
+    return Prepared(simplified, expanded, file, exact)
+
+
+def build(
+    graph: Graph,
+    labels: Labels,
+    *,
+    exact: bool = True,
+    passes: Sequence[Pass] | None = None,
+    strides: Mapping[Variable, tuple[int, ...]] | None = None,
+) -> CProgram:
+    """Simplify a traced graph, print it as C, compile it and load it.
+
+    Raises UnsupportedError where a primitive or a dtype has no form in C, and CompileError where
+    there is no compiler that works. Results round otherwise than NumPy's in the last digits; those
+    of an `exact` program belong to the caller. Inputs may lie in any order (`strides`).
+    """
+    (program,) = load([prepare(graph, labels, exact=exact, passes=passes)])
+    return program
+
+
+def load(programs: Sequence[Prepared]) -> list[CProgram]:
+    """Compile programs as one file and load it; their functions' names must differ.
+
+    Raises CompileError where there is no compiler that works.
+    """
+    source = print_files([prepared.file for prepared in programs])
+    library = build_library(f"#define LIBRARY\n{source}").functions
+    return [CProgram(prepared, source, library) for prepared in programs]
