@@ -63,12 +63,15 @@ def function_text(names: Iterable[str]) -> str:
     The text needs `<math.h>`, `<stdint.h>` and `<string.h>`. A name that is not there is a
     ValueError.
 
-    >>> print(function_text(["power_of_2_float"]).split("\n\n")[1])
-    /* 2**n for an integer -127 <= n <= 128, 0 and inf at the ends: n + 127 put into the exponent. */
-    static inline float power_of_2_float(float n)
+    >>> print(function_text(["bits_float"]))
+    /* The bits of a float as an integer. */
+    static inline uint32_t bits_float(float x)
     {
-        return from_bits_float(bits_float(n + (12582912.0f + 127.0f)) << 23);
+        uint32_t i;
+        memcpy(&i, &x, sizeof i);
+        return i;
     }
+    <BLANKLINE>
     """
     known, uses = _definitions(), _uses()
     needed: set[str] = set()
