@@ -128,9 +128,8 @@ def find_entry(folder: Path, key: str) -> Path | None:
             with suppress(OSError):  # of a folder that is read alone
                 os.utime(library)
             return library
-    except FileNotFoundError:
-        if not library.exists() and not about.exists():
-            return None
+    except FileNotFoundError:  # or a half, of two files that another process just writes
+        return None
     except (OSError, ValueError, KeyError, TypeError):
         pass
     forget_entry(folder, key)
@@ -163,13 +162,10 @@ def _paths(folder: Path, key: str) -> tuple[Path, Path]:
     return folder / f"{key}{library_suffix()}", folder / f"{key}.json"
 
 
-def read_record(folder: Path, name: str, age: float) -> dict[str, Any] | None:
-    """What was written under this name within so many seconds; None where there is no such."""
-    path = folder / f"{name}.json"
+def read_record(folder: Path, name: str) -> dict[str, Any] | None:
+    """What was written under this name; None where there is no such."""
     try:
-        if time.time() - path.stat().st_mtime > age:
-            return None
-        known = json.loads(path.read_bytes())
+        known = json.loads((folder / f"{name}.json").read_bytes())
     except (OSError, ValueError):
         return None
     return known if isinstance(known, dict) and known.get("format") == FORMAT else None
@@ -233,9 +229,10 @@ def clean(folder: Path) -> None:
         with suppress(OSError):
             if path.name.startswith(".") and age > _ABANDONED:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-            elif (
-                path.suffix == ".json"
-                and age > _OLDEST
-                and not _paths(folder, path.stem)[0].exists()
-            ):
+            elif path.suffix == ".json" and age > _OLDEST and _is_alone(path):
                 path.unlink()
+
+
+def _is_alone(about: Path) -> bool:
+    """Whether what describes a library, or a compiler, has none beside it."""
+    return not about.with_suffix(library_suffix()).exists()
