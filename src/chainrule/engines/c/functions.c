@@ -517,3 +517,17 @@ static inline double erf_double(double x)
                / polynomial_13_double(erf_below_double, t);
     return y > 1.0 ? 1.0 : y < -1.0 ? -1.0 : y;
 }
+
+/* for T in float, double, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t */
+/* The larger of two, NaN where one is. */
+static inline T maximum_T(T x, T y)
+{
+    return x > y || x != x ? x : y;
+}
+
+/* for T in float, double, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t */
+/* The smaller of two, NaN where one is. */
+static inline T minimum_T(T x, T y)
+{
+    return x < y || x != x ? x : y;
+}
