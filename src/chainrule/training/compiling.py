@@ -15,10 +15,10 @@ from chainrule import tree
 from chainrule.optim import Optimizer
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.eager_step import EagerStep
-from chainrule.training.epoch import TrainingStep
 from chainrule.training.frozen import hidden_draws
 from chainrule.training.goal import ignore_overflow
 from chainrule.training.session import Session
+from chainrule.training.training_step import TrainingStep
 
 __all__ = ["StepMaker", "compiled_or_none", "warn_user"]
 
