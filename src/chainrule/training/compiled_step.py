@@ -19,8 +19,8 @@ from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.batches import Batches, run_all
+from chainrule.engines.choice import Engine, build_program
 from chainrule.engines.engine import Program
-from chainrule.engines.numpy.program import build
 from chainrule.optim import Optimizer
 from chainrule.training.eager_step import first_state
 from chainrule.training.frozen import Observed, refuse_draws
@@ -40,7 +40,8 @@ class CompiledStep:
     What it returns and hands out are its own arrays, which the next step changes in place. Raises
     what the compiler raises, `TracedValueError` for the most part, at the first batch of a shape
     where the network or the loss cannot be compiled. A program is fixed when it is made: what it
-    read of layers, loss and penalties is looked at again by `outdated`.
+    read of layers, loss and penalties is looked at again by `outdated`. `n_steps` is how many there
+    will be, which the engine "auto" goes by; `remark` says why it is not the engine asked for.
     """
 
     def __init__(
@@ -49,7 +50,11 @@ class CompiledStep:
         loss: LossFunction,
         optimizer: Optimizer,
         penalties: Sequence[Penalty] = (),
+        engine: Engine = "numpy",
+        n_steps: int = 1,
     ) -> None:
+        self._engine, self._n_steps = engine, n_steps
+        self.remark = ""
         self._train_step = make_step(network, loss, optimizer, penalties)
         self._network = network
         self._summary = f"{get_loss(loss).name.replace('_', ' ')}, {optimizer!r}"
@@ -159,7 +164,9 @@ class CompiledStep:
         used = [variable for variable in (step, rng) if counts[variable]]
         graph = replace(graph, inputs=(*arrays, rate, *used))
         labels = self._labels(len(inputs[0]))
-        program = build(graph, labels, exact=False)
+        program, self.remark = build_program(
+            graph, labels, self._engine, exact=False, n_calls=self._n_steps
+        )
         program.write_state(tree.flatten(self._learned))
         return program
 
