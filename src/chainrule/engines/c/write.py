@@ -285,12 +285,24 @@ class _Step:
         assert out is not None
         arrays.append(out)
         passed.append(out.first)
+        if kernel.wants_blas(equation):
+            passed.insert(0, self._product(equation.out.dtype))
         name, fails = self._kernel(equation, arrays, bool(generators))
         if size := kernel.workspace(equation):
             passed.append(self.add_memory("workspace", (size,), equation.out.dtype).name)
         call = f"{name}({', '.join(passed)})"
         self.file.can_fail |= fails
         return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
+
+    def _product(self, dtype: np.dtype[Any]) -> str:
+        """The name of the field with the matrix product of BLAS for this dtype."""
+        kind = f"product_{c_type(dtype)}"
+        for own in self.file.fields:
+            if own.c_type == kind:
+                return own.name
+        name = self.scope.claim(Symbol("product"))
+        self.file.fields.append(Field(name, kind, (), dtype, "product"))
+        return name
 
     def _as_wanted(self, variable: Variable, contiguous: bool, lines: list[str]) -> Access:
         """Where an argument stands; a copy in C order where the kernel wants one."""
@@ -315,6 +327,8 @@ class _Step:
         ]
         *inputs, result = inner
         parameters = ["struct generator *generator"] if draws else []
+        if kernel.wants_blas(equation):
+            parameters.append(f"product_{result.c_type} product")
         parameters += [f"const {a.c_type} *restrict {a.pointer}" for a in inputs]
         parameters += [f"{result.c_type} *restrict {result.pointer}"]
         if kernel.workspace(equation):
