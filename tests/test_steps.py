@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from chainrule import nn, optim
+from chainrule.engines.batches import Batches
 from chainrule.training import compiling
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.eager_step import EagerStep
-from chainrule.training.epoch import Epoch
 from chainrule.training.fit import evaluate, fit
 from chainrule.training.losses import Loss, get_loss
 from chainrule.training.measured import Measured
-from chainrule.training.samples import Batch, Samples
+from chainrule.training.samples import Batch
 from chainrule.training.trainable import TextbookNames
 
 RNG = np.random.default_rng(0)
@@ -47,7 +47,8 @@ def step_of(make, optimizer=None, net=None):
 def test_run_takes_the_batches_one_by_one_or_all_at_once(make, weighted, shuffled, pause):
     weight = WEIGHT if weighted else None
     order = np.random.default_rng(1).permutation(23) if shuffled else None
-    epoch = Epoch(Samples(X, Y, weight), 5, np.empty((23, 1)))
+    weights = () if weight is None else (weight,)
+    epoch = Batches((X, Y, *weights), 5, np.empty((23, 1)))
     step, rng = step_of(make), np.random.default_rng(2)
     rates = [0.01, 0.02, 0.03, 0.04, 0.05]
     for number in range(2):
@@ -73,7 +74,7 @@ def test_run_takes_the_batches_one_by_one_or_all_at_once(make, weighted, shuffle
 
 @STEPS
 def test_run_stops_after_the_step_in_which_ctrl_c_was_pressed(make):
-    step, epoch = step_of(make), Epoch(Samples(X, Y), 5, None)
+    step, epoch = step_of(make), Batches((X, Y), 5, None)
     epoch.begin(None, [0.1] * 5, 1)
     with pytest.raises(KeyboardInterrupt):
         step.run(epoch, np.random.default_rng(0), perf_counter() + 60, [True])

@@ -10,12 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from chainrule.compiler.graph import Graph
+from chainrule.engines.batches import Batches, Take, run_batches
 
 __all__ = ["NumPyArray", "Program"]
 
@@ -38,6 +40,32 @@ class Program(ABC):
         """One step: the outputs for these inputs, as a tuple also where there is one."""
         results = self.function(*inputs)
         return (results,) if len(self.graph.outputs) == 1 else results
+
+    @final
+    @cached_property
+    def take(self) -> Take:
+        """One step of a training: a graph whose inputs are the arrays of a batch, the learning
+        rate, and, where it reads them, the number of the step and a random generator.
+        """
+        function, inputs = self.function, self.graph.inputs
+        takes_step = any(v.is_number and v.dtype.kind == "i" for v in inputs)
+        takes_rng = any(v.kind == "generator" for v in inputs)
+        if takes_step and takes_rng:
+            return lambda arrays, rate, step, rng: function(*arrays, rate, step, rng)
+        if takes_step:
+            return lambda arrays, rate, step, rng: function(*arrays, rate, step)
+        if takes_rng:
+            return lambda arrays, rate, step, rng: function(*arrays, rate, rng)
+        return lambda arrays, rate, step, rng: function(*arrays, rate)
+
+    def run(self, batches: Batches, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
+        """Many steps of a training: take batches of the size that this program was made for until
+        the time `until`, at least one; how many it took.
+
+        `until` is a value of `perf_counter`. Raises KeyboardInterrupt after a step where
+        `interrupted` is no longer empty.
+        """
+        return run_batches(batches, rng, until, interrupted, self.take)
 
     @abstractmethod
     def thread_limit(self) -> AbstractContextManager[None]:

@@ -6,7 +6,7 @@ slots and state, which are the step's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,11 @@ from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
+from chainrule.engines.batches import Batches, run_all
+from chainrule.engines.choice import Engine, build_program
 from chainrule.engines.engine import Program
-from chainrule.engines.numpy.program import build
 from chainrule.optim import Optimizer
 from chainrule.training.eager_step import first_state
-from chainrule.training.epoch import Epoch, TakeBatch, run_batches
 from chainrule.training.frozen import Observed, refuse_draws
 from chainrule.training.losses import LossFunction, get_loss
 from chainrule.training.samples import Batch
@@ -40,7 +40,8 @@ class CompiledStep:
     What it returns and hands out are its own arrays, which the next step changes in place. Raises
     what the compiler raises, `TracedValueError` for the most part, at the first batch of a shape
     where the network or the loss cannot be compiled. A program is fixed when it is made: what it
-    read of layers, loss and penalties is looked at again by `outdated`.
+    read of layers, loss and penalties is looked at again by `outdated`. `n_steps` is how many there
+    will be, which the engine "auto" goes by; `remark` says why it is not the engine asked for.
     """
 
     def __init__(
@@ -49,30 +50,40 @@ class CompiledStep:
         loss: LossFunction,
         optimizer: Optimizer,
         penalties: Sequence[Penalty] = (),
+        engine: Engine = "numpy",
+        n_steps: int = 1,
     ) -> None:
+        self._engine, self._n_steps = engine, n_steps
+        self.remark = ""
         self._train_step = make_step(network, loss, optimizer, penalties)
         self._network = network
         self._summary = f"{get_loss(loss).name.replace('_', ' ')}, {optimizer!r}"
         rule = (type(optimizer).__doc__ or "").split("\n")[0]
         self._docs = {type(optimizer).__name__.lower(): rule}
         self._learned = first_state(network, optimizer)
-        self._programs: dict[tuple[Any, ...], tuple[Program, TakeBatch]] = {}
+        self._programs: dict[tuple[Any, ...], Program] = {}
         numbers = {name: v for name, v in vars(optimizer).items() if name != "learning_rate"}
         self._read: dict[str, object] = {"penalty": tuple(penalties), "optimizer": numbers}
         if get_loss(loss).kind == "own":
             self._read["loss"] = loss
         self._as_read = Observed({})
 
-    def run(self, epoch: Epoch, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
-        """Take batches of the epoch until the time `until`, at least one; how many it took."""
-        return run_batches(epoch, rng, until, interrupted, self._taker)
+    def run(self, batches: Batches, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
+        """Take batches until the time `until`, at least one; how many it took."""
+
+        def run_alike() -> int:
+            program = self._program(batches.example())
+            return program.run(batches, rng, until, interrupted)
+
+        return run_all(batches, until, run_alike)
 
     def take(
         self, batch: Batch, learning_rate: float, step: int, rng: Any = None
     ) -> tuple[Any, Any]:
         """One step: the loss and the outputs before it."""
         inputs = batch[:2] if batch.weight is None else tuple(batch)
-        return self._taker(inputs)(inputs, learning_rate, step, rng)
+        loss, outputs = self._program(inputs).take(inputs, learning_rate, step, rng)
+        return loss, outputs
 
     def read_state(self) -> Learned:
         """What has been learned so far, in the arrays that the next step changes."""
@@ -112,7 +123,7 @@ class CompiledStep:
 
     def compile_for(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> None:
         """Make the program for batches of these shapes and dtypes, where there is none yet."""
-        self._taker((x, y) if weight is None else (x, y, weight))
+        self._program((x, y) if weight is None else (x, y, weight))
 
     def _parts(self) -> dict[str, object]:
         return {**self._network.parts, **self._read}
@@ -120,9 +131,9 @@ class CompiledStep:
     def _first(self) -> Program:
         if not self._programs:
             raise ValueError("the step has not been compiled: train the network first, with fit")
-        return next(iter(self._programs.values()))[0]
+        return next(iter(self._programs.values()))
 
-    def _taker(self, inputs: tuple[np.ndarray, ...]) -> TakeBatch:
+    def _program(self, inputs: tuple[np.ndarray, ...]) -> Program:
         """The program for such inputs, made where there is none yet."""
         key = tuple((array.shape, array.dtype) for array in inputs)
         known = self._programs.get(key)
@@ -130,9 +141,9 @@ class CompiledStep:
             with refuse_draws("the training step", self._parts()):
                 known = self._programs[key] = self._build(inputs)
             self._as_read = Observed(self._parts())  # after it, for what runs may count its calls
-        return known[1]
+        return known
 
-    def _build(self, inputs: tuple[np.ndarray, ...]) -> tuple[Program, TakeBatch]:
+    def _build(self, inputs: tuple[np.ndarray, ...]) -> Program:
         """Trace and print the step for such inputs, and bind it to our arrays."""
         names = ("x", "y", "weight")
         arrays = [Variable(a.shape, a.dtype, n) for a, n in zip(inputs, names, strict=False)]
@@ -150,13 +161,14 @@ class CompiledStep:
         )
         graph, _ = trace(one_step, [*arrays, rate, step, rng], variables)
         counts = graph.use_counts()
-        takes_step, takes_rng = counts[step] > 0, counts[rng] > 0
-        used = [v for v, is_used in ((step, takes_step), (rng, takes_rng)) if is_used]
+        used = [variable for variable in (step, rng) if counts[variable]]
         graph = replace(graph, inputs=(*arrays, rate, *used))
         labels = self._labels(len(inputs[0]))
-        program = build(graph, labels, exact=False)
+        program, self.remark = build_program(
+            graph, labels, self._engine, exact=False, n_calls=self._n_steps
+        )
         program.write_state(tree.flatten(self._learned))
-        return program, _taker_of(program.function, takes_step, takes_rng)
+        return program
 
     def _labels(self, batch_size: int) -> Labels:
         network = self._network
@@ -173,17 +185,6 @@ class CompiledStep:
             {"learning_rate": "0.01", "step": "1", "rng": "np.random.default_rng(1)"},
             self._docs,
         )
-
-
-def _taker_of(function: Callable[..., Any], takes_step: bool, takes_rng: bool) -> TakeBatch:
-    """A program's function under one signature; it takes of the numbers those that it uses."""
-    if takes_step and takes_rng:
-        return lambda inputs, rate, step, rng: function(*inputs, rate, step, rng)
-    if takes_step:
-        return lambda inputs, rate, step, rng: function(*inputs, rate, step)
-    if takes_rng:
-        return lambda inputs, rate, step, rng: function(*inputs, rate, rng)
-    return lambda inputs, rate, step, rng: function(*inputs, rate)
 
 
 def _variables(arrays: ArraysByName) -> dict[str, Variable]:

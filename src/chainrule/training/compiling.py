@@ -12,13 +12,14 @@ from typing import TypeVar, final
 import numpy as np
 
 from chainrule import tree
+from chainrule.engines.choice import Engine
 from chainrule.optim import Optimizer
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.eager_step import EagerStep
-from chainrule.training.epoch import TrainingStep
 from chainrule.training.frozen import hidden_draws
 from chainrule.training.goal import ignore_overflow
 from chainrule.training.session import Session
+from chainrule.training.training_step import TrainingStep
 
 __all__ = ["StepMaker", "compiled_or_none", "warn_user"]
 
@@ -62,8 +63,14 @@ class StepMaker:
     """Makes the training step of a session: compiled, where it is to be and can be."""
 
     def __init__(
-        self, session: Session, optimizer: Optimizer, batch_size: int, compiles: bool
+        self,
+        session: Session,
+        optimizer: Optimizer,
+        batch_size: int,
+        compiles: bool,
+        engine: Engine = "numpy",
     ) -> None:
+        self._engine = engine
         self._session = session
         self._optimizer = optimizer
         samples = session.training
@@ -95,9 +102,15 @@ class StepMaker:
 
     def _compiled(self) -> CompiledStep:
         goal = self._session.goal
-        step = CompiledStep(goal.network, goal.loss, self._optimizer, goal.penalties)
+        n_batches = -(-len(self._session.training) // len(self._batches[0].x))
+        n_steps = n_batches * self._session.run.epochs
+        step = CompiledStep(
+            goal.network, goal.loss, self._optimizer, goal.penalties, self._engine, n_steps
+        )
         for batch in self._batches:
             step.compile_for(*batch)
+        if step.remark:
+            warn_user(f"the training step runs on the engine 'numpy', not 'c': {step.remark}")
         with step.thread_limit():
             return self._tried(step)
 

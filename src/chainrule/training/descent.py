@@ -10,9 +10,9 @@ from typing import final
 import numpy as np
 
 from chainrule import scope
+from chainrule.engines.batches import Batches
 from chainrule.optim import Optimizer
 from chainrule.training.compiling import StepMaker
-from chainrule.training.epoch import Epoch
 from chainrule.training.goal import ignore_overflow
 from chainrule.training.interrupts import deferred_interrupts
 from chainrule.training.session import Session, describe_nonfinite
@@ -53,7 +53,8 @@ class Descent:
         if goal.metrics:
             shape = (len(samples), *goal.network.output_shape)
             outputs = np.empty(shape, goal.network.dtype)
-        self.epoch = Epoch(samples, batch_size, outputs)
+        weight = () if samples.weight is None else (samples.weight,)
+        self.epoch = Batches((samples.x, samples.y, *weight), batch_size, outputs)
         self.n_batches = len(self.epoch.losses)
         sizes = np.full(self.n_batches, batch_size)
         sizes[-1] = len(samples) - batch_size * (self.n_batches - 1)
@@ -90,7 +91,8 @@ class Descent:
             if self.epoch.outputs is not None:
                 weight = session.training.metric_weight
                 weight = weight if order is None or weight is None else weight[order]
-                row.update(session.goal.measure(self.epoch.outputs, self.epoch.y, weight))
+                targets = session.training.y if order is None else session.training.y[order]
+                row.update(session.goal.measure(self.epoch.outputs, targets, weight))
             session.end_epoch(row, self.epoch.rates[-1], began)
             if run.stopped_by:
                 return

@@ -8,9 +8,9 @@ from typing import Any, final
 
 import numpy as np
 
+from chainrule.engines.batches import Batches, run_all, run_batches
 from chainrule.engines.numpy.threads import limit_threads
 from chainrule.optim import Optimizer
-from chainrule.training.epoch import Epoch, run_batches
 from chainrule.training.losses import LossFunction
 from chainrule.training.samples import Batch
 from chainrule.training.step import Learned, Penalty, make_step
@@ -43,9 +43,13 @@ class EagerStep:
         self._train_step = make_step(network, loss, optimizer, penalties)
         self._learned = first_state(network, optimizer)
 
-    def run(self, epoch: Epoch, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
-        """Take batches of the epoch until the time `until`, at least one; how many it took."""
-        return run_batches(epoch, rng, until, interrupted, lambda inputs: self._take)
+    def run(self, batches: Batches, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
+        """Take batches until the time `until`, at least one; how many it took."""
+
+        def run_alike() -> int:
+            return run_batches(batches, rng, until, interrupted, self._take)
+
+        return run_all(batches, until, run_alike)
 
     def take(
         self, batch: Batch, learning_rate: float, step: int, rng: Any = None

@@ -14,7 +14,6 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -154,10 +153,10 @@ def _find() -> Compiler | Missing:
             except (CompileError, OSError) as error:
                 said = "\n".join(str(error).splitlines()[:_SHOWN_OF_A_TRIAL])
                 faults.append(f"{name} does not work: {said}")
-    advice = (
-        "Set $CC to one, or unset it and install gcc or" if chosen else "Install gcc or clang, or"
-    )
-    return Missing(f"no C compiler: {'; '.join(faults)}. {advice} pip install ziglang")
+    advice = "Install gcc or clang, or pip install ziglang"
+    if chosen:
+        advice = "Set $CC to a C compiler; or unset it, and one that is installed is found"
+    return Missing(f"no C compiler: {'; '.join(faults)}. {advice}")
 
 
 def _candidates(chosen: str) -> Iterator[tuple[str, tuple[str, ...] | None]]:
@@ -190,11 +189,9 @@ def _examine(command: tuple[str, ...]) -> Compiler:
     identity = _identity(command)
     folder, _ = library_cache.library_folder()
     name = f"compiler-{hash_of(command, identity, processor())}"
-    known = (library_cache.read_record(folder, name) if folder else None) or {}
-    flags = tuple(known.get("flags", ()))
-    version = str(known.get("version", ""))
-    if not flags or not 0 <= time.time() - known.get("time", 0.0) < _RECHECKED:
-        with tempfile.TemporaryDirectory(prefix="chainrule-") as work:
+    version, flags, is_recent = _known_of(folder, name)
+    if not is_recent:
+        with library_cache.work_folder(folder) as work:
             before, version = version, _version(command, Path(work))
             if not flags or version != before:
                 flags = _flags_taken(command, Path(work))
@@ -202,6 +199,18 @@ def _examine(command: tuple[str, ...]) -> Compiler:
             found = {"version": version, "flags": flags, "time": time.time()}
             library_cache.write_record(folder, name, found)
     return Compiler(command, version, identity, flags)
+
+
+def _known_of(folder: Path | None, name: str) -> tuple[str, tuple[str, ...], bool]:
+    """A compiler's version and flags as they were found, and whether that is less than a day ago.
+
+    Its files say little of a compiler behind another program; its version says enough.
+    """
+    known = (library_cache.read_record(folder, name) if folder else None) or {}
+    with suppress(KeyError, TypeError):
+        age = time.time() - known["time"]
+        return str(known["version"]), tuple(map(str, known["flags"])), 0 <= age < _RECHECKED
+    return "", (), False
 
 
 def _version(command: tuple[str, ...], work: Path) -> str:
@@ -222,42 +231,37 @@ def _identity(command: Sequence[str]) -> str:
 
 
 def _flags_taken(command: tuple[str, ...], work: Path) -> tuple[str, ...]:
-    """Of the flags the engine wants, those with which a compiler builds a library."""
+    """Of the flags the engine wants, those with which a compiler builds a library that runs."""
     needed = (*_STANDARD, "-shared", *(() if sys.platform in ("win32", "cygwin") else ("-fPIC",)))
+    output = work / f"probe{library_cache.library_suffix()}"
 
     def takes(flags: Sequence[str]) -> bool:
         with suppress(CompileError):
-            compile_text(command, _TINY, work / "probe", [*needed, *flags])
+            compile_text(command, _TINY, output, [*needed, *flags])
             return True
         return False
 
-    wanted = (*_OPTIONAL, *_for_this_processor(command, work))
-    if takes(wanted):
-        return (*needed, *wanted)
-    compile_text(command, _TINY, work / "probe", needed)  # says what is wrong with it
-    return (*needed, *(flag for flag in wanted if takes([flag])))
+    wanted: Sequence[str] = (*_OPTIONAL, *_for_this_processor(command, work))
+    if not takes(wanted):
+        compile_text(command, _TINY, output, needed)  # says what is wrong with it
+        wanted = [flag for flag in wanted if takes([flag])]
+        compile_text(command, _TINY, output, [*needed, *wanted])
+    library_cache.load(output)  # one for another system is built as well, and fails here
+    return (*needed, *wanted)
 
 
 def _for_this_processor(command: tuple[str, ...], work: Path) -> list[str]:
     """The flag for all that this processor can do, and the one for its widest vectors."""
     # -mcpu sets instructions and tuning both on ARM and POWER; on x86, -march does.
-    for native in (
-        ("-march=native",)
-        if _machine() in ("x86_64", "AMD64")
-        else (
-            "-mcpu=native",
-            "-march=native",
-        )
-    ):
-        (work / "empty.c").write_text("")
+    is_x86 = _machine() in ("x86_64", "AMD64", "i686", "x86")
+    (work / "empty.c").write_text("")
+    for native in ["-march=native"] if is_x86 else ["-mcpu=native", "-march=native"]:
         with suppress(CompileError):
             macros = _run([*command, native, "-dM", "-E", "empty.c"], work)
             # GCC keeps to 256 bits where a processor has 512, unless asked
             is_gcc = "__GNUC__" in macros and "__clang__" not in macros
-            return [
-                native,
-                *(["-mprefer-vector-width=512"] if is_gcc and "__AVX512F__" in macros else []),
-            ]
+            has_512_bits = "__AVX512F__" in macros
+            return [native, *["-mprefer-vector-width=512"] * (is_gcc and has_512_bits)]
     return []
 
 
@@ -275,7 +279,7 @@ def _probe_openmp(compiler: Compiler) -> bool:
     known = (library_cache.read_record(folder, name) if folder else None) or {}
     if "openmp" not in known:
         known = {"openmp": False}
-        with tempfile.TemporaryDirectory(prefix="chainrule-") as work, suppress(CompileError):
+        with library_cache.work_folder(folder) as work, suppress(CompileError):
             output = Path(work) / f"probe{library_cache.library_suffix()}"
             compile_text(compiler.command, _TINY_OPENMP, output, [*compiler.flags, "-fopenmp"])
             known = {"openmp": True}
@@ -289,6 +293,7 @@ def compile_text(command: Sequence[str], text: str, output: Path, flags: Sequenc
 
     Raises CompileError with the first lines of what the compiler says.
     """
+    output.unlink(missing_ok=True)
     (output.parent / "text.c").write_text(text, encoding="utf-8")
     _run([*command, *flags, "text.c", "-o", output.name, "-lm"], output.parent)
     if not output.exists():

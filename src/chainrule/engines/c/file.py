@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import prod
 
 from chainrule.engines.c.functions import function_names, function_text
+from chainrule.engines.c.many import steps_of
 from chainrule.engines.c.write import Field, File, comment
 
 __all__ = ["print_files"]
@@ -43,6 +44,8 @@ def print_files(files: Sequence[File]) -> str:
     for file in files:
         kernels = [_kernel(text, name) for text, name in file.kernels.items()]
         programs += [_structure(file), *kernels, _step(file)]
+        if (many := steps_of(file)) is not None:
+            programs.append(many)
     words = set(re.findall(r"\b\w+(?=\()", "\n".join(programs)))
     draws = any(own.kind == "generator" for file in files for own in file.fields)
     parts = [

@@ -27,7 +27,6 @@ from typing import Any
 from chainrule.files import replacing
 
 __all__ = [
-    "BUILD_PREFIX",
     "FORMAT",
     "CompileError",
     "cache_root",
@@ -39,15 +38,14 @@ __all__ = [
     "library_suffix",
     "load",
     "read_record",
+    "work_folder",
     "write_record",
 ]
 
 FORMAT = 1
 """Of the files in the folder; those of another number are built anew."""
 
-BUILD_PREFIX = ".build-"
-"""How the folders begin in which libraries are being built."""
-
+_BUILD_PREFIX = ".build-"
 _DAY = 24 * 3600.0
 _OLDEST = 30 * _DAY  # since a library was used last
 _LARGEST = 512 * 2**20  # bytes of all libraries together
@@ -116,6 +114,19 @@ def _not_private(folder: Path) -> str:
                 "$CHAINRULE_CACHE"
             )
     return ""
+
+
+def work_folder(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
+    """A folder to build in, gone with all that is in it when left.
+
+    It is in this one, so that what is built there can be moved; where that cannot be written, among
+    the temporary files.
+    """
+    with suppress(OSError):
+        return tempfile.TemporaryDirectory(
+            prefix=_BUILD_PREFIX, dir=folder, ignore_cleanup_errors=True
+        )
+    return tempfile.TemporaryDirectory(prefix="chainrule-", ignore_cleanup_errors=True)
 
 
 def find_entry(folder: Path, key: str) -> Path | None:

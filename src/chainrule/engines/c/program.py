@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -18,8 +18,10 @@ from chainrule.compiler.naming import Labels, wish_names
 from chainrule.compiler.passes import EXACT, Pass, run_passes
 from chainrule.compiler.plan import make_plan
 from chainrule.compiler.scales import TRAINING
+from chainrule.engines.batches import Batches
 from chainrule.engines.c.abilities import CAbilities
 from chainrule.engines.c.file import print_files
+from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.toolchain import build_library
 from chainrule.engines.c.write import Field, File, Result, write_statements
@@ -48,14 +50,22 @@ class CProgram(Program):
         self._exact = prepared.exact
         self._state: tuple[NumPyArray, ...] = ()
         self._inputs = [self._memory.giver(variable) for variable in graph.inputs]
+        generators = [i for i, v in enumerate(graph.inputs) if v.kind == "generator"]
+        self._draws = generators[0] if generators else None
+        self._many = ManySteps(file, library, self._memory) if batch_fields(file) else None
         self.function: Callable[..., Any] = self._call
 
     def _call(self, *inputs: Any) -> Any:
         """One step."""
-        held = [give(value) for give, value in zip(self._inputs, inputs, strict=True)]
-        if self._function(self._address):
+        for give, value in zip(self._inputs, inputs, strict=True):
+            give(value)
+        if self._draws is None:
+            status = self._function(self._address)
+        else:
+            with self._memory.drawing(inputs[self._draws]):
+                status = self._function(self._address)
+        if status:
             self._raise(inputs)
-        del held
         results = [
             (result.copy() if self._exact else result) if isinstance(result, np.ndarray) else result
             for result in self._results
@@ -79,6 +89,15 @@ class CProgram(Program):
         if result.access is None or result.field is None:
             return result.number
         return self._memory.view(result)
+
+    def run(self, batches: Batches, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
+        """Take batches inside C, for as long as nobody needs to look."""
+        if self._many is None or not self._many.fits(batches):
+            return super().run(batches, rng, until, interrupted)
+        with self._memory.drawing(rng):
+            taken = self._many.run(batches, until, interrupted)
+        # a step that fails is taken once more by itself, which says why
+        return taken or super().run(batches, rng, until, interrupted)
 
     def thread_limit(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -118,10 +137,29 @@ class Memory:
                 self._hold(own, np.ascontiguousarray(array).reshape(own.shape))
             elif own.kind == "input":
                 self._hold(own, _aligned(own.shape, own.dtype))
+        self._inputs = [own for own in file.fields if own.kind == "input"]
+        self._generator = next((o for o in file.fields if o.kind == "generator"), None)
 
     def _hold(self, own: Field, array: NumPyArray) -> None:
         self.arrays[own.name] = array
         self.table[self._slots[own.name]] = array.ctypes.data
+
+    def restore_inputs(self) -> None:
+        """Let the inputs stand in our own arrays again, after a call that pointed at others."""
+        for own in self._inputs:
+            self.table[self._slots[own.name]] = self.arrays[own.name].ctypes.data
+
+    @contextmanager
+    def drawing(self, rng: np.random.Generator) -> Iterator[None]:
+        """Let the step draw from a generator that nobody else draws from meanwhile."""
+        if self._generator is None:
+            yield
+            return
+        bits = rng.bit_generator
+        address = ctypes.cast(bits.ctypes.bit_generator, ctypes.c_void_p).value
+        self.table[self._slots[self._generator.name]] = address or 0
+        with bits.lock:
+            yield
 
     def bind(self, variable: Variable, array: NumPyArray) -> None:
         """Let the state stand in this array, which must be in C order."""
@@ -145,14 +183,7 @@ class Memory:
 
             return give_number
         if own.kind == "generator":
-
-            def give_generator(value: Any) -> Any:
-                interface = value.bit_generator.ctypes
-                address = ctypes.cast(interface.bit_generator, ctypes.c_void_p).value
-                self.table[slot] = address or 0
-                return interface
-
-            return give_generator
+            return lambda value: None  # `drawing` hands it over
         target, shape, dtype = self.arrays[own.name], own.shape, own.dtype
 
         def give_array(value: Any) -> None:

@@ -137,7 +137,7 @@ def _kept_or_built(
             with suppress(CompileError):
                 return Library(path, library_cache.load(path), 0.0, compiler, flags, threads)
     try:
-        with _work_folder(folder) as work:
+        with library_cache.work_folder(folder) as work:
             built = Path(work) / f"library{library_cache.library_suffix()}"
             start = time.perf_counter()
             compile_text(compiler.command, text, built, flags)
@@ -153,16 +153,6 @@ def _kept_or_built(
     except OSError as error:  # no folder to write to, no room
         raise CompileError(f"no place to compile in: {error}; $TMPDIR may name one") from error
     return Library(built, functions, seconds, compiler, flags, threads, remark)
-
-
-def _work_folder(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
-    """A folder to build in, which goes with all that is in it: on the disk of the libraries, or
-    where that cannot be written, among the temporary files.
-    """
-    prefix = library_cache.BUILD_PREFIX
-    with suppress(OSError):
-        return tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True)
-    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
 
 
 def build_program(text: str, path: Path, *, extra: Sequence[str] = ()) -> None:

@@ -1,0 +1,198 @@
+"""Many steps in one call: the C function that takes batches, and how Python drives it.
+
+for (long batch = many->begin; batch < many->end; batch++) {
+    the samples of the batch, gathered in the order of the epoch
+    the learning rate and the number of the step
+    one step
+    its loss, and its outputs, put where they belong
+}
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from math import prod
+from time import perf_counter
+from typing import Any, final
+
+import numpy as np
+
+from chainrule.compiler.graph import Variable
+from chainrule.engines.batches import Batches
+from chainrule.engines.c.access import Access
+from chainrule.engines.c.write import Field, File
+
+__all__ = ["ManySteps", "batch_fields", "steps_of"]
+
+_LOOK_SHARE = 0.5  # of the time that is left, what the next call may take by the pace so far
+
+
+def batch_fields(file: File) -> tuple[list[Field], Field, Field | None] | None:
+    """The arrays of a batch, the learning rate and the number of the step, in a graph that is the
+    step of a training; None for any other, and where a result cannot be copied as it stands.
+    """
+    graph, results = file.graph, file.results
+    of = {own.variable: own for own in file.fields if own.variable is not None}
+    inputs = graph.inputs
+    rates = [v for v in inputs if v.is_number and v.dtype.kind == "f"]
+    steps = [v for v in inputs if v.is_number and v.dtype.kind == "i"]
+    arrays = [v for v in inputs if v.is_array]
+    is_step = len(rates) == 1 and len(steps) <= 1 and len(results) == 2 and bool(arrays)
+    if not is_step or not all(v.shape and v.shape[0] == arrays[0].shape[0] for v in arrays):
+        return None
+    loss, outputs = results[0].access, results[1].access
+    if loss is None or loss.shape or outputs is None or not outputs.is_contiguous:
+        return None
+    if any(v not in of for v in (*arrays, *rates, *steps)):
+        return None
+    return [of[v] for v in arrays], of[rates[0]], of[steps[0]] if steps else None
+
+
+def steps_of(file: File) -> str | None:
+    """The C function for many steps, where the graph is the step of a training."""
+    found = batch_fields(file)
+    if found is None:
+        return None
+    arrays, rate, step = found
+    loss, outputs = file.results[0].access, file.results[1].access
+    assert loss is not None
+    assert outputs is not None
+    name, rows = file.function, arrays[0].shape[0]
+    lines = [
+        "/* the batches of an epoch, and where their results are put */",
+        f"struct {name}_many {{",
+        *(f"    const {own.c_type} *{own.name};  /* all samples */" for own in arrays),
+        *(f"    {own.c_type} *{own.name}_rows;  /* those of a batch */" for own in arrays),
+        "    const int64_t *order;  /* of the samples; NULL: as they stand */",
+        "    const double *rates;  /* the learning rate of each batch */",
+        "    double *losses;  /* of each batch */",
+        f"    {outputs.c_type} *outputs;  /* of all samples; NULL: nobody wants them */",
+        "    int64_t first_step;",
+        "    int64_t begin;  /* the first batch to take */",
+        "    int64_t end;  /* the first one not to take */",
+        "};",
+        "",
+        f"/* {name} for one batch after the other; gives the first that was not taken */",
+        f"EXPORT int64_t {name}_many(struct {name} *own, const struct {name}_many *many)",
+        "{",
+        "    for (int64_t batch = many->begin; batch < many->end; batch++) {",
+        f"        const int64_t first = batch * {rows};",
+    ]
+    lines += ["        if (many->order) {", f"            for (int64_t i = 0; i < {rows}; i++) {{"]
+    lines.append("                const int64_t row = many->order[first + i];")
+    for own in arrays:
+        size = prod(own.shape[1:])
+        if size == 1:
+            lines.append(f"                many->{own.name}_rows[i] = many->{own.name}[row];")
+        else:
+            target = f"many->{own.name}_rows + {size} * i"
+            source = f"many->{own.name} + {size} * row"
+            memory = f"{size} * sizeof({own.c_type})"
+            lines.append(f"                memcpy({target}, {source}, {memory});")
+    lines.append("            }")
+    lines += [f"            own->{own.name} = many->{own.name}_rows;" for own in arrays]
+    lines.append("        } else {")
+    for own in arrays:
+        size = prod(own.shape[1:])
+        offset = "first" if size == 1 else f"{size} * first"
+        lines.append(f"            own->{own.name} = many->{own.name} + {offset};")
+    lines.append("        }")
+    lines.append(f"        own->{rate.name} = many->rates[batch];")
+    if step is not None:
+        lines.append(f"        own->{step.name} = many->first_step + batch;")
+    out_size = prod(outputs.shape[1:]) if outputs.shape else 1
+    source = outputs.pointer if not outputs.start else f"{outputs.pointer} + {outputs.start}"
+    lines += [
+        f"        if ({name}(own))",
+        "            return batch;",
+        f"        many->losses[batch] = {_at('own->', loss)};",
+        "        if (many->outputs)",
+        f"            memcpy(many->outputs + {out_size} * first, own->{source},",
+        f"                   {outputs.size} * sizeof({outputs.c_type}));",
+        "    }",
+        "    return many->end;",
+        "}",
+    ]
+    return "\n".join(lines)
+
+
+def _at(owner: str, access: Access) -> str:
+    return f"{owner}{access.pointer}[{access.start}]"
+
+
+@final
+class ManySteps:
+    """The call of that function: the table it reads, and how many batches it is handed at a time.
+
+    `address` is that of the memory of the step, whose inputs stand in `inputs`, in `slots` of it.
+    """
+
+    def __init__(self, file: File, library: Any, memory: Any) -> None:
+        found = batch_fields(file)
+        assert found is not None
+        self._arrays = found[0]
+        self._memory = memory
+        self._function = library[f"{file.function}_many"]
+        self._function.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        self._function.restype = ctypes.c_int64
+        self._table = np.zeros(2 * len(self._arrays) + 7, np.int64)
+        self._rows = file.results[1].access
+        self._generators = [v for v in file.graph.inputs if v.kind == "generator"]
+        for number, own in enumerate(self._arrays):
+            self._table[len(self._arrays) + number] = memory.arrays[own.name].ctypes.data
+        self._of: tuple[Any, ...] = ()
+
+    def fits(self, batches: Batches) -> bool:
+        """Whether all arrays are as the function reads them."""
+        arrays = (*batches.arrays, *(() if batches.outputs is None else (batches.outputs,)))
+        dtypes = [own.dtype for own in self._arrays]
+        if batches.outputs is not None:
+            assert self._rows is not None
+            dtypes.append(self._rows.dtype)
+        return all(a.flags.c_contiguous for a in arrays) and dtypes == [a.dtype for a in arrays]
+
+    def run(self, batches: Batches, until: float, interrupted: Sequence[bool]) -> int:
+        """Take batches of equal size until the time `until`, at least one; how many it took.
+
+        How many the next call takes is estimated from how long those before it took.
+        """
+        n_arrays, table = len(self._arrays), self._table
+        rates = np.array(batches.rates)
+        order = batches.order
+        if order is not None:
+            order = np.ascontiguousarray(order, np.int64)
+        table[:n_arrays] = [array.ctypes.data for array in batches.arrays]
+        out = batches.outputs
+        table[2 * n_arrays :] = [
+            0 if order is None else order.ctypes.data,
+            rates.ctypes.data,
+            batches.losses.ctypes.data,
+            0 if out is None else out.ctypes.data,
+            batches.first_step,
+            0,
+            0,
+        ]
+        first, end = batches.done, batches.done + batches.n_alike()
+        began = now = perf_counter()
+        count = 1
+        try:
+            while batches.done < end:
+                stop = min(end, batches.done + count)
+                table[-2:] = batches.done, stop
+                batches.done = int(self._function(self._memory.address, table.ctypes.data))
+                if batches.done < stop:
+                    break  # that one fails: whoever calls says why
+                if interrupted:
+                    raise KeyboardInterrupt
+                now = perf_counter()
+                if now >= until:
+                    break
+                pace = (batches.done - first) / max(now - began, 1e-9)
+                count = max(1, int(pace * (until - now) * _LOOK_SHARE))
+        finally:
+            self._memory.restore_inputs()
+        return batches.done - first
+
+
+_ = Variable

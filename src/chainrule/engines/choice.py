@@ -1,0 +1,82 @@
+"""Which engine writes a program down, and what happens where it cannot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, get_args
+
+from chainrule.compiler.graph import Equation, Graph, Variable
+from chainrule.compiler.naming import Labels
+from chainrule.engines.c import program as c_program
+from chainrule.engines.c.toolchain import CompileError
+from chainrule.engines.c.types import UnsupportedError
+from chainrule.engines.engine import Program
+from chainrule.engines.numpy import program as numpy_program
+from chainrule.names import unknown_name
+
+__all__ = ["Engine", "build_program", "check_engine", "is_worth_compiling"]
+
+Engine: TypeAlias = Literal["auto", "numpy", "c"]
+
+_VARIABLE = "CHAINRULE_ENGINE"
+
+_CALL = 0.6e-6
+"""Seconds that a call of NumPy costs beside its arithmetic."""
+
+_ELEMENT = 0.4e-9
+"""Seconds that an element takes longer where each equation is a pass over memory of its own."""
+
+_COMPILING = 0.15, 2e-3
+"""Seconds that a compiler takes to start, and for each equation."""
+
+_TIMES_AS_MUCH = 3.0  # that is saved, at least, before compiling C is worth its wait
+
+
+def check_engine(engine: str | None) -> Engine:
+    """The engine that a user names, or the default; raises ValueError for what is none."""
+    given = engine if engine is not None else os.environ.get(_VARIABLE) or "auto"
+    for known in get_args(Engine):
+        if given == known:
+            return known  # type: ignore[no-any-return]
+    where = "engine" if engine is not None else f"the environment variable {_VARIABLE}"
+    raise ValueError(unknown_name(f"{where}: engine", given, get_args(Engine)))
+
+
+def build_program(
+    graph: Graph,
+    labels: Labels,
+    engine: Engine,
+    *,
+    exact: bool = True,
+    n_calls: int = 1,
+    strides: Mapping[Variable, tuple[int, ...]] | None = None,
+) -> tuple[Program, str]:
+    """The program of a graph on an engine, and why it is on another one than was asked for.
+
+    "auto" is C where what it saves in `n_calls` calls is several times the compiling, as counted
+    from the graph: never by a clock, so that the same call gives the same bits. The reason is ""
+    where the engine is the one asked for.
+    """
+    reason = ""
+    if engine == "c" or (engine == "auto" and is_worth_compiling(graph, n_calls)):
+        try:
+            return c_program.build(graph, labels, exact=exact, strides=strides), ""
+        except UnsupportedError as error:
+            reason = f"the C engine has no form of {error}"
+        except CompileError as error:
+            reason = str(error)
+    program = numpy_program.build(graph, labels, exact=exact, strides=strides)
+    return program, reason if engine == "c" else ""
+
+
+def is_worth_compiling(graph: Graph, n_calls: int) -> bool:
+    """Whether C saves several times as long as its compiler takes, by a count of the work."""
+    computing = [e for e in graph.all_equations() if not e.primitive.is_view]
+    saved = sum(_CALL + _ELEMENT * _elements(equation) for equation in computing)
+    start, each = _COMPILING
+    return n_calls * saved > _TIMES_AS_MUCH * (start + each * len(computing))
+
+
+def _elements(equation: Equation) -> int:
+    return sum(out.size for out in equation.outs)
