@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from chainrule.engines.c.expressions import Operand
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
-from chainrule.engines.c.types import UnsupportedError, c_type
+from chainrule.engines.c.types import UnsupportedError, c_type, literal
 from chainrule.engines.c.words import RESERVED
 
 __all__ = ["Field", "File", "Result", "comment", "copy_lines", "write_statements"]
@@ -244,7 +245,8 @@ class _Step:
         lines: list[str] = []
         for equation in group.equations:
             if equation.out not in self.plan.views and equation.out not in self.plan.placed:
-                lines += [*self._comments(Group((equation,))), *self._call(equation)]
+                call = self._call(equation)
+                lines += [*self._comments(Group((equation,))), *call] if call else []
         return lines
 
     def _number(self, group: Group) -> list[str]:
@@ -280,13 +282,18 @@ class _Step:
         kernel = kernel_of(equation)
         if reason := kernel.refuses(equation):
             raise UnsupportedError(reason)
+        if not equation.out.size and not kernel.fails:
+            return []
         arrays: list[Access] = []
         lines: list[str] = []
         passed: list[str] = []
         generators = [v for v in equation.variables if v.kind == "generator"]
         for atom in equation.args:
             if not isinstance(atom, Variable) or atom.is_number:
-                raise UnsupportedError(f"{equation.primitive.name} of a number")
+                text, access = self._number_as_array(atom)
+                arrays.append(access)
+                passed.append(text)
+                continue
             if atom in generators:
                 passed.append(self.numbers[atom].text)
                 continue
@@ -315,6 +322,15 @@ class _Step:
         name = self.scope.claim(Symbol("product"))
         self.file.fields.append(Field(name, kind, (), dtype, "product"))
         return name
+
+    def _number_as_array(self, atom: Atom) -> tuple[str, Access]:
+        """A Python number where a kernel wants an array: one of one element."""
+        if isinstance(atom, Variable):
+            text, dtype = self.numbers[atom].text, atom.dtype
+        else:
+            dtype = np.asarray(atom).dtype
+            text = literal(atom, dtype)
+        return f"(const {c_type(dtype)}[]){{{text}}}", Access("", dtype, (), ())
 
     def _as_wanted(self, variable: Variable, contiguous: bool, lines: list[str]) -> Access:
         """Where an argument stands; a copy in C order where the kernel wants one."""
@@ -346,14 +362,18 @@ class _Step:
         if kernel.workspace(equation):
             parameters.append(f"{result.c_type} *restrict workspace")
         body = kernel.write(equation, inner)
-        kind = "int" if kernel.fails else "void"
+        used = set(re.findall(r"\w+", "\n".join(body)))
+        unused = [own.pointer for own in inner if own.pointer not in used]
+        body = [*(f"(void){pointer};" for pointer in unused), *body]
+        fails = kernel.fails and any("return 1;" in line for line in body)
+        kind = "int" if fails else "void"
         text = (kind, f"({', '.join(parameters)})", equation.primitive.name, *body)
         known = self.file.kernels.get(text)
         if known is None:
             wish = _identifier(equation.primitive.name)
             known = self.scope.claim(Symbol(wish, self.file.first_kernel))
             self.file.kernels[text] = known
-        return known, kernel.fails
+        return known, fails
 
     # Loops over time
 
