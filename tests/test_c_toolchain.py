@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib.util
 import json
 import os
@@ -213,14 +214,14 @@ def test_a_damaged_library_is_built_anew(damage, script, cache, monkeypatch):
     calls = script()
     wrong = build_library(answer(13)).path
     library = build_library(answer(41)).path
-    content = library.read_bytes()
     damage(library, library.with_suffix(".json"), wrong)
     forget(monkeypatch)
     again = build_library(answer(41))
     assert again.functions.answer() == 41
     assert libraries_built(calls) == 3
     assert again.path == library
-    assert library.read_bytes() == content
+    known = json.loads(library.with_suffix(".json").read_text())
+    assert known["sha256"] == hashlib.sha256(library.read_bytes()).hexdigest()
     forget(monkeypatch)
     found = build_library(answer(41))
     assert (found.functions.answer(), found.seconds) == (41, 0.0)
@@ -251,14 +252,14 @@ def refuse(error: Exception):
 
 def test_without_cache_variable_the_folder_is_the_platforms(monkeypatch, tmp_path):
     monkeypatch.delenv("CHAINRULE_CACHE")
-    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("HOME", "/users/ada")
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/ada")
     monkeypatch.setattr(sys, "platform", "linux")
     assert library_cache.cache_root() == Path("/var/ada/chainrule")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert library_cache.cache_root() == Path("/home/ada/.cache/chainrule")
+    assert library_cache.cache_root() == Path("/users/ada/.cache/chainrule")
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert library_cache.cache_root() == Path("/home/ada/Library/Caches/chainrule")
+    assert library_cache.cache_root() == Path("/users/ada/Library/Caches/chainrule")
     assert library_cache.library_suffix() == ".dylib"
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", "/C/ada")
@@ -975,3 +976,14 @@ def test_without_any_blas_there_is_none(monkeypatch):
     monkeypatch.setattr(blas, "_numpy_libraries", lambda: [ctypes.CDLL(None)])
     monkeypatch.setitem(sys.modules, "scipy.linalg", None)
     assert find_blas.__wrapped__() is None
+
+
+@pytest.mark.parametrize("signature", [None, b"void (char *, char *, int64_t *)"])
+def test_scipys_functions_with_integers_of_unknown_width_are_left_alone(signature, monkeypatch):
+    pytest.importorskip("scipy.linalg.cython_blas")
+    make = ctypes.pythonapi.PyCapsule_New
+    monkeypatch.setattr(make, "restype", ctypes.py_object)
+    monkeypatch.setattr(make, "argtypes", [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p])
+    capsules = {name: make(1, signature, None) for name in FUNCTIONS} if signature else {}
+    monkeypatch.setattr("scipy.linalg.cython_blas.__pyx_capi__", capsules)
+    assert blas._of_scipy() is None
