@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule.engines.c.types import c_type
 
-__all__ = ["Access", "contiguous_strides", "index_text"]
+__all__ = ["Access", "collapse", "contiguous_strides", "index_text"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,30 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
         strides.append(step)
         step *= size
     return tuple(reversed(strides))
+
+
+def collapse(space: tuple[int, ...], accesses: Sequence[Access]) -> tuple[list[int], list[Access]]:
+    """The space with axes taken together where every array allows it, and those of length 1 left
+    out.
+    """
+    extents: list[int] = []
+    steps: list[list[int]] = [[] for _ in accesses]
+    for axis, size in enumerate(space):
+        if size == 1:
+            continue
+        own = [access.strides[axis] for access in accesses]
+        if extents and all(s[-1] == step * size for s, step in zip(steps, own, strict=True)):
+            extents[-1] *= size
+            for strides, step in zip(steps, own, strict=True):
+                strides[-1] = step
+        else:
+            extents.append(size)
+            for strides, step in zip(steps, own, strict=True):
+                strides.append(step)
+    return extents, [
+        Access(a.pointer, a.dtype, tuple(extents), tuple(s), a.start)
+        for a, s in zip(accesses, steps, strict=True)
+    ]
 
 
 def index_text(strides: Sequence[int], indices: Sequence[str], start: int = 0) -> str:

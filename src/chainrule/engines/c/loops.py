@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from chainrule.compiler.graph import Atom, Equation, Variable
-from chainrule.engines.c.access import Access, contiguous_strides
+from chainrule.engines.c.access import Access, collapse, contiguous_strides
 from chainrule.engines.c.expressions import (
     Operand,
     cast,
@@ -82,7 +82,7 @@ def nest_lines(nest: Nest) -> list[str]:
     arrays, reductions = _accesses(nest, space)
     if not prod(space):
         return _empty(nest, reductions)
-    extents, steps = _collapse(space, [*arrays.values(), *(r.result for r in reductions)])
+    extents, steps = collapse(space, [*arrays.values(), *(r.result for r in reductions)])
     merged = dict(zip(arrays, steps, strict=False))
     for reduction, access in zip(reductions, steps[len(arrays) :], strict=True):
         reduction.result = access
@@ -126,30 +126,6 @@ def _over_space(equation: Equation, out: Access, space: tuple[int, ...]) -> Acce
     steps = dict(zip(kept, contiguous_strides([space[axis] for axis in kept]), strict=True))
     strides = tuple(steps.get(axis, 0) for axis in range(len(space)))
     return Access(out.pointer, out.dtype, space, strides, out.start)
-
-
-def _collapse(space: tuple[int, ...], accesses: Sequence[Access]) -> tuple[list[int], list[Access]]:
-    """The space with axes taken together where every array allows it, and those of length 1 left
-    out.
-    """
-    extents: list[int] = []
-    steps: list[list[int]] = [[] for _ in accesses]
-    for axis, size in enumerate(space):
-        if size == 1:
-            continue
-        own = [access.strides[axis] for access in accesses]
-        if extents and all(s[-1] == step * size for s, step in zip(steps, own, strict=True)):
-            extents[-1] *= size
-            for strides, step in zip(steps, own, strict=True):
-                strides[-1] = step
-        else:
-            extents.append(size)
-            for strides, step in zip(steps, own, strict=True):
-                strides.append(step)
-    return extents, [
-        Access(a.pointer, a.dtype, tuple(extents), tuple(s), a.start)
-        for a, s in zip(accesses, steps, strict=True)
-    ]
 
 
 def _place_reductions(nest: Nest, reductions: list[_Reduction], extents: list[int]) -> None:

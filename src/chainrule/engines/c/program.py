@@ -134,9 +134,8 @@ class Memory:
             if own.kind in {"work", "scratch"}:
                 self._hold(own, _aligned(own.shape, own.dtype))
             elif own.kind == "constant":
-                assert own.variable is not None
-                array = file.graph.constants[own.variable]
-                self._hold(own, np.ascontiguousarray(array).reshape(own.shape))
+                assert own.constant is not None
+                self._hold(own, np.ascontiguousarray(own.constant).reshape(own.shape))
             elif own.kind == "input":
                 self._hold(own, _aligned(own.shape, own.dtype))
             elif own.kind == "product":

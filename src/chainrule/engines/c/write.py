@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from chainrule.compiler.groups import Group
 from chainrule.compiler.layouts import Layouts
 from chainrule.compiler.naming import Labels, Scope, Symbol, name_buffers
 from chainrule.compiler.plan import Buffer, Plan
-from chainrule.engines.c.access import Access, contiguous_strides
+from chainrule.engines.c.access import Access, contiguous_strides, index_text
 from chainrule.engines.c.expressions import Operand
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
-from chainrule.engines.c.types import UnsupportedError, c_type
+from chainrule.engines.c.types import UnsupportedError, c_type, literal
 from chainrule.engines.c.words import RESERVED
 
 __all__ = ["Field", "File", "Result", "comment", "copy_lines", "write_statements"]
@@ -37,6 +38,7 @@ class Field:
     dtype: np.dtype[Any]
     kind: str
     variable: Variable | None = None
+    constant: np.ndarray[Any, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def write_statements(
     step = _Step(file, plan, original, symbols, titled)
     step.declare()
     step.write()
+    file.body = step.lines
     file.results = [step.result(atom) for atom in plan.graph.outputs]
     return file
 
@@ -105,9 +108,15 @@ class _Step:
         self.titled = titled
         self.scope = file.scope
         self.layouts = Layouts(plan.graph, {}, follow=False)
-        self.fields: dict[Buffer, Field] = {}
+        self.lines: list[str] = []
+        made = {out for g in plan.groups for e in g.equations for out in e.outs}
+        self.made = made
+        self.memory: dict[Buffer, Access] = {}
         self.numbers: dict[Variable, Operand] = {}
         self.kept: dict[Atom, Field] = {}
+        self.shown_as: dict[Variable, Variable] = {}  # by whose name values go in comments
+        self.hoisted: dict[Variable, str] = {}  # named parts of the state: pointers to them
+        self.pointers: set[Symbol] = set()
         self.new = {
             new: old for old, new in plan.graph.updates.items() if isinstance(new, Variable)
         }
@@ -129,25 +138,60 @@ class _Step:
 
     def declare(self) -> None:
         """A field for every array that lives outside the loops, and for every number."""
-        file, graph = self.file, self.graph
-        names = name_buffers(self.plan, self.symbols, self.titled)
+        graph = self.graph
         for variable in (*graph.state, *graph.inputs):
             self.scope.claim(self.symbols[variable])
         for variable in graph.inputs:
             if not variable.is_array:
                 self._declare_number(variable)
+        self._declare_buffers()
+        self._name_parts()
+
+    def _name_parts(self) -> None:
+        """Pointers to parts of the state that have a name, and to those of a concatenation."""
+        names = name_buffers(self.plan, self.symbols, self.titled)
+        for view in self.plan.views:
+            access = self.access(view)
+            root = view
+            while root in self.plan.views:
+                (root,) = self.plan.views[root].variables
+            is_part = root in self.graph.state and bool(self.graph.name_of(view))
+            if is_part and access is not None and access.is_contiguous:
+                name = self.scope.claim(self.symbols[view])
+                self.lines.append(f"{access.c_type} *{name} = {access.first};")
+                self.hoisted[view] = name
+        for buffer, memory in self.memory.items():
+            if buffer.parent is not None:
+                name = self.scope.claim(names[buffer])
+                self.lines.append(f"{memory.c_type} *{name} = {memory.first};")
+                self.memory[buffer] = replace(memory, pointer=name, start=0)
+
+    def _declare_buffers(self) -> None:
+        """A field for each buffer that has no memory yet."""
+        names = name_buffers(self.plan, self.symbols, self.titled)
         live = self._live_buffers()
+        found: list[Field] = []
         for buffer, held in self.plan.holds.items():
-            if buffer.parent is not None or buffer not in live:
+            if buffer.parent is not None or buffer not in live or buffer in self.memory:
                 continue
             name = self.scope.claim(names[buffer])
             is_given = buffer.kind in {"input", "state", "constant"}
-            self.fields[buffer] = Field(
-                name, c_type(buffer.dtype), buffer.shape, buffer.dtype, buffer.kind,
-                held[0] if is_given else None,
-            )  # fmt: skip
+            first = held[0] if is_given else None
+            constant = self.graph.constants.get(first) if first is not None else None
+            own = Field(
+                name, c_type(buffer.dtype), buffer.shape, buffer.dtype, buffer.kind, first, constant
+            )
+            found.append(own)
+            self.memory[buffer] = _whole(own)
         order = {"input": 0, "state": 1, "constant": 2, "work": 3, "scratch": 3}
-        file.fields += sorted(self.fields.values(), key=lambda own: order[own.kind])
+        self.file.fields += sorted(found, key=lambda own: order[own.kind])
+        for buffer in self.plan.holds:
+            whole = buffer.parent
+            if whole is not None and whole in self.memory:
+                start = self.memory[whole].start + buffer.start
+                strides = contiguous_strides(buffer.shape)
+                pointer = self.memory[whole].pointer
+                self.memory[buffer] = Access(pointer, buffer.dtype, buffer.shape, strides, start)
 
     def _live_buffers(self) -> set[Buffer]:
         """The buffers that something is written to or read from, by their wholes."""
@@ -177,31 +221,33 @@ class _Step:
         if variable in self.local and variable not in self.plan.views:
             return None
         root = variable
-        while root in self.plan.views:
+        while root in self.plan.views and root not in self.hoisted:
             (root,) = self.plan.views[root].variables
         buffer = self.plan.buffers.get(root)
         if buffer is None:
             raise UnsupportedError(f"a value of {root.shape} without memory")
-        whole = buffer.parent or buffer
         base, array = self.layouts.array(root), self.layouts.array(variable)
         item = base.itemsize
         start = (array.ctypes.data - base.ctypes.data) // item if variable is not root else 0
         strides = tuple(step // item for step in array.strides)
         if variable is root:
             strides = contiguous_strides(root.shape)
-        return Access(
-            self.fields[whole].name, variable.dtype, variable.shape, strides, start + buffer.start
-        )
+        if root in self.hoisted:
+            return Access(self.hoisted[root], variable.dtype, variable.shape, strides, start)
+        memory = self.memory[buffer]
+        start += memory.start
+        return Access(memory.pointer, variable.dtype, variable.shape, strides, start)
 
     def name(self, variable: Variable) -> str:
         """What a value is called in comments: the new value of a state by the state's name."""
         while variable in self.new and self.new[variable] is not variable:
             variable = self.new[variable]
+        variable = self.shown_as.get(variable, variable)
         return self.scope.claim(self.symbols[variable])
 
     # The groups
 
-    def write(self) -> None:
+    def write(self, with_headings: bool = True) -> None:
         """The lines of all groups, and of the updates of the state after them."""
         section = ""
         for group in self.plan.groups:
@@ -209,8 +255,8 @@ class _Step:
                 continue
             if group.section != section:
                 section = group.section
-                self.file.body += ["", *self._heading(section)]
-            self.file.body += self._group(group)
+                self.lines += ["", *self._heading(section)] if with_headings else []
+            self.lines += self._group(group)
         self._write_updates()
 
     def _heading(self, section: str) -> list[str]:
@@ -226,13 +272,14 @@ class _Step:
         if equation.out.is_number:
             return self._number(group)
         if equation.body is not None:
-            raise UnsupportedError("loops over time")
+            return self._loop(equation)
         if group.is_nest:
             return [*self._comments(group), *self._nest(group)]
         lines: list[str] = []
         for equation in group.equations:
             if equation.out not in self.plan.views and equation.out not in self.plan.placed:
-                lines += [*self._comments(Group((equation,))), *self._call(equation)]
+                call = self._call(equation)
+                lines += [*self._comments(Group((equation,))), *call] if call else []
         return lines
 
     def _number(self, group: Group) -> list[str]:
@@ -261,20 +308,25 @@ class _Step:
 
     @property
     def indices(self) -> list[str]:
-        return list("ijklmn")
+        return [*"ijkl", *(f"l{number}" for number in range(5, 65))]
 
     def _call(self, equation: Equation) -> list[str]:
         """The call of a kernel, which is written where no equal one is."""
         kernel = kernel_of(equation)
         if reason := kernel.refuses(equation):
             raise UnsupportedError(reason)
+        if not equation.out.size and not kernel.fails:
+            return []
         arrays: list[Access] = []
         lines: list[str] = []
         passed: list[str] = []
         generators = [v for v in equation.variables if v.kind == "generator"]
         for atom in equation.args:
             if not isinstance(atom, Variable) or atom.is_number:
-                raise UnsupportedError(f"{equation.primitive.name} of a number")
+                text, access = self._number_as_array(atom)
+                arrays.append(access)
+                passed.append(text)
+                continue
             if atom in generators:
                 passed.append(self.numbers[atom].text)
                 continue
@@ -303,6 +355,15 @@ class _Step:
         name = self.scope.claim(Symbol("product"))
         self.file.fields.append(Field(name, kind, (), dtype, "product"))
         return name
+
+    def _number_as_array(self, atom: Atom) -> tuple[str, Access]:
+        """A Python number where a kernel wants an array: one of one element."""
+        if isinstance(atom, Variable):
+            text, dtype = self.numbers[atom].text, atom.dtype
+        else:
+            dtype = np.asarray(atom).dtype
+            text = literal(atom, dtype)
+        return f"(const {c_type(dtype)}[]){{{text}}}", Access("", dtype, (), ())
 
     def _as_wanted(self, variable: Variable, contiguous: bool, lines: list[str]) -> Access:
         """Where an argument stands; a copy in C order where the kernel wants one."""
@@ -334,14 +395,111 @@ class _Step:
         if kernel.workspace(equation):
             parameters.append(f"{result.c_type} *restrict workspace")
         body = kernel.write(equation, inner)
-        kind = "int" if kernel.fails else "void"
+        used = set(re.findall(r"\w+", "\n".join(body)))
+        unused = [own.pointer for own in inner if own.pointer not in used]
+        body = [*(f"(void){pointer};" for pointer in unused), *body]
+        fails = kernel.fails and any("return 1;" in line for line in body)
+        kind = "int" if fails else "void"
         text = (kind, f"({', '.join(parameters)})", equation.primitive.name, *body)
         known = self.file.kernels.get(text)
         if known is None:
             wish = _identifier(equation.primitive.name)
             known = self.scope.claim(Symbol(wish, self.file.first_kernel))
             self.file.kernels[text] = known
-        return known, kernel.fails
+        return known, fails
+
+    # Loops over time
+
+    def _loop(self, equation: Equation) -> list[str]:
+        """A loop: its results begin with the first carries, and each step writes its part of them.
+
+        What a step reads and gives are pointers into the arrays outside.
+        """
+        form, body = equation.params["form"], self.plan.bodies[equation.out]
+        original = self.original[equation.out].body
+        assert original is not None
+        assert equation.body is not None
+        step = _Step(self.file, body, original, self.symbols, self.titled)
+        t = self.scope.claim(Symbol("t"))
+        n_steps = next(v.shape[0] for v in list(equation.variables)[form.n_carry :])
+        before: list[str] = []
+        pairs = list(zip(equation.variables, equation.body.inputs, strict=True))
+        carry, xs, constants = form.split(pairs)
+        read, written = (f"{t} + 1", t) if form.reverse else (t, f"{t} + 1")
+        for (outer, inner), out, keeps in zip(carry, equation.outs, form.keeps, strict=False):
+            memory, start = self.access(out), self.access(outer)
+            assert memory is not None
+            assert start is not None
+            if keeps:
+                edge = n_steps if form.reverse else 0
+                first = replace(_part(memory), start=memory.start + edge * memory.strides[0])
+                before += copy_lines(start, first, self.indices)
+                step.points(inner, body.buffers[inner], memory, read)
+            else:
+                before += copy_lines(start, memory, self.indices)
+                step.memory[body.buffers[inner]] = memory
+        for outer, inner in xs:
+            access = self._in_order(outer, before, is_stack=True)
+            step.points(inner, body.buffers[inner], access, t)
+        for outer, inner in constants:
+            step.shown_as[inner] = outer
+            step.memory[body.buffers[inner]] = self._in_order(outer, before)
+        outs = [(out, t) for out in equation.outs[form.n_carry :]]
+        kept = zip(equation.outs, form.keeps, strict=False)
+        outs = [*((out, written) for out, keeps in kept if keeps), *outs]
+        left: list[tuple[Atom, Access]] = []  # results that are copied to their places
+        for (out, place), atom in zip(outs, body.graph.outputs, strict=True):
+            memory = self.access(out)
+            assert memory is not None
+            buffer = body.buffers.get(atom) if isinstance(atom, Variable) else None
+            is_work = buffer is not None and buffer.kind == "work" and buffer.parent is None
+            if buffer is not None and is_work and buffer not in step.memory:
+                assert isinstance(atom, Variable)
+                if atom not in body.views:
+                    step.points(atom, buffer, memory, place, is_written=True)
+                    continue
+            wish = self.symbols[atom] if isinstance(atom, Variable) else Symbol("result")
+            left.append((atom, step.pointer(wish, memory, place, is_written=True)))
+        step._declare_buffers()
+        step.write(with_headings=False)
+        for atom, place_of in left:
+            own = step.kept.get(atom)
+            assert isinstance(atom, Variable)
+            source = _whole(own) if own is not None else step.access(atom)
+            assert source is not None
+            step.lines += copy_lines(source, place_of, self.indices)
+        head = f"for (long {t} = 0; {t} < {n_steps}; {t}++) {{"
+        if form.reverse:
+            head = f"for (long {t} = {n_steps - 1}; {t} >= 0; {t}--) {{"
+        where = comment(f"{equation.layer}: {n_steps} steps" if equation.layer else "one by one")
+        return [*where, *before, head, *(f"    {line}" for line in step.lines), "}"]
+
+    def points(
+        self, variable: Variable, buffer: Buffer, stack: Access, place: str,
+        is_written: bool = False,
+    ) -> None:  # fmt: skip
+        """Let a value of a step stand in its part of an array outside."""
+        self.memory[buffer] = self.pointer(self.symbols[variable], stack, place, is_written)
+
+    def pointer(self, wish: Symbol, stack: Access, place: str, is_written: bool = False) -> Access:
+        """A pointer, set at the top of each step, to a part of an array outside."""
+        name = self.scope.claim(wish if wish not in self.pointers else Symbol(wish.wish or "part"))
+        self.pointers.add(wish)
+        part = _part(stack)
+        offset = index_text(stack.strides[:1], [place], stack.start)
+        kind = stack.c_type if is_written else f"const {stack.c_type}"
+        self.lines.append(f"{kind} *{name} = {stack.pointer} + {offset};")
+        return replace(part, pointer=name, start=0)
+
+    def _in_order(self, variable: Variable, lines: list[str], is_stack: bool = False) -> Access:
+        """Where an argument of a loop stands, its parts in C order; a copy of it where need be."""
+        access = self.access(variable)
+        assert access is not None
+        if (_part(access) if is_stack else access).is_contiguous:
+            return access
+        own = self.add_memory("in_order", variable.shape, variable.dtype)
+        lines += copy_lines(access, _whole(own), self.indices)
+        return _whole(own)
 
     # Comments
 
@@ -349,9 +507,12 @@ class _Step:
         """A formula for each value that the group hands out."""
         lines: list[str] = []
         own = {e.out for e in group.equations} & self.local
+        known = self.known
 
         def is_written_out(variable: Variable) -> bool:
-            return variable in own or variable in self.plan.views or variable not in self.known
+            if variable in self.hoisted:
+                return False
+            return variable in own or variable in self.plan.views or variable not in known
 
         for equation in group.equations:
             out = equation.out
@@ -367,12 +528,11 @@ class _Step:
     def known(self) -> set[Variable]:
         """The values that have a place of their own, which formulas call by name."""
         graph = self.graph
-        made = {out for g in self.plan.groups for e in g.equations for out in e.outs}
-        return {*graph.inputs, *graph.state, *graph.constants, *(made - self.local)}
+        return {*graph.inputs, *graph.state, *graph.constants, *(self.made - self.local)}
 
     def _write_updates(self) -> None:
         """Copy into the state what could not be computed in its place, all of it at once."""
-        body = self.file.body
+        body = self.lines
         for atom in self.plan.kept:
             access = self.access(atom)
             assert access is not None
@@ -419,6 +579,11 @@ def copy_lines(source: Access, target: Access, indices: list[str]) -> list[str]:
         head = f"for (long {index} = 0; {index} < {extent}; {index}++)"
         lines = [head, *(f"    {line}" for line in lines)]
     return lines
+
+
+def _part(stack: Access) -> Access:
+    """One part of an array along its first axis, the first."""
+    return replace(stack, shape=stack.shape[1:], strides=stack.strides[1:])
 
 
 def _whole(own: Field) -> Access:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from chainrule.compiler.graph import Equation
-from chainrule.engines.c.kernels import draws, products
+from chainrule.engines.c.kernels import draws, indexing, products, shapes
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.types import UnsupportedError
 
 __all__ = ["KERNELS", "kernel_of"]
 
-KERNELS: dict[str, Kernel] = {**draws.KERNELS, **products.KERNELS}
+KERNELS: dict[str, Kernel] = {
+    **draws.KERNELS,
+    **indexing.KERNELS,
+    **products.KERNELS,
+    **shapes.KERNELS,
+}
 """By the name of the primitive."""
 
 
