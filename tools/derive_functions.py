@@ -185,8 +185,14 @@ def _fits() -> list[Fit]:
             _of_root(lambda x: mpmath.erf(x) / x - 1), lambda z: mpf(1),
             tiny, mpf("1.25") ** 2, 0, 14,
         ),
-        Fit("erf_far", "erfc(x)**(-1/8), 1.3 <= x <= 3.95", *_far(8), mpf("1.3"), mpf("3.95"), 8, 0),
-        Fit("erf_far", "erfc(x)**(-1/16), 1.25 <= x <= 5.95", *_far(16), mpf("1.25"), mpf("5.95"), 0, 16),
+        Fit(
+            "erf_far", "erfc(x)**(-1/8), 1.3 <= x <= 3.95", *_far(8),
+            mpf("1.3"), mpf("3.95"), 8, 0,
+        ),
+        Fit(
+            "erf_far", "erfc(x)**(-1/16), 1.25 <= x <= 5.95", *_far(16),
+            mpf("1.25"), mpf("5.95"), 0, 16,
+        ),
         Fit(
             "erfc", "(1 + 2 * x) * exp(x**2) * erfc(x) in (x - 4.5) / (x + 4.5), 0 <= x <= 27.5",
             _scaled_erfc, lambda t: 1 / _scaled_erfc(t),
@@ -266,6 +272,7 @@ def main() -> None:
         _rewrite(DOCS, "<!-- errors -->\n", "<!-- /errors -->\n", rows + "\n")
     else:
         _rewrite(SOURCE, "/* <coefficients> */\n", "/* </coefficients> */\n", f"\n{derive()}\n")
+
 
 def _rewrite(path: Path, begin: str, end: str, new: str) -> None:
     """Put new text between the two marks of a file."""
