@@ -61,9 +61,16 @@ def cast(operand: Operand, dtype: Any) -> Operand:
     if dtype.kind == "b":
         return Operand(f"{operand.within(4)} != 0", dtype, 4)
     if operand.dtype.kind == "f" and dtype.kind in "iu":
-        name = f"{c_type(operand.dtype)}_to_{c_type(dtype)}"
+        name = own_function(f"{c_type(operand.dtype)}_to_{c_type(dtype)}")
         return Operand(f"{name}({operand.text})", dtype)
     return Operand(f"({c_type(dtype)}){operand.within(8)}", dtype, 8)
+
+
+def own_function(name: str) -> str:
+    """The name of a function of `functions.c`. Raises UnsupportedError where it has none."""
+    if name not in function_names():
+        raise UnsupportedError(f"{name}, which functions.c does not have,")
+    return name
 
 
 def element(equation: Equation, operands: Sequence[Operand]) -> Operand:
@@ -226,9 +233,8 @@ def _where(name: str, operands: Operands, equation: Equation) -> Operand:
 
 def _clip(name: str, operands: Operands, equation: Equation) -> Operand:
     x, low, high = operands
-    kind = c_type(x.dtype)
-    text = f"minimum_{kind}(maximum_{kind}({x.text}, {low.text}), {high.text})"
-    return Operand(text, x.dtype)
+    larger, smaller = (own_function(f"{name}_{c_type(x.dtype)}") for name in ("maximum", "minimum"))
+    return Operand(f"{smaller}({larger}({x.text}, {low.text}), {high.text})", x.dtype)
 
 
 def _angle(name: str, operands: Operands, equation: Equation) -> Operand:
@@ -254,7 +260,8 @@ def _round(name: str, operands: Operands, equation: Equation) -> Operand:
 
 def _polygamma(name: str, operands: Operands, equation: Equation) -> Operand:
     (x,) = operands
-    return Operand(f"polygamma_{c_type(x.dtype)}({equation.params['order']}, {x.text})", x.dtype)
+    name = own_function(f"polygamma_{c_type(x.dtype)}")
+    return Operand(f"{name}({equation.params['order']}, {x.text})", x.dtype)
 
 
 def _maximum(name: str, operands: Operands, equation: Equation) -> Operand:

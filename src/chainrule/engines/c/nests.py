@@ -58,7 +58,7 @@ def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
         return None
 
     for equation in graph.equations:
-        is_reduction = equation.name in REDUCTIONS and isinstance(equation.args[0], Variable)
+        is_reduction = equation.name in REDUCTIONS and not _has_two_shapes(equation)
         fits = equation.out.is_array and (
             is_reduction or (is_elementwise(equation) and not equation.primitive.is_view)
         )
@@ -79,6 +79,12 @@ def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
         Group(tuple(equations), is_nest=nest)
         for equations, nest in zip(units, is_nest, strict=True)
     ]
+
+
+def _has_two_shapes(equation: Equation) -> bool:
+    """Whether a dot product takes arrays of different shapes, which no one space steps through."""
+    shapes = {atom.shape if isinstance(atom, Variable) else () for atom in equation.args}
+    return len(shapes) > 1
 
 
 def _share(unit: list[Equation], equation: Equation) -> bool:
