@@ -276,11 +276,12 @@ def build(
     return program
 
 
-def load(programs: Sequence[Prepared]) -> list[CProgram]:
+def load(programs: Sequence[Prepared], *, extra: Sequence[str] = ()) -> list[CProgram]:
     """Compile programs as one file and load it; their functions' names must differ.
 
-    Raises CompileError where there is no compiler that works.
+    `extra` are flags for tests, after the usual ones. Raises CompileError where there is no
+    compiler that works.
     """
     source = print_files([prepared.file for prepared in programs])
-    library = build_library(f"#define LIBRARY\n{source}").functions
+    library = build_library(f"#define LIBRARY\n{source}", extra=extra).functions
     return [CProgram(prepared, source, library) for prepared in programs]
