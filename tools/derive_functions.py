@@ -18,7 +18,7 @@ import mpmath
 import numpy as np
 from mpmath import mp, mpf
 
-__all__ = ["derive", "main", "minimax", "rational"]
+__all__ = ["derive", "main", "minimax"]
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "chainrule" / "engines" / "c" / "functions.c"
@@ -81,46 +81,6 @@ def _turning_points(errors: Sequence[Number], n: int) -> list[int]:
     return tops
 
 
-def rational(
-    f: Function, low: Number, high: Number, n_above: int, n_below: int
-) -> tuple[list[Number], list[Number], Number]:
-    """P / Q with Q(0) = 1 that makes the largest |P / (Q * f) - 1| on [low, high] small.
-
-    Least squares of (P - Q * f) / (Q * f), with the Q of the round before, at Chebyshev points,
-    whose weights grow with their errors (C. L. Lawson, 1961). Lowest power first, and the error.
-    """
-    grid = _chebyshev_points(low, high, 4 * (n_above + n_below))
-    values = [f(x) for x in grid]
-    weights, below = [mpf(1)] * len(grid), [mpf(1)] * len(grid)
-    n = n_above + n_below - 1
-    best: tuple[list[Number], list[Number], Number] = ([], [], mpf("inf"))
-    for _ in range(40):
-        matrix, right = mpmath.zeros(n, n), mpmath.zeros(n, 1)
-        for x, value, weight, q in zip(grid, values, weights, below, strict=True):
-            row = [x**i / value for i in range(n_above)] + [-(x**i) for i in range(1, n_below)]
-            scale = weight / q**2
-            for i in range(n):
-                right[i] += scale * row[i]
-                for j in range(i, n):
-                    matrix[i, j] += scale * row[i] * row[j]
-        for i in range(n):
-            for j in range(i):
-                matrix[i, j] = matrix[j, i]
-        solution = mpmath.lu_solve(matrix, right)
-        p, q_coefficients = list(solution[:n_above]), [mpf(1), *solution[n_above:]]
-        below = [mpmath.polyval(q_coefficients[::-1], x) for x in grid]
-        errors = [
-            abs(mpmath.polyval(p[::-1], x) / (q * value) - 1)
-            for x, value, q in zip(grid, values, below, strict=True)
-        ]
-        largest = max(errors)
-        if largest < best[2]:
-            best = p, q_coefficients, largest
-        total = sum(w * e for w, e in zip(weights, errors, strict=True))
-        weights = [w * e / total * len(grid) for w, e in zip(weights, errors, strict=True)]
-    return best
-
-
 # What is fitted. Each quotient is computed in 60 digits, so that nothing cancels that matters.
 
 
@@ -142,12 +102,22 @@ def _of_root(f: Function) -> Function:
     return lambda z: f(mpmath.sqrt(z))
 
 
+def _scaled_erfc(t: Number) -> Number:
+    x = mpf("4.5") * (1 + t) / (1 - t)
+    return (1 + 2 * x) * mpmath.exp(x**2) * mpmath.erfc(x)
+
+
 def _fits() -> list[Fit]:
     """The polynomials. A weight turns the error of the quotient into one relative to the result."""
     ln2, tiny = mpmath.log(2), mpf(10) ** -8
     reduced = mpf("1.01") * ln2 / 2
     quarter = (mpf("1.02") * mp.pi / 4) ** 2
     root = mpmath.sqrt(2)
+    far: Any = (
+        lambda x: mpmath.erfc(x) ** (-mpf(1) / 16),
+        lambda x: 16 * mpmath.erfc(x) ** (mpf(17) / 16),
+        mpf("1.2"),
+    )
     ratio = ((root - 1) / (root + 1)) ** 2
     return [
         Fit(
@@ -186,6 +156,38 @@ def _fits() -> list[Fit]:
             _of_root(lambda r: (mpmath.cos(r) - 1 + r**2 / 2) / r**4), lambda z: z**2,
             tiny * quarter, quarter, 3, 6,
         ),
+        Fit(
+            "arctan", "(arctan(t) - t) / t**3 in t**2, |t| <= tan(pi / 8)",
+            _of_root(lambda t: (mpmath.atan(t) - t) / t**3), lambda z: z,
+            tiny, mpf("1.001") * (root - 1) ** 2, 0, 11,
+        ),
+        Fit(
+            "arcsin", "(arcsin(s) - s) / s**3 in s**2, |s| <= 1 / 2",
+            _of_root(lambda s: (mpmath.asin(s) - s) / s**3), lambda z: z,
+            tiny, mpf("0.25"), 0, 13,
+        ),
+        Fit(
+            "cbrt", "cbrt(1 + f), 0 <= f <= 1",
+            lambda f: mpmath.cbrt(1 + f), lambda f: 1 / mpmath.cbrt(1 + f),
+            mpf(0), mpf(1), 0, 6,
+        ),
+        Fit(
+            "erf_near", "erf(x) / x - 1 in x**2, |x| <= 1.4",
+            _of_root(lambda x: mpmath.erf(x) / x - 1), lambda z: mpf(1),
+            tiny, mpf("1.4") ** 2, 8, 0,
+        ),
+        Fit(
+            "erf_near", "erf(x) / x - 1 in x**2, |x| <= 1.25",
+            _of_root(lambda x: mpmath.erf(x) / x - 1), lambda z: mpf(1),
+            tiny, mpf("1.25") ** 2, 0, 14,
+        ),
+        Fit("erf_far", "erfc(x)**(-1/16), 1.4 <= x <= 3.95", *far, mpf("3.95"), 7, 0),
+        Fit("erf_far", "erfc(x)**(-1/16), 1.25 <= x <= 5.95", *far, mpf("5.95"), 0, 16),
+        Fit(
+            "erfc", "(1 + 2 * x) * exp(x**2) * erfc(x) in (x - 4.5) / (x + 4.5), 0 <= x <= 27.5",
+            _scaled_erfc, lambda t: 1 / _scaled_erfc(t),
+            mpf(-1), (mpf("27.5") - mpf("4.5")) / (mpf("27.5") + mpf("4.5")), 0, 23,
+        ),
     ]  # fmt: skip
 
 
@@ -219,16 +221,8 @@ def derive() -> str:
             if n:
                 found, error = minimax(fit.f, fit.weight, fit.low, fit.high, n)
                 comment = f"{fit.formula}: minimax, error {_log2(error)} of the result"
-                tables.append(_table(f"{fit.name}_coefficients", c_type, found, comment))
-    for c_type, limit, n in (("float", mpf("3.95"), 6), ("double", mpf("5.98"), 13)):
-        above, below, error = rational(
-            _of_root(lambda x: mpmath.erf(x) / x), mpf(10) ** -12, limit**2, n, n
-        )
-        comment = (
-            f"erf(x) / x in x**2, |x| <= {float(limit)}: {{}} of a quotient, error {_log2(error)}"
-        )
-        tables.append(_table("erf_above", c_type, above, comment.format("above")))
-        tables.append(_table("erf_below", c_type, below, comment.format("below")))
+                name = fit.name if "_" in fit.name else f"{fit.name}_coefficients"
+                tables.append(_table(name, c_type, found, comment))
     return "\n".join(tables)
 
 

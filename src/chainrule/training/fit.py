@@ -92,9 +92,9 @@ def fit(
       epoch, batch, layer and primitive of the first NaN or infinity.
     - `compile`: write the step out as NumPy source and run that, many times as fast for small
       networks; read it in `network.step.source`. Where it cannot be, a warning says why.
-    - `engine`: "numpy", "c" (a C compiler makes a library of the step, which takes a moment and then
-      runs several times as fast) or "auto" (C where that saves several times what it takes); by
-      default what the environment variable CHAINRULE_ENGINE says, else "auto".
+    - `engine`: "numpy", "c" (a C compiler makes a library of the step, which takes a moment and
+      then runs several times as fast) or "auto" (C where that saves several times what it takes);
+      by default what the environment variable CHAINRULE_ENGINE says, else "auto".
 
     Ctrl-C ends the training as if it were done: the parameters are those after the last finished
     update, and the history holds the finished epochs. A loss or parameter that is not finite ends

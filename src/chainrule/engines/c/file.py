@@ -8,6 +8,7 @@ from math import prod
 
 from chainrule.engines.c.functions import function_names, function_text
 from chainrule.engines.c.many import steps_of
+from chainrule.engines.c.types import c_type
 from chainrule.engines.c.write import Field, File, comment
 
 __all__ = ["print_files"]
@@ -54,10 +55,33 @@ def print_files(files: Sequence[File]) -> str:
         _EXPORT.strip(),
         function_text(sorted(words & function_names())).strip(),
         _GENERATOR.strip() if draws else "",
+        *_products(files),
         *programs,
         _main(first),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _products(files: Sequence[File]) -> list[str]:
+    """The types of the matrix products of BLAS that the programs are handed."""
+    kinds = {own.c_type: own for file in files for own in file.fields if own.kind == "product"}
+    if not kinds:
+        return []
+    lines = [
+        "/* the matrix product of BLAS by its C interface; NULL: loops do it */",
+        "#ifndef BLAS_INTEGER",
+        "#define BLAS_INTEGER int64_t",
+        "#endif",
+    ]
+    for kind, own in sorted(kinds.items()):
+        number = c_type(own.dtype)
+        lines += [
+            f"typedef void (*{kind})(int order, int x_lies, int y_lies, BLAS_INTEGER rows,",
+            f"    BLAS_INTEGER columns, BLAS_INTEGER inner, {number} factor, const {number} *x,",
+            f"    BLAS_INTEGER x_step, const {number} *y, BLAS_INTEGER y_step, {number} kept,",
+            f"    {number} *out, BLAS_INTEGER out_step);",
+        ]
+    return ["\n".join(lines)]
 
 
 def _title(title: str) -> list[str]:
@@ -92,12 +116,14 @@ def _member(own: Field) -> str:
         return f"{own.c_type} {own.name}"
     if own.kind == "generator":
         return f"{own.c_type}{own.name}"
+    if own.kind == "product":
+        return f"{own.c_type} {own.name}"
     constant = "const " if own.kind in {"input", "constant"} else ""
     return f"{constant}{own.c_type} *{own.name}"
 
 
 def _said(own: Field) -> str:
-    if own.kind in {"number", "generator"}:
+    if own.kind in {"number", "generator", "product"}:
         return ""
     shape = str(own.shape) if own.shape else "one number"
     return f"  /* {shape}{'' if own.kind == 'work' else f', {own.kind}'} */"
@@ -122,7 +148,7 @@ def _wrapped(head: str, parameters: str) -> list[str]:
 def _step(file: File) -> str:
     """The function that takes one step."""
     text = "\n".join(file.body)
-    used = set(re.findall(r"\b\w+\b", text))
+    used = set(re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
     lines = [
         *comment(f"{file.labels.returns or 'one call'}; 0, or 1 where NumPy would raise"),
         f"EXPORT int {file.function}(struct {file.function} *own)",
@@ -131,7 +157,7 @@ def _step(file: File) -> str:
     for own in file.fields:
         if own.name not in used:
             continue
-        if own.kind == "number":
+        if own.kind in {"number", "product"}:
             lines.append(f"    const {own.c_type} {own.name} = own->{own.name};")
         elif own.kind == "generator":
             lines.append(f"    struct generator *{own.name} = own->{own.name};")
@@ -166,6 +192,8 @@ def _main(file: File) -> str:
     for own in file.fields:
         if own.kind == "number":
             lines.append(f"    own.{own.name} = 1;")
+        elif own.kind == "product":
+            lines.append(f"    own.{own.name} = NULL;")
         elif own.kind == "generator":
             lines += [
                 "    static uint64_t seed = 88172645463325252u;",

@@ -70,29 +70,63 @@ static const double cos_coefficients_double[6] = {
     2.0875638899384593e-09, -1.135520949708658e-11,
 };
 
-/* erf(x) / x in x**2, |x| <= 3.95: above of a quotient, error 2**-25.5 */
-static const float erf_above_float[6] = {
-    1.1283791e+00f, 1.9153929e-01f, 5.2872308e-02f, 3.8072537e-03f, 2.8459085e-04f, 2.0249645e-06f,
+/* (arctan(t) - t) / t**3 in t**2, |t| <= tan(pi / 8): minimax, error 2**-59.5 of the result */
+static const double arctan_coefficients_double[11] = {
+    -0.333333333333332, 0.19999999999953663, -0.142857142802041, 0.11111110783821343,
+    -0.09090897767335666, 0.07692060367025721, -0.06663105519753304, 0.0584789787470067,
+    -0.05039333025192127, 0.038065010416026265, -0.017907403652669525,
 };
 
-/* erf(x) / x in x**2, |x| <= 3.95: below of a quotient, error 2**-25.5 */
-static const float erf_below_float[6] = {
-    1.0e+00f, 5.0307995e-01f, 1.1455355e-01f, 1.5053304e-02f, 1.1703653e-03f, 3.781702e-05f,
+/* (arcsin(s) - s) / s**3 in s**2, |s| <= 1 / 2: minimax, error 2**-59.8 of the result */
+static const double arcsin_coefficients_double[13] = {
+    0.16666666666666763, 0.07499999999970265, 0.04464285717511794, 0.03038194268375375,
+    0.022372215656573175, 0.01735160015623262, 0.013980960712972985, 0.011397781744877024,
+    0.010786498405207023, 0.0036831516800805, 0.021763246504189118, -0.02107695378058392,
+    0.03267668919605073,
 };
 
-/* erf(x) / x in x**2, |x| <= 5.98: above of a quotient, error 2**-54.4 */
-static const double erf_above_double[13] = {
-    1.1283791670955126, 0.22107237770143745, 0.06628034032997375, 0.006938562298957871,
-    0.0008600742844387483, 5.749659929350657e-05, 3.930090789798123e-06, 1.714134522456403e-07,
-    6.814613990312097e-09, 1.7368802211199977e-10, 3.328418008363703e-12, 2.1870270676743346e-14,
-    1.525394548192227e-17,
+/* cbrt(1 + f), 0 <= f <= 1: minimax, error 2**-19.6 of the result */
+static const double cbrt_coefficients_double[6] = {
+    1.0000012317552665, 0.33323085912148553, -0.10973076748644928, 0.05471653851107017,
+    -0.023643854324484518, 0.005348593809603469,
 };
 
-/* erf(x) / x in x**2, |x| <= 5.98: below of a quotient, error 2**-54.4 */
-static const double erf_below_double[13] = {
-    1.0, 0.5292536269262057, 0.13515729787070807, 0.02208573447350844, 0.0025800498954481827,
-    0.00022775660423461267, 1.5631532522402886e-05, 8.429639353966968e-07, 3.550274443876045e-08,
-    1.1347353936950314e-09, 2.564037812717958e-11, 3.2834992709202465e-13, 8.639117505758495e-16,
+/* erf(x) / x - 1 in x**2, |x| <= 1.4: minimax, error 2**-27.7 of the result */
+static const float erf_near_float[8] = {
+    1.2837917e-01f, -3.7612608e-01f, 1.1283447e-01f, -2.6851669e-02f, 5.1937723e-03f,
+    -8.2013046e-04f, 9.7744385e-05f, -6.4855353e-06f,
+};
+
+/* erf(x) / x - 1 in x**2, |x| <= 1.25: minimax, error 2**-60.1 of the result */
+static const double erf_near_double[14] = {
+    0.1283791670955126, -0.3761263890318373, 0.1128379167095424, -0.026866170644984998,
+    0.005223977624181783, -0.0008548326958332196, 0.00012055330799531555, -1.4925600627519893e-05,
+    1.646132235949971e-06, -1.6356919539269267e-07, 1.4736091451012357e-08, -1.1896372700501312e-09,
+    7.955090336113714e-11, -3.2797919139278664e-12,
+};
+
+/* erfc(x)**(-1/16), 1.4 <= x <= 3.95: minimax, error 2**-27.8 of the result */
+static const float erf_far_float[7] = {
+    1.0009421e+00f, 6.670916e-02f, 4.8727643e-02f, 3.4456074e-03f, 3.1188761e-03f, -5.2904384e-04f,
+    1.338086e-04f,
+};
+
+/* erfc(x)**(-1/16), 1.25 <= x <= 5.95: minimax, error 2**-58.3 of the result */
+static const double erf_far_double[16] = {
+    1.0000001763193376, 0.07052212493929381, 0.04228209623905535, 0.009270776321725039,
+    0.00017970835544402067, 0.0001915071218535457, 0.00014743363603568257, -6.549969933420764e-05,
+    2.3508935991457794e-05, -5.581952838878916e-06, 1.0226020827709233e-06, -1.344001133271434e-07,
+    1.2437196723111781e-08, -6.869215804011526e-10, 1.5462524868746465e-11, 3.746929810118389e-13,
+};
+
+/* (1 + 2 * x) * exp(x**2) * erfc(x) in (x - 4.5) / (x + 4.5), 0 <= x <= 27.5: minimax, error 2**-55.9 of the result */
+static const double erfc_coefficients_double[23] = {
+    1.224848042738414, -0.13670709985543752, 0.03334406396822704, 0.043372220058814095,
+    -0.08357835444766919, 0.09033360602696669, -0.07519744544467562, 0.05161384329757083,
+    -0.029681792205801458, 0.014166837688417394, -0.0054042181927169705, 0.0014843204909373187,
+    -0.00018218559780662337, -6.778153645253382e-05, 4.405383223190763e-05, -7.82996801037701e-06,
+    -2.5261234653863806e-06, 1.6485328178692999e-06, -8.565648369414306e-08,
+    -2.0262308094637903e-07, 2.9910587470079105e-08, 2.1726390875726245e-08, 1.0580920179042284e-09,
 };
 
 /* </coefficients> */
@@ -200,6 +234,14 @@ static inline T polynomial_7_T(const T *c, T x)
 }
 
 /* for T in float, double */
+/* c[0] + ... + c[7] * x**7. */
+static inline T polynomial_8_T(const T *c, T x)
+{
+    T x_2 = x * x;
+    return polynomial_4_T(c, x) + polynomial_4_T(c + 4, x) * (x_2 * x_2);
+}
+
+/* for T in float, double */
 /* c[0] + ... + c[8] * x**8. */
 static inline T polynomial_9_T(const T *c, T x)
 {
@@ -224,11 +266,59 @@ static inline T polynomial_11_T(const T *c, T x)
 }
 
 /* for T in float, double */
+/* c[0] + ... + c[11] * x**11. */
+static inline T polynomial_12_T(const T *c, T x)
+{
+    T x_2 = x * x;
+    return polynomial_4_T(c, x) + polynomial_8_T(c + 4, x) * (x_2 * x_2);
+}
+
+/* for T in float, double */
 /* c[0] + ... + c[12] * x**12. */
 static inline T polynomial_13_T(const T *c, T x)
 {
     T x_2 = x * x;
     return polynomial_4_T(c, x) + polynomial_9_T(c + 4, x) * (x_2 * x_2);
+}
+
+/* for T in float, double */
+/* c[0] + ... + c[13] * x**13. */
+static inline T polynomial_14_T(const T *c, T x)
+{
+    T x_2 = x * x;
+    return polynomial_4_T(c, x) + polynomial_10_T(c + 4, x) * (x_2 * x_2);
+}
+
+/* for T in float, double */
+/* c[0] + ... + c[14] * x**14. */
+static inline T polynomial_15_T(const T *c, T x)
+{
+    T x_2 = x * x;
+    return polynomial_4_T(c, x) + polynomial_11_T(c + 4, x) * (x_2 * x_2);
+}
+
+/* for T in float, double */
+/* c[0] + ... + c[15] * x**15. */
+static inline T polynomial_16_T(const T *c, T x)
+{
+    T x_2 = x * x;
+    return polynomial_4_T(c, x) + polynomial_12_T(c + 4, x) * (x_2 * x_2);
+}
+
+/* for T in float, double */
+/* c[0] + ... + c[17] * x**17. */
+static inline T polynomial_18_T(const T *c, T x)
+{
+    T x_2 = x * x;
+    return polynomial_4_T(c, x) + polynomial_14_T(c + 4, x) * (x_2 * x_2);
+}
+
+/* for T in float, double */
+/* c[0] + ... + c[21] * x**21. */
+static inline T polynomial_22_T(const T *c, T x)
+{
+    T x_2 = x * x;
+    return polynomial_4_T(c, x) + polynomial_18_T(c + 4, x) * (x_2 * x_2);
 }
 
 /* Exponentials. */
@@ -271,6 +361,22 @@ static inline double exp_double(double x)
     double limited = x > 710.0 ? 710.0 : x < -746.0 ? -746.0 : x;
     double n = nearest_double(limited * 1.4426950408889634);
     return scaled_double(1.0 + expm1_near_0_double(minus_n_ln2_double(limited, n)), n);
+}
+
+/* 2**x = 2**n * 2**(x - n), n = round(x). */
+static inline float exp2_float(float x)
+{
+    float limited = x > 129.0f ? 129.0f : x < -151.0f ? -151.0f : x;
+    float n = nearest_float(limited), r = limited - n;
+    return scaled_float(1.0f + r * polynomial_6_float(exp2_coefficients_float, r), n);
+}
+
+/* 2**x = 2**n * 2**(x - n), n = round(x). */
+static inline double exp2_double(double x)
+{
+    double limited = x > 1025.0 ? 1025.0 : x < -1076.0 ? -1076.0 : x;
+    double n = nearest_double(limited), r = limited - n;
+    return scaled_double(1.0 + r * polynomial_11_double(exp2_coefficients_double, r), n);
 }
 
 /* exp(x) - 1 = 2**n * (exp(r) - 1) + (2**n - 1), by halves, as 2**128 is no float. */
@@ -321,6 +427,42 @@ static inline double tanh_double(double x)
     return copysign(e / (e + 2.0), x);
 }
 
+/* sinh|x| = h + h / (2 * h + 1), h = (exp(|x|) - 1) / 2, which overflows no sooner than the result,
+   computed by halves, as 2**(n - 1) may be no double. */
+static inline double sinh_double(double x)
+{
+    double a = fabs(x), limited = a > 710.5 ? 710.5 : a;
+    double n = nearest_double(limited * 1.4426950408889634);
+    double e = expm1_near_0_double(minus_n_ln2_double(limited, n));
+    double quarter = power_of_2_double(n - 2.0);
+    double h = 2.0 * (e * quarter + (quarter - 0.25));
+    double y = h + h / (h + h + 1.0);
+    return copysign(h > 1e17 ? h : y, x);
+}
+
+/* cosh(x) = h + 1 / (4 * h), h = exp(|x|) / 2, computed by halves. */
+static inline double cosh_double(double x)
+{
+    double a = fabs(x), limited = a > 710.5 ? 710.5 : a;
+    double n = nearest_double(limited * 1.4426950408889634);
+    double e = expm1_near_0_double(minus_n_ln2_double(limited, n));
+    double quarter = power_of_2_double(n - 2.0);
+    double h = 2.0 * (e * quarter + quarter);
+    return h + 0.25 / h;
+}
+
+/* sinh(x), computed as double. */
+static inline float sinh_float(float x)
+{
+    return (float)sinh_double((double)x);
+}
+
+/* cosh(x), computed as double. */
+static inline float cosh_float(float x)
+{
+    return (float)cosh_double((double)x);
+}
+
 /* for T in float, double */
 /* 1 / (1 + exp(-x)) = 1 - q for x >= 0 and q below, where q = e / (1 + e), e = exp(-|x|): nothing
    overflows and no small result is lost. A small q is e - e * q, closer than the quotient. */
@@ -334,35 +476,108 @@ static inline T sigmoid_T(T x)
 
 /* Logarithms. */
 
-/* The logarithm for x > 0, not inf: x = 2**n * (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), n and f
-   read from the bits; log(x) = n * ln(2) + log(1 + f). */
+/* n of x = 2**n * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for x > 0 that is not subnormal: read from
+   the bits, to which so much is added that the exponent steps at sqrt(1/2). */
+static inline float exponent_float(float x)
+{
+    return from_bits_float((bits_float(x) + 0x004afb0du) >> 23 | 0x4b000000u) - 8388735.0f;
+}
+
+/* n of x = 2**n * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for x > 0 that is not subnormal: read from
+   the bits, to which so much is added that the exponent steps at sqrt(1/2). */
+static inline double exponent_double(double x)
+{
+    return from_bits_double((bits_double(x) + 0x00095f619980c433u) >> 52 | 0x4330000000000000u)
+           - 4503599627371519.0;
+}
+
+/* f of x = 2**n * (1 + f). */
+static inline float fraction_float(float x)
+{
+    return from_bits_float(((bits_float(x) + 0x004afb0du) & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+}
+
+/* f of x = 2**n * (1 + f). */
+static inline double fraction_double(double x)
+{
+    uint64_t i = (bits_double(x) + 0x00095f619980c433u) & 0x000fffffffffffffu;
+    return from_bits_double(i + 0x3fe6a09e667f3bcdu) - 1.0;
+}
+
+/* log(1 + f) + low, sqrt(1/2) <= 1 + f < sqrt(2), as f - f**2 / 2 + f**3 * R. */
+static inline float log_of_fraction_float(float f, float low)
+{
+    float f_2 = f * f;
+    return f + ((f * f_2 * polynomial_9_float(log_coefficients_float, f) + low) - 0.5f * f_2);
+}
+
+/* log(1 + f) + low, sqrt(1/2) <= 1 + f < sqrt(2): with s = f / (2 + f) it is log((1 + s) / (1 - s)) =
+   2 * s + s**3 * R = f - (f**2 / 2 - s * (f**2 / 2 + s**2 * R)). */
+static inline double log_of_fraction_double(double f, double low)
+{
+    double s = f / (2.0 + f), s_2 = s * s, half_square = 0.5 * f * f;
+    double rest = s_2 * polynomial_7_double(log_coefficients_double, s_2);
+    return f - (half_square - (s * (half_square + rest) + low));
+}
+
+/* for T in float, double */
+/* What a logarithm is outside 0 < x < inf: inf, -inf at 0, NaN below; y inside. */
+static inline T log_or_edge_T(T x, T y)
+{
+    return x > 0 ? (x < (T)INFINITY ? y : x) : x == 0 ? -(T)INFINITY : (T)NAN;
+}
+
+/* log(x) = n * ln(2) + log(1 + f), x = 2**n * (1 + f). */
 static inline float log_float(float x)
 {
     int is_subnormal = x < 0x1p-126f;
-    uint32_t i = bits_float(is_subnormal ? x * 0x1p23f : x) + (0x3f800000u - 0x3f3504f3u);
-    float n = from_bits_float(i >> 23 | 0x4b000000u) - (is_subnormal ? 8388758.0f : 8388735.0f);
-    float f = from_bits_float((i & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
-    float f_2 = f * f;
-    float tail = f * f_2 * polynomial_9_float(log_coefficients_float, f) - n * 2.1219444e-4f;
-    float y = n * 0.693359375f + (f + (tail - 0.5f * f_2));
-    return x > 0.0f ? (x < INFINITY ? y : x) : x == 0.0f ? -INFINITY : NAN;
+    float normal = is_subnormal ? x * 0x1p23f : x;
+    float n = exponent_float(normal) - (is_subnormal ? 23.0f : 0.0f);
+    float y = log_of_fraction_float(fraction_float(normal), n * -2.1219444e-4f);
+    return log_or_edge_float(x, n * 0.693359375f + y);
 }
 
-/* log(x) = n * ln(2) + log(1 + f), x = 2**n * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), n and f read
-   from the bits; with s = f / (2 + f) and R the polynomial, log(1 + f) = log((1 + s) / (1 - s)) =
-   2 * s + s**3 * R = f - (f**2 / 2 - s * (f**2 / 2 + s**2 * R)). */
+/* log(x) = n * ln(2) + log(1 + f), x = 2**n * (1 + f). */
 static inline double log_double(double x)
 {
     int is_subnormal = x < 0x1p-1022;
-    uint64_t i = bits_double(is_subnormal ? x * 0x1p52 : x) + 0x00095f619980c433u;
-    double n = from_bits_double(i >> 52 | 0x4330000000000000u)
-               - (is_subnormal ? 4503599627371571.0 : 4503599627371519.0);
-    double f = from_bits_double((i & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu) - 1.0;
-    double s = f / (2.0 + f), s_2 = s * s, half_square = 0.5 * f * f;
-    double rest = s_2 * polynomial_7_double(log_coefficients_double, s_2);
-    double tail = s * (half_square + rest) + n * 0x1.ef35793c7673p-45;
-    double y = n * 0x1.62e42fefa38p-1 + (f - (half_square - tail));
-    return x > 0.0 ? (x < INFINITY ? y : x) : x == 0.0 ? -INFINITY : NAN;
+    double normal = is_subnormal ? x * 0x1p52 : x;
+    double n = exponent_double(normal) - (is_subnormal ? 52.0 : 0.0);
+    double y = log_of_fraction_double(fraction_double(normal), n * 0x1.ef35793c7673p-45);
+    return log_or_edge_double(x, n * 0x1.62e42fefa38p-1 + y);
+}
+
+/* log2(x) = n + log(1 + f) / ln(2), x = 2**n * (1 + f). */
+static inline double log2_double(double x)
+{
+    int is_subnormal = x < 0x1p-1022;
+    double normal = is_subnormal ? x * 0x1p52 : x;
+    double n = exponent_double(normal) - (is_subnormal ? 52.0 : 0.0);
+    double y = log_of_fraction_double(fraction_double(normal), 0.0);
+    return log_or_edge_double(x, n + (y * 1.4426950408889634 + y * 0x1.777d0ffda0d24p-56));
+}
+
+/* log10(x) = n * log10(2) + log(1 + f) / ln(10), x = 2**n * (1 + f). */
+static inline double log10_double(double x)
+{
+    int is_subnormal = x < 0x1p-1022;
+    double normal = is_subnormal ? x * 0x1p52 : x;
+    double n = exponent_double(normal) - (is_subnormal ? 52.0 : 0.0);
+    double y = log_of_fraction_double(fraction_double(normal), 0.0);
+    double low = n * 0x1.9fef311f12b36p-42 + y * 0x1.95355baaafad3p-57;
+    return log_or_edge_double(x, n * 0x1.34413509f6000p-2 + (y * 0.4342944819032518 + low));
+}
+
+/* log2(x), computed as double. */
+static inline float log2_float(float x)
+{
+    return (float)log2_double((double)x);
+}
+
+/* log10(x), computed as double. */
+static inline float log10_float(float x)
+{
+    return (float)log10_double((double)x);
 }
 
 /* log(1 + x) as log of the float u next to 1 + x, plus (1 + x - u) / u; where u is between sqrt(1/2)
@@ -371,14 +586,10 @@ static inline float log1p_float(float x)
 {
     float u = 1.0f + x, part = u - 1.0f;
     float lost = (1.0f - (u - part)) + (x - part);
-    uint32_t i = bits_float(u) + (0x3f800000u - 0x3f3504f3u);
-    float n = from_bits_float(i >> 23 | 0x4b000000u) - 8388735.0f;
-    float f = n == 0.0f ? x : from_bits_float((i & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+    float n = exponent_float(u);
+    float f = n == 0.0f ? x : fraction_float(u);
     float correction = n == 0.0f ? 0.0f : lost / u;
-    float f_2 = f * f;
-    float tail = f * f_2 * polynomial_9_float(log_coefficients_float, f)
-                 + (correction - n * 2.1219444e-4f);
-    float y = n * 0.693359375f + (f + (tail - 0.5f * f_2));
+    float y = n * 0.693359375f + log_of_fraction_float(f, correction - n * 2.1219444e-4f);
     y = x == 0.0f ? x : y;
     return x > -1.0f ? (x < INFINITY ? y : x) : x == -1.0f ? -INFINITY : NAN;
 }
@@ -389,14 +600,11 @@ static inline double log1p_double(double x)
 {
     double u = 1.0 + x, part = u - 1.0;
     double lost = (1.0 - (u - part)) + (x - part);
-    uint64_t i = bits_double(u) + 0x00095f619980c433u;
-    double n = from_bits_double(i >> 52 | 0x4330000000000000u) - 4503599627371519.0;
-    double f = n == 0.0 ? x : from_bits_double((i & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu) - 1.0;
+    double n = exponent_double(u);
+    double f = n == 0.0 ? x : fraction_double(u);
     double correction = n == 0.0 ? 0.0 : lost / u;
-    double s = f / (2.0 + f), s_2 = s * s, half_square = 0.5 * f * f;
-    double rest = s_2 * polynomial_7_double(log_coefficients_double, s_2);
-    double tail = s * (half_square + rest) + (correction + n * 0x1.ef35793c7673p-45);
-    double y = n * 0x1.62e42fefa38p-1 + (f - (half_square - tail));
+    double low = correction + n * 0x1.ef35793c7673p-45;
+    double y = n * 0x1.62e42fefa38p-1 + log_of_fraction_double(f, low);
     y = x == 0.0 ? x : y;
     return x > -1.0 ? (x < INFINITY ? y : x) : x == -1.0 ? -INFINITY : NAN;
 }
@@ -430,44 +638,25 @@ static inline float sine_near_float(float x, uint32_t first)
     return sine_of_quadrant_float((float)r, bits_float(shifted) + first);
 }
 
-/* The sine of x + first * pi / 2 for |x| <= 1e8: x less n times pi / 2 in four parts, where n times
-   each of the first three is exact (W. J. Cody and W. Waite, 1980). */
+/* x - n * pi / 2 for |n| < 2**26: pi / 2 in four parts, where n times each of the first three is exact
+   (W. J. Cody and W. Waite, 1980). */
+static inline double minus_n_half_pi_double(double x, double n)
+{
+    double r = (x - n * 0x1.921fb5p+0) - n * 0x1.110b46p-26;
+    return (r - n * 0x1.1a6263p-54) - n * 0x1.8a2e03707344ap-81;
+}
+
+/* The sine of x + first * pi / 2 for |x| <= 1e8. */
 static inline double sine_near_double(double x, uint64_t first)
 {
     double shifted = x * 0.6366197723675814 + 6755399441055744.0, n = shifted - 6755399441055744.0;
-    double r = (x - n * 0x1.921fb5p+0) - n * 0x1.110b46p-26;
-    r = (r - n * 0x1.1a6263p-54) - n * 0x1.8a2e03707344ap-81;
-    return sine_of_quadrant_double(r, bits_double(shifted) + first);
-}
-
-/* The C library's, under a name by type. */
-static inline float library_sin_float(float x)
-{
-    return sinf(x);
-}
-
-/* The C library's, under a name by type. */
-static inline float library_cos_float(float x)
-{
-    return cosf(x);
+    return sine_of_quadrant_double(minus_n_half_pi_double(x, n), bits_double(shifted) + first);
 }
 
 /* Whether x is beyond the range of sine_near_float. */
 static inline int is_far_float(float x)
 {
     return x > 1e5f || x < -1e5f;
-}
-
-/* The C library's, under a name by type. */
-static inline double library_sin_double(double x)
-{
-    return sin(x);
-}
-
-/* The C library's, under a name by type. */
-static inline double library_cos_double(double x)
-{
-    return cos(x);
 }
 
 /* Whether x is beyond the range of sine_near_double. */
@@ -477,45 +666,198 @@ static inline int is_far_double(double x)
 }
 
 /* for T in float, double */
-/* sin(x); far from 0 the library's. */
-static inline T sin_T(T x)
+/* sin(x) where x is not far, for loops that look afterwards whether one was. */
+static inline T sin_near_T(T x)
 {
     T y = sine_near_T(x, 0);
-    if (is_far_T(x))
-        y = library_sin_T(x);
     return x == 0 ? x : y;
 }
 
 /* for T in float, double */
-/* cos(x); far from 0 the library's. */
+/* cos(x) where x is not far. */
+static inline T cos_near_T(T x)
+{
+    return sine_near_T(x, 1);
+}
+
+/* for T in float, double */
+/* sin(x); where x is far the library's, whose call keeps a loop from becoming vectors. */
+static inline T sin_T(T x)
+{
+    return is_far_T(x) ? sin_libm(x) : sin_near_T(x);
+}
+
+/* for T in float, double */
+/* cos(x); where x is far the library's. */
 static inline T cos_T(T x)
 {
-    T y = sine_near_T(x, 1);
-    if (is_far_T(x))
-        y = library_cos_T(x);
-    return y;
+    return is_far_T(x) ? cos_libm(x) : cos_near_T(x);
+}
+
+/* tan(x) where x is not far: sin(r) / cos(r), or -cos(r) / sin(r) in an odd quadrant. */
+static inline double tan_near_double(double x)
+{
+    double shifted = x * 0.6366197723675814 + 6755399441055744.0, n = shifted - 6755399441055744.0;
+    double r = minus_n_half_pi_double(x, n);
+    double sine = sine_of_quadrant_double(r, 0), cosine = sine_of_quadrant_double(r, 1);
+    int is_odd = bits_double(shifted) & 1;
+    double y = (is_odd ? -cosine : sine) / (is_odd ? sine : cosine);
+    return x == 0.0 ? x : y;
+}
+
+/* tan(x) where x is not far, computed as double. */
+static inline float tan_near_float(float x)
+{
+    return (float)tan_near_double((double)x);
+}
+
+/* for T in float, double */
+/* tan(x); where x is far the library's. */
+static inline T tan_T(T x)
+{
+    return is_far_T(x) ? tan_libm(x) : tan_near_T(x);
+}
+
+/* arctan|x| = b + arctan(t), t = |x|, (|x| - 1) / (|x| + 1) or -1 / |x|, and b 0, pi / 4 or pi / 2, so
+   that |t| <= tan(pi / 8); arctan(t) = t + t**3 * P(t**2). */
+static inline double arctan_double(double x)
+{
+    double a = fabs(x);
+    int is_middle = a > 0.41421356237309503, is_far = a > 2.414213562373095;
+    double above = is_far ? -1.0 : is_middle ? a - 1.0 : a;
+    double below = is_far ? a : is_middle ? a + 1.0 : 1.0;
+    double high = is_far ? 1.5707963267948966 : is_middle ? 0.7853981633974483 : 0.0;
+    double low = is_far ? 6.123233995736766e-17 : is_middle ? 3.061616997868383e-17 : 0.0;
+    double t = above / below, t_2 = t * t;
+    double tail = t * t_2 * polynomial_11_double(arctan_coefficients_double, t_2);
+    return copysign(high + (t + (tail + low)), x);
+}
+
+/* arcsin(s) - s of s, s**2 <= 1/4, given s**2: s**3 * P(s**2). */
+static inline double arcsin_tail_double(double s, double s_2)
+{
+    return s * s_2 * polynomial_13_double(arcsin_coefficients_double, s_2);
+}
+
+/* arcsin|x| = s + s**3 * P(s**2) with s = |x| up to 1/2, from there pi / 2 less twice that of
+   s = sqrt((1 - |x|) / 2). */
+static inline double arcsin_double(double x)
+{
+    double a = fabs(x);
+    int is_outer = a > 0.5;
+    double s_2 = is_outer ? 0.5 * (1.0 - a) : a * a;
+    double s = is_outer ? sqrt(s_2) : a;
+    double tail = arcsin_tail_double(s, s_2);
+    double outer = 1.5707963267948966 - (2.0 * (s + tail) - 6.123233995736766e-17);
+    return copysign(is_outer ? outer : s + tail, x);
+}
+
+/* arccos(x) = pi / 2 - arcsin(x) up to |x| = 1/2, from there 2 * arcsin(s), s = sqrt((1 - |x|) / 2),
+   for negative x taken from pi. */
+static inline double arccos_double(double x)
+{
+    double a = fabs(x);
+    int is_outer = a > 0.5;
+    double s_2 = is_outer ? 0.5 * (1.0 - a) : a * a;
+    double s = is_outer ? sqrt(s_2) : x;
+    double tail = arcsin_tail_double(s, s_2), outer = 2.0 * (s + tail);
+    outer = x < 0.0 ? 3.141592653589793 - (outer - 1.2246467991473532e-16) : outer;
+    return is_outer ? outer : 1.5707963267948966 - (s + (tail - 6.123233995736766e-17));
+}
+
+/* arctan(x), computed as double. */
+static inline float arctan_float(float x)
+{
+    return (float)arctan_double((double)x);
+}
+
+/* arcsin(x), computed as double. */
+static inline float arcsin_float(float x)
+{
+    return (float)arcsin_double((double)x);
+}
+
+/* arccos(x), computed as double. */
+static inline float arccos_float(float x)
+{
+    return (float)arccos_double((double)x);
+}
+
+/* The cube root: |x| = 2**(3 * k) * v, 1 <= v < 8; of v by a polynomial, then E. Halley's step
+   y - y * (y**3 - v) / (2 * y**3 + v), which cubes the relative error. */
+static inline double cbrt_double(double x)
+{
+    double a = fabs(x);
+    int is_subnormal = a < 0x1p-1022;
+    uint64_t i = bits_double(is_subnormal ? a * 0x1p54 : a);
+    double n = from_bits_double(i >> 52 | 0x4330000000000000u) - 4503599627371519.0;
+    double m = from_bits_double((i & 0x000fffffffffffffu) | 0x3ff0000000000000u);
+    double k = nearest_double((n - 1.0) * 0.3333333333333333), rest = n - 3.0 * k;
+    double v = m * (rest == 0.0 ? 1.0 : rest == 1.0 ? 2.0 : 4.0);
+    double root = rest == 0.0 ? 1.0 : rest == 1.0 ? 1.2599210498948732 : 1.5874010519681994;
+    double y = root * polynomial_6_double(cbrt_coefficients_double, m - 1.0), cube = y * y * y;
+    y = (y - y * (cube - v) / (cube + cube + v)) * power_of_2_double(k);
+    y = is_subnormal ? y * 0x1p-18 : y;
+    return copysign(a > 0.0 ? (a < INFINITY ? y : a) : a, x);
+}
+
+/* The cube root, computed as double. */
+static inline float cbrt_float(float x)
+{
+    return (float)cbrt_double((double)x);
 }
 
 /* The error function. */
 
-/* erf(x) = x * P(x**2) / Q(x**2), which has rounded to 1 at the limit; nothing cancels. */
+/* erf|x| = |x| + |x| * P(x**2) up to 1.4, from there 1 - 1 / R(|x|)**16, 1 from 3.92 on. */
 static inline float erf_float(float x)
 {
-    float limited = x > 3.95f ? 3.95f : x < -3.95f ? -3.95f : x;
-    float t = limited * limited;
-    float y = limited * polynomial_6_float(erf_above_float, t)
-              / polynomial_6_float(erf_below_float, t);
-    return y > 1.0f ? 1.0f : y < -1.0f ? -1.0f : y;
+    float a = fabsf(x), a_2 = a * a, limited = a > 3.95f ? 3.95f : a;
+    float inner = a + a * polynomial_8_float(erf_near_float, a_2);
+    float root = polynomial_7_float(erf_far_float, limited);
+    float root_2 = root * root, root_4 = root_2 * root_2, root_8 = root_4 * root_4;
+    return copysignf(a < 1.4f ? inner : 1.0f - 1.0f / (root_8 * root_8), x);
 }
 
-/* erf(x) = x * P(x**2) / Q(x**2), which has rounded to 1 at the limit; nothing cancels. */
+/* erf|x| = |x| + |x| * P(x**2) up to 1.25, from there 1 - 1 / R(|x|)**16, 1 from 5.93 on. */
 static inline double erf_double(double x)
 {
-    double limited = x > 5.98 ? 5.98 : x < -5.98 ? -5.98 : x;
-    double t = limited * limited;
-    double y = limited * polynomial_13_double(erf_above_double, t)
-               / polynomial_13_double(erf_below_double, t);
-    return y > 1.0 ? 1.0 : y < -1.0 ? -1.0 : y;
+    double a = fabs(x), a_2 = a * a, limited = a > 5.95 ? 5.95 : a;
+    double inner = a + a * polynomial_14_double(erf_near_double, a_2);
+    double root = polynomial_16_double(erf_far_double, limited);
+    double root_2 = root * root, root_4 = root_2 * root_2, root_8 = root_4 * root_4;
+    return copysign(a < 1.25 ? inner : 1.0 - 1.0 / (root_8 * root_8), x);
+}
+
+/* erfc|x| = exp(-x**2) / (1 + 2 * |x|) * P((|x| - 4.5) / (|x| + 4.5)), the form of M. M. Shepherd and
+   J. G. Laframboise, Mathematics of Computation 36 (1981); 2 - erfc|x| below 0. The square is in two
+   parts, h**2 + (|x| - h) * (|x| + h) with h the upper half of the digits, so that h**2 is exact.
+   For |x| < 1/2, where the result is near 1, 1 - erf(x). */
+static inline double erfc_double(double x)
+{
+    double a = fabs(x), limited = a > 27.5 ? 27.5 : a;
+    double t = (limited - 4.5) / (limited + 4.5);
+    double p = erfc_coefficients_double[0] + t * polynomial_22_double(erfc_coefficients_double + 1, t);
+    double h = from_bits_double(bits_double(limited) & 0xfffffffff8000000u);
+    double square = -h * h, low = (limited - h) * (limited + h);
+    double n = nearest_double(square * 1.4426950408889634);
+    double e = expm1_near_0_double(minus_n_ln2_double(square, n) - low);
+    double y = scaled_double((p * e + p) / (1.0 + 2.0 * limited), n);
+    double near = 1.0 - (x + x * polynomial_14_double(erf_near_double, x * x));
+    return a < 0.5 ? near : x < 0.0 ? 2.0 - y : y;
+}
+
+/* erfc(x), computed as double. */
+static inline float erfc_float(float x)
+{
+    return (float)erfc_double((double)x);
+}
+
+/* for T in float, double */
+/* The normal distribution function, erfc(-x / sqrt(2)) / 2. */
+static inline T ndtr_T(T x)
+{
+    return (T)(0.5 * erfc_double((double)x * -0.7071067811865476));
 }
 
 /* for T in float, double, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t */

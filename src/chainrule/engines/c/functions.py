@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable
 from importlib import resources
@@ -11,8 +12,7 @@ from chainrule.names import look_up
 
 __all__ = ["function_names", "function_text"]
 
-_FOR_TYPES = re.compile(r"/\* for T in (.+?) \*/\n", re.DOTALL)
-_TYPE = re.compile(r"(?<![A-Za-z0-9])T(?![A-Za-z0-9])")  # T alone, and at the end of a name
+_FOR_TYPES = re.compile(r"/\* for (\w in .+?) \*/\n", re.DOTALL)
 _NAME = re.compile(r"^(?:static|typedef).*?(\w+)(?:\(|\[|;)", re.MULTILINE)
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
@@ -35,11 +35,22 @@ def _definitions() -> dict[str, str]:
 
 
 def _of_each_type(block: str) -> list[str]:
+    """The texts of a block, by its head `for S in float, double; T in int8_t, int16_t`.
+
+    A letter stands for a type alone and at the end of a name; `floor_libm` is C's `floor`, or
+    `floorf` where the first letter is float.
+    """
     head = _FOR_TYPES.match(block)
     if not head:
         return [block]
-    body = block[head.end() :]
-    return [_TYPE.sub(c_type.strip(), body) for c_type in head[1].split(",")]
+    letters, types = zip(*(part.split(" in ") for part in head[1].split("; ")), strict=True)
+    texts = []
+    for chosen in itertools.product(*(re.split(r",\s+", listed) for listed in types)):
+        text = block[head.end() :]
+        for letter, c_type in zip(letters, chosen, strict=True):
+            text = re.sub(rf"(?<![A-Za-z0-9]){letter}(?![A-Za-z0-9])", c_type, text)
+        texts.append(re.sub(r"_libm\b", "f" if chosen[0] == "float" else "", text))
+    return texts
 
 
 @functools.cache

@@ -75,10 +75,44 @@ def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
             made_in[out] = unit
             if fits and not is_reduction:
                 inside[out] = unit
-    return [
+    groups = [
         Group(tuple(equations), is_nest=nest)
         for equations, nest in zip(units, is_nest, strict=True)
     ]
+    return _joined(groups)
+
+
+def _joined(groups: list[Group]) -> list[Group]:
+    """The groups, with a nest put into the one over the same space that makes what it reads last,
+    where it reads all of that element by element.
+    """
+    made_in: dict[Variable, int] = {}
+    inside: set[Variable] = set()
+    joined: list[Group] = []
+    for group in groups:
+        read = {v for e in group.equations for v in e.variables}
+        ready = max((made_in[v] for v in read if v in made_in), default=-1)
+        target = joined[ready] if ready >= 0 else None
+        own = {v for v in read if made_in.get(v) == ready}
+        number = len(joined)
+        if (
+            target is not None
+            and group.is_nest
+            and target.is_nest
+            and target.section == group.section
+            and nest_space(target.equations[0]) == nest_space(group.equations[0])
+            and own <= inside
+            and len(target.equations) + len(group.equations) <= _LONGEST
+        ):
+            number = ready
+            joined[ready] = Group(target.equations + group.equations, is_nest=True)
+        else:
+            joined.append(group)
+        for equation in group.equations:
+            made_in.update(dict.fromkeys(equation.outs, number))
+            if group.is_nest and equation.name not in REDUCTIONS:
+                inside.update(equation.outs)
+    return joined
 
 
 def _has_two_shapes(equation: Equation) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -20,12 +20,14 @@ from chainrule.compiler.plan import make_plan
 from chainrule.compiler.scales import TRAINING
 from chainrule.engines.batches import Batches
 from chainrule.engines.c.abilities import CAbilities
+from chainrule.engines.c.blas import find_blas
 from chainrule.engines.c.file import print_files
 from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.toolchain import build_library
 from chainrule.engines.c.write import Field, File, Result, write_statements
 from chainrule.engines.engine import NumPyArray, Program
+from chainrule.engines.numpy.threads import limit_threads
 from chainrule.files import replacing
 
 __all__ = ["CProgram", "Memory", "Prepared", "build", "load", "prepare"]
@@ -100,7 +102,7 @@ class CProgram(Program):
         return taken or super().run(batches, rng, until, interrupted)
 
     def thread_limit(self) -> AbstractContextManager[None]:
-        return nullcontext()
+        return limit_threads(self.graph)
 
     def read_state(self) -> tuple[NumPyArray, ...]:
         return self._state
@@ -132,11 +134,12 @@ class Memory:
             if own.kind in {"work", "scratch"}:
                 self._hold(own, _aligned(own.shape, own.dtype))
             elif own.kind == "constant":
-                assert own.variable is not None
-                array = file.graph.constants[own.variable]
-                self._hold(own, np.ascontiguousarray(array).reshape(own.shape))
+                assert own.constant is not None
+                self._hold(own, np.ascontiguousarray(own.constant).reshape(own.shape))
             elif own.kind == "input":
                 self._hold(own, _aligned(own.shape, own.dtype))
+            elif own.kind == "product":
+                self.table[self._slots[own.name]] = _product_address(own.dtype)
         self._inputs = [own for own in file.fields if own.kind == "input"]
         self._generator = next((o for o in file.fields if o.kind == "generator"), None)
 
@@ -213,6 +216,14 @@ class Memory:
         )
 
 
+def _product_address(dtype: np.dtype[Any]) -> int:
+    """Where BLAS's matrix product for this dtype is; 0 where there is none that C can call."""
+    blas = find_blas()
+    if blas is None or blas.convention != "cblas":
+        return 0
+    return blas.functions["sgemm" if dtype.itemsize == 4 else "dgemm"]
+
+
 def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NumPyArray:
     """An empty array that begins at a cache line."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -283,5 +294,8 @@ def load(programs: Sequence[Prepared], *, extra: Sequence[str] = ()) -> list[CPr
     compiler that works.
     """
     source = print_files([prepared.file for prepared in programs])
-    library = build_library(f"#define LIBRARY\n{source}", extra=extra).functions
+    blas = find_blas()
+    bits = blas.integer_bits if blas is not None else 64
+    defined = f"#define LIBRARY\n#define BLAS_INTEGER int{bits}_t\n"
+    library = build_library(defined + source, extra=extra).functions
     return [CProgram(prepared, source, library) for prepared in programs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from chainrule.compiler.groups import Group
 from chainrule.compiler.layouts import Layouts
 from chainrule.compiler.naming import Labels, Scope, Symbol, name_buffers
 from chainrule.compiler.plan import Buffer, Plan
-from chainrule.engines.c.access import Access, contiguous_strides
+from chainrule.engines.c.access import Access, contiguous_strides, index_text
 from chainrule.engines.c.expressions import Operand
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
@@ -38,6 +38,7 @@ class Field:
     dtype: np.dtype[Any]
     kind: str
     variable: Variable | None = None
+    constant: np.ndarray[Any, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def write_statements(
     step = _Step(file, plan, original, symbols, titled)
     step.declare()
     step.write()
+    file.body = step.lines
     file.results = [step.result(atom) for atom in plan.graph.outputs]
     return file
 
@@ -106,9 +108,11 @@ class _Step:
         self.titled = titled
         self.scope = file.scope
         self.layouts = Layouts(plan.graph, {}, follow=False)
-        self.fields: dict[Buffer, Field] = {}
+        self.lines: list[str] = []
+        self.memory: dict[Buffer, Access] = {}
         self.numbers: dict[Variable, Operand] = {}
         self.kept: dict[Atom, Field] = {}
+        self.pointers: set[Symbol] = set()
         self.new = {
             new: old for old, new in plan.graph.updates.items() if isinstance(new, Variable)
         }
@@ -130,25 +134,33 @@ class _Step:
 
     def declare(self) -> None:
         """A field for every array that lives outside the loops, and for every number."""
-        file, graph = self.file, self.graph
-        names = name_buffers(self.plan, self.symbols, self.titled)
+        graph = self.graph
         for variable in (*graph.state, *graph.inputs):
             self.scope.claim(self.symbols[variable])
         for variable in graph.inputs:
             if not variable.is_array:
                 self._declare_number(variable)
+        self._declare_buffers()
+
+    def _declare_buffers(self) -> None:
+        """A field for each buffer that has no memory yet."""
+        names = name_buffers(self.plan, self.symbols, self.titled)
         live = self._live_buffers()
+        found: list[Field] = []
         for buffer, held in self.plan.holds.items():
-            if buffer.parent is not None or buffer not in live:
+            if buffer.parent is not None or buffer not in live or buffer in self.memory:
                 continue
             name = self.scope.claim(names[buffer])
             is_given = buffer.kind in {"input", "state", "constant"}
-            self.fields[buffer] = Field(
-                name, c_type(buffer.dtype), buffer.shape, buffer.dtype, buffer.kind,
-                held[0] if is_given else None,
-            )  # fmt: skip
+            first = held[0] if is_given else None
+            constant = self.graph.constants.get(first) if first is not None else None
+            own = Field(
+                name, c_type(buffer.dtype), buffer.shape, buffer.dtype, buffer.kind, first, constant
+            )
+            found.append(own)
+            self.memory[buffer] = _whole(own)
         order = {"input": 0, "state": 1, "constant": 2, "work": 3, "scratch": 3}
-        file.fields += sorted(self.fields.values(), key=lambda own: order[own.kind])
+        self.file.fields += sorted(found, key=lambda own: order[own.kind])
 
     def _live_buffers(self) -> set[Buffer]:
         """The buffers that something is written to or read from, by their wholes."""
@@ -190,9 +202,9 @@ class _Step:
         strides = tuple(step // item for step in array.strides)
         if variable is root:
             strides = contiguous_strides(root.shape)
-        return Access(
-            self.fields[whole].name, variable.dtype, variable.shape, strides, start + buffer.start
-        )
+        memory = self.memory[whole]
+        start += memory.start + buffer.start
+        return Access(memory.pointer, variable.dtype, variable.shape, strides, start)
 
     def name(self, variable: Variable) -> str:
         """What a value is called in comments: the new value of a state by the state's name."""
@@ -202,7 +214,7 @@ class _Step:
 
     # The groups
 
-    def write(self) -> None:
+    def write(self, with_headings: bool = True) -> None:
         """The lines of all groups, and of the updates of the state after them."""
         section = ""
         for group in self.plan.groups:
@@ -210,8 +222,8 @@ class _Step:
                 continue
             if group.section != section:
                 section = group.section
-                self.file.body += ["", *self._heading(section)]
-            self.file.body += self._group(group)
+                self.lines += ["", *self._heading(section)] if with_headings else []
+            self.lines += self._group(group)
         self._write_updates()
 
     def _heading(self, section: str) -> list[str]:
@@ -227,7 +239,7 @@ class _Step:
         if equation.out.is_number:
             return self._number(group)
         if equation.body is not None:
-            raise UnsupportedError("loops over time")
+            return self._loop(equation)
         if group.is_nest:
             return [*self._comments(group), *self._nest(group)]
         lines: list[str] = []
@@ -263,7 +275,7 @@ class _Step:
 
     @property
     def indices(self) -> list[str]:
-        return list("ijklmn")
+        return [*"ijkl", *(f"l{number}" for number in range(5, 65))]
 
     def _call(self, equation: Equation) -> list[str]:
         """The call of a kernel, which is written where no equal one is."""
@@ -292,12 +304,24 @@ class _Step:
         assert out is not None
         arrays.append(out)
         passed.append(out.first)
+        if kernel.wants_blas(equation):
+            passed.insert(0, self._product(equation.out.dtype))
         name, fails = self._kernel(equation, arrays, bool(generators))
         if size := kernel.workspace(equation):
             passed.append(self.add_memory("workspace", (size,), equation.out.dtype).name)
         call = f"{name}({', '.join(passed)})"
         self.file.can_fail |= fails
         return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
+
+    def _product(self, dtype: np.dtype[Any]) -> str:
+        """The name of the field with the matrix product of BLAS for this dtype."""
+        kind = f"product_{c_type(dtype)}"
+        for own in self.file.fields:
+            if own.c_type == kind:
+                return own.name
+        name = self.scope.claim(Symbol("product"))
+        self.file.fields.append(Field(name, kind, (), dtype, "product"))
+        return name
 
     def _number_as_array(self, atom: Atom) -> tuple[str, Access]:
         """A Python number where a kernel wants an array: one of one element."""
@@ -331,6 +355,8 @@ class _Step:
         ]
         *inputs, result = inner
         parameters = ["struct generator *generator"] if draws else []
+        if kernel.wants_blas(equation):
+            parameters.append(f"product_{result.c_type} product")
         parameters += [f"const {a.c_type} *restrict {a.pointer}" for a in inputs]
         parameters += [f"{result.c_type} *restrict {result.pointer}"]
         if kernel.workspace(equation):
@@ -348,6 +374,98 @@ class _Step:
             known = self.scope.claim(Symbol(wish, self.file.first_kernel))
             self.file.kernels[text] = known
         return known, fails
+
+    # Loops over time
+
+    def _loop(self, equation: Equation) -> list[str]:
+        """A loop: its results begin with the first carries, and each step writes its part of them.
+
+        What a step reads and gives are pointers into the arrays outside.
+        """
+        form, body = equation.params["form"], self.plan.bodies[equation.out]
+        original = self.original[equation.out].body
+        assert original is not None
+        assert equation.body is not None
+        step = _Step(self.file, body, original, self.symbols, self.titled)
+        t = self.scope.claim(Symbol("t"))
+        n_steps = next(v.shape[0] for v in list(equation.variables)[form.n_carry :])
+        before: list[str] = []
+        pairs = list(zip(equation.variables, equation.body.inputs, strict=True))
+        carry, xs, constants = form.split(pairs)
+        read, written = (f"({t} + 1)", t) if form.reverse else (t, f"({t} + 1)")
+        for (outer, inner), out, keeps in zip(carry, equation.outs, form.keeps, strict=False):
+            memory, start = self.access(out), self.access(outer)
+            assert memory is not None
+            assert start is not None
+            if keeps:
+                edge = n_steps if form.reverse else 0
+                first = replace(_part(memory), start=memory.start + edge * memory.strides[0])
+                before += copy_lines(start, first, self.indices)
+                step.points(inner, body.buffers[inner], memory, read)
+            else:
+                before += copy_lines(start, memory, self.indices)
+                step.memory[body.buffers[inner]] = memory
+        for outer, inner in xs:
+            access = self._in_order(outer, before, is_stack=True)
+            step.points(inner, body.buffers[inner], access, t)
+        for outer, inner in constants:
+            step.memory[body.buffers[inner]] = self._in_order(outer, before)
+        outs = [(out, t) for out in equation.outs[form.n_carry :]]
+        kept = zip(equation.outs, form.keeps, strict=False)
+        outs = [*((out, written) for out, keeps in kept if keeps), *outs]
+        left: list[tuple[Atom, Access]] = []  # results that are copied to their places
+        for (out, place), atom in zip(outs, body.graph.outputs, strict=True):
+            memory = self.access(out)
+            assert memory is not None
+            buffer = body.buffers.get(atom) if isinstance(atom, Variable) else None
+            is_work = buffer is not None and buffer.kind == "work" and buffer.parent is None
+            if buffer is not None and is_work and buffer not in step.memory:
+                assert isinstance(atom, Variable)
+                if atom not in body.views:
+                    step.points(atom, buffer, memory, place, is_written=True)
+                    continue
+            wish = self.symbols[atom] if isinstance(atom, Variable) else Symbol("result")
+            left.append((atom, step.pointer(wish, memory, place, is_written=True)))
+        step._declare_buffers()
+        step.write(with_headings=False)
+        for atom, place_of in left:
+            own = step.kept.get(atom)
+            assert isinstance(atom, Variable)
+            source = _whole(own) if own is not None else step.access(atom)
+            assert source is not None
+            step.lines += copy_lines(source, place_of, self.indices)
+        head = f"for (long {t} = 0; {t} < {n_steps}; {t}++) {{"
+        if form.reverse:
+            head = f"for (long {t} = {n_steps - 1}; {t} >= 0; {t}--) {{"
+        where = comment(f"{equation.layer}: {n_steps} steps" if equation.layer else "one by one")
+        return [*where, *before, head, *(f"    {line}" for line in step.lines), "}"]
+
+    def points(
+        self, variable: Variable, buffer: Buffer, stack: Access, place: str,
+        is_written: bool = False,
+    ) -> None:  # fmt: skip
+        """Let a value of a step stand in its part of an array outside."""
+        self.memory[buffer] = self.pointer(self.symbols[variable], stack, place, is_written)
+
+    def pointer(self, wish: Symbol, stack: Access, place: str, is_written: bool = False) -> Access:
+        """A pointer, set at the top of each step, to a part of an array outside."""
+        name = self.scope.claim(wish if wish not in self.pointers else Symbol(wish.wish or "part"))
+        self.pointers.add(wish)
+        part = _part(stack)
+        offset = index_text(stack.strides[:1], [place], stack.start)
+        kind = stack.c_type if is_written else f"const {stack.c_type}"
+        self.lines.append(f"{kind} *{name} = {stack.pointer} + {offset};")
+        return replace(part, pointer=name, start=0)
+
+    def _in_order(self, variable: Variable, lines: list[str], is_stack: bool = False) -> Access:
+        """Where an argument of a loop stands, its parts in C order; a copy of it where need be."""
+        access = self.access(variable)
+        assert access is not None
+        if (_part(access) if is_stack else access).is_contiguous:
+            return access
+        own = self.add_memory("in_order", variable.shape, variable.dtype)
+        lines += copy_lines(access, _whole(own), self.indices)
+        return _whole(own)
 
     # Comments
 
@@ -378,7 +496,7 @@ class _Step:
 
     def _write_updates(self) -> None:
         """Copy into the state what could not be computed in its place, all of it at once."""
-        body = self.file.body
+        body = self.lines
         for atom in self.plan.kept:
             access = self.access(atom)
             assert access is not None
@@ -425,6 +543,11 @@ def copy_lines(source: Access, target: Access, indices: list[str]) -> list[str]:
         head = f"for (long {index} = 0; {index} < {extent}; {index}++)"
         lines = [head, *(f"    {line}" for line in lines)]
     return lines
+
+
+def _part(stack: Access) -> Access:
+    """One part of an array along its first axis, the first."""
+    return replace(stack, shape=stack.shape[1:], strides=stack.strides[1:])
 
 
 def _whole(own: Field) -> Access:

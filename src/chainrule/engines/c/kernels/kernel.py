@@ -18,6 +18,10 @@ def _nothing_refused(equation: Equation) -> str:
     return ""
 
 
+def _no_blas(equation: Equation) -> bool:
+    return False
+
+
 def _no_workspace(equation: Equation) -> int:
     return 0
 
@@ -29,11 +33,13 @@ class Kernel:
     Its parameters are the array arguments, the result, and where it needs some, `workspace`: so
     many elements of the result's type. Arguments may lie in any order, unless they are wanted
     `contiguous`; the result is contiguous. One that `fails` returns 1 where NumPy would raise, else
-    0. `refuses` says why it cannot write an equation, "" where it can.
+    0. Where it `wants_blas`, it is handed the matrix product of BLAS first, as `product`, which is
+    NULL where there is none. `refuses` says why it cannot write an equation, "" where it can.
     """
 
     write: Writer
     contiguous: bool = False
     fails: bool = False
     workspace: Callable[[Equation], int] = _no_workspace
+    wants_blas: Callable[[Equation], bool] = _no_blas
     refuses: Callable[[Equation], str] = _nothing_refused

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access, contiguous_strides, index_text
 from chainrule.engines.c.kernels.kernel import Kernel
+from chainrule.engines.c.types import literal
 
 __all__ = ["KERNELS", "matmul", "wants_blas"]
 
@@ -50,8 +51,43 @@ def matmul(equation: Equation, arrays: Sequence[Access]) -> list[str]:
             lines.append(f"const {access.c_type} *restrict {pointer}_matrix = {pointer} + {place};")
         lines.append(f"{out.c_type} *restrict out_matrix = out + {index_text(z_stack, loops)};")
     names = ("x_matrix", "y_matrix", "out_matrix") if stack else (x.pointer, y.pointer, out.pointer)
-    lines += _product(names, x.strides[-2:], y.strides[-2:], (rows, inner, columns), out.c_type)
+    loops_only = _product(names, x.strides[-2:], y.strides[-2:], (rows, inner, columns), out.c_type)
+    if wants_blas(equation) and _lies(x)[0] and _lies(y)[0]:
+        call = _blas_call(names, x, y, (rows, inner, columns))
+        lines += ["if (product) {", *(f"    {line}" for line in call), "} else {"]
+        lines += [*(f"    {line}" for line in loops_only), "}"]
+    else:
+        lines += loops_only
     return _looped(list(zip(loops, stack, strict=True)), lines)
+
+
+def _blas_call(
+    names: tuple[str, str, str], x: Access, y: Access, sizes: tuple[int, int, int]
+) -> list[str]:
+    """The product by BLAS: rows one after the other (101), each operand as it lies (111) or by
+    columns (112), and how far apart its rows or columns are.
+    """
+    rows, inner, columns = sizes
+    one, zero = literal(1, x.dtype), literal(0, x.dtype)
+    x_lies, x_step = _lies(x)
+    y_lies, y_step = _lies(y)
+    left, right, out = names
+    return [
+        f"product(101, {x_lies}, {y_lies}, {rows}, {columns}, {inner}, {one}, {left}, {x_step},",
+        f"        {right}, {y_step}, {zero}, {out}, {columns});",
+    ]
+
+
+def _lies(matrix: Access) -> tuple[int, int]:
+    """How a matrix lies, as BLAS has it, and the step from row to row or column to column; 0 for
+    one that it cannot read.
+    """
+    (rows, columns), (down, right) = matrix.shape[-2:], matrix.strides[-2:]
+    if right == 1 and down >= columns:
+        return 111, down
+    if down == 1 and right >= rows:
+        return 112, right
+    return 0, 0
 
 
 def _matrix(
@@ -91,6 +127,11 @@ def _product(
         ]
         return _looped([(i, rows), (j, columns)], lines)
     columns_loop = f"for (long j = 0; j < {columns}; j++)"
+    if inner == 1:
+        x_i, y_j = index_text(x, [i, "0"]), index_text(y, ["0", "j"])
+        place = index_text([columns, 1], [i, "j"])
+        row = [columns_loop, f"    {out}[{place}] = {left}[{x_i}] {times} {right}[{y_j}];"]
+        return _looped([(i, rows)], row)
     lines = [
         f"{kind} row[{columns}];",
         columns_loop,
@@ -115,4 +156,4 @@ def _looped(loops: Sequence[tuple[str, int]], lines: list[str]) -> list[str]:
     return lines
 
 
-KERNELS = {"matmul": Kernel(matmul)}
+KERNELS = {"matmul": Kernel(matmul, wants_blas=wants_blas)}
