@@ -52,9 +52,6 @@ def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
             late = [v for v in equation.variables if made_in.get(v, -1) == unit]
             if unit == ready and all(inside.get(v) == unit for v in late):
                 return unit
-            is_update = equation.section == "update" and equation.name not in REDUCTIONS
-            if unit > ready and (is_update or _share(units[unit], equation)):
-                return unit
         return None
 
     for equation in graph.equations:
@@ -83,8 +80,8 @@ def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
 
 
 def _joined(groups: list[Group]) -> list[Group]:
-    """The groups, with a nest put into the one over the same space that makes what it reads last,
-    where it reads all of that element by element.
+    """The groups, with a nest put into the last one over the same space that it may run with: one
+    that makes nothing of what it reads, or makes it element by element.
     """
     made_in: dict[Variable, int] = {}
     inside: set[Variable] = set()
@@ -92,20 +89,15 @@ def _joined(groups: list[Group]) -> list[Group]:
     for group in groups:
         read = {v for e in group.equations for v in e.variables}
         ready = max((made_in[v] for v in read if v in made_in), default=-1)
-        target = joined[ready] if ready >= 0 else None
-        own = {v for v in read if made_in.get(v) == ready}
+        in_step = {v for v in read if made_in.get(v) == ready} <= inside
         number = len(joined)
-        if (
-            target is not None
-            and group.is_nest
-            and target.is_nest
-            and target.section == group.section
-            and nest_space(target.equations[0]) == nest_space(group.equations[0])
-            and own <= inside
-            and len(target.equations) + len(group.equations) <= _LONGEST
-        ):
-            number = ready
-            joined[ready] = Group(target.equations + group.equations, is_nest=True)
+        if group.is_nest:
+            for candidate in range(len(joined) - 1, max(ready, 0) - 1, -1):
+                if (candidate > ready or in_step) and _alike(joined[candidate], group):
+                    number = candidate
+                    break
+        if number < len(joined):
+            joined[number] = Group(joined[number].equations + group.equations, is_nest=True)
         else:
             joined.append(group)
         for equation in group.equations:
@@ -121,8 +113,11 @@ def _has_two_shapes(equation: Equation) -> bool:
     return len(shapes) > 1
 
 
-def _share(unit: list[Equation], equation: Equation) -> bool:
-    """Whether they read the same large value, which one loop loads once."""
-    space = nest_space(equation)
-    read = {v for e in unit for v in e.variables if v.shape == space}
-    return any(v in read for v in equation.variables)
+def _alike(one: Group, other: Group) -> bool:
+    """Whether one loop can do both nests: over the same space, in the same section."""
+    return (
+        one.is_nest
+        and one.section == other.section
+        and nest_space(one.equations[0]) == nest_space(other.equations[0])
+        and len(one.equations) + len(other.equations) <= _LONGEST
+    )

@@ -109,9 +109,13 @@ class _Step:
         self.scope = file.scope
         self.layouts = Layouts(plan.graph, {}, follow=False)
         self.lines: list[str] = []
+        made = {out for g in plan.groups for e in g.equations for out in e.outs}
+        self.made = made
         self.memory: dict[Buffer, Access] = {}
         self.numbers: dict[Variable, Operand] = {}
         self.kept: dict[Atom, Field] = {}
+        self.shown_as: dict[Variable, Variable] = {}  # by whose name values go in comments
+        self.hoisted: dict[Variable, str] = {}  # named parts of the state: pointers to them
         self.pointers: set[Symbol] = set()
         self.new = {
             new: old for old, new in plan.graph.updates.items() if isinstance(new, Variable)
@@ -141,6 +145,26 @@ class _Step:
             if not variable.is_array:
                 self._declare_number(variable)
         self._declare_buffers()
+        self._name_parts()
+
+    def _name_parts(self) -> None:
+        """Pointers to parts of the state that have a name, and to those of a concatenation."""
+        names = name_buffers(self.plan, self.symbols, self.titled)
+        for view in self.plan.views:
+            access = self.access(view)
+            root = view
+            while root in self.plan.views:
+                (root,) = self.plan.views[root].variables
+            is_part = root in self.graph.state and bool(self.graph.name_of(view))
+            if is_part and access is not None and access.is_contiguous:
+                name = self.scope.claim(self.symbols[view])
+                self.lines.append(f"{access.c_type} *{name} = {access.first};")
+                self.hoisted[view] = name
+        for buffer, memory in self.memory.items():
+            if buffer.parent is not None:
+                name = self.scope.claim(names[buffer])
+                self.lines.append(f"{memory.c_type} *{name} = {memory.first};")
+                self.memory[buffer] = replace(memory, pointer=name, start=0)
 
     def _declare_buffers(self) -> None:
         """A field for each buffer that has no memory yet."""
@@ -161,6 +185,13 @@ class _Step:
             self.memory[buffer] = _whole(own)
         order = {"input": 0, "state": 1, "constant": 2, "work": 3, "scratch": 3}
         self.file.fields += sorted(found, key=lambda own: order[own.kind])
+        for buffer in self.plan.holds:
+            whole = buffer.parent
+            if whole is not None and whole in self.memory:
+                start = self.memory[whole].start + buffer.start
+                strides = contiguous_strides(buffer.shape)
+                pointer = self.memory[whole].pointer
+                self.memory[buffer] = Access(pointer, buffer.dtype, buffer.shape, strides, start)
 
     def _live_buffers(self) -> set[Buffer]:
         """The buffers that something is written to or read from, by their wholes."""
@@ -190,26 +221,28 @@ class _Step:
         if variable in self.local and variable not in self.plan.views:
             return None
         root = variable
-        while root in self.plan.views:
+        while root in self.plan.views and root not in self.hoisted:
             (root,) = self.plan.views[root].variables
         buffer = self.plan.buffers.get(root)
         if buffer is None:
             raise UnsupportedError(f"a value of {root.shape} without memory")
-        whole = buffer.parent or buffer
         base, array = self.layouts.array(root), self.layouts.array(variable)
         item = base.itemsize
         start = (array.ctypes.data - base.ctypes.data) // item if variable is not root else 0
         strides = tuple(step // item for step in array.strides)
         if variable is root:
             strides = contiguous_strides(root.shape)
-        memory = self.memory[whole]
-        start += memory.start + buffer.start
+        if root in self.hoisted:
+            return Access(self.hoisted[root], variable.dtype, variable.shape, strides, start)
+        memory = self.memory[buffer]
+        start += memory.start
         return Access(memory.pointer, variable.dtype, variable.shape, strides, start)
 
     def name(self, variable: Variable) -> str:
         """What a value is called in comments: the new value of a state by the state's name."""
         while variable in self.new and self.new[variable] is not variable:
             variable = self.new[variable]
+        variable = self.shown_as.get(variable, variable)
         return self.scope.claim(self.symbols[variable])
 
     # The groups
@@ -407,7 +440,7 @@ class _Step:
         before: list[str] = []
         pairs = list(zip(equation.variables, equation.body.inputs, strict=True))
         carry, xs, constants = form.split(pairs)
-        read, written = (f"({t} + 1)", t) if form.reverse else (t, f"({t} + 1)")
+        read, written = (f"{t} + 1", t) if form.reverse else (t, f"{t} + 1")
         for (outer, inner), out, keeps in zip(carry, equation.outs, form.keeps, strict=False):
             memory, start = self.access(out), self.access(outer)
             assert memory is not None
@@ -424,6 +457,7 @@ class _Step:
             access = self._in_order(outer, before, is_stack=True)
             step.points(inner, body.buffers[inner], access, t)
         for outer, inner in constants:
+            step.shown_as[inner] = outer
             step.memory[body.buffers[inner]] = self._in_order(outer, before)
         outs = [(out, t) for out in equation.outs[form.n_carry :]]
         kept = zip(equation.outs, form.keeps, strict=False)
@@ -488,9 +522,12 @@ class _Step:
         """A formula for each value that the group hands out."""
         lines: list[str] = []
         own = {e.out for e in group.equations} & self.local
+        known = self.known
 
         def is_written_out(variable: Variable) -> bool:
-            return variable in own or variable in self.plan.views or variable not in self.known
+            if variable in self.hoisted:
+                return False
+            return variable in own or variable in self.plan.views or variable not in known
 
         for equation in group.equations:
             out = equation.out
@@ -506,8 +543,7 @@ class _Step:
     def known(self) -> set[Variable]:
         """The values that have a place of their own, which formulas call by name."""
         graph = self.graph
-        made = {out for g in self.plan.groups for e in g.equations for out in e.outs}
-        return {*graph.inputs, *graph.state, *graph.constants, *(made - self.local)}
+        return {*graph.inputs, *graph.state, *graph.constants, *(self.made - self.local)}
 
     def _write_updates(self) -> None:
         """Copy into the state what could not be computed in its place, all of it at once."""
