@@ -294,14 +294,15 @@ def text_of(programs: Sequence[Prepared]) -> str:
     return print_files([prepared.file for prepared in programs])
 
 
-def load(programs: Sequence[Prepared]) -> list[CProgram]:
+def load(programs: Sequence[Prepared], *, extra: Sequence[str] = ()) -> list[CProgram]:
     """Compile programs as one file and load it; their functions' names must differ.
 
-    Raises CompileError where there is no compiler that works.
+    `extra` are flags for tests, after the usual ones. Raises CompileError where there is no
+    compiler that works.
     """
     source = text_of(programs)
     blas = find_blas()
     bits = blas.integer_bits if blas is not None else 64
     defined = f"#define LIBRARY\n#define BLAS_INTEGER int{bits}_t\n"
-    library = build_library(defined + source).functions
+    library = build_library(defined + source, extra=extra).functions
     return [CProgram(prepared, source, library) for prepared in programs]
