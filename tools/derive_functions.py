@@ -9,6 +9,7 @@ Needs mpmath, and for the table a C compiler. Nothing is random but the sample, 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ import mpmath
 import numpy as np
 from mpmath import mp, mpf
 
+from chainrule.primitives import gamma, normal
+
 __all__ = ["derive", "main", "minimax"]
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "chainrule" / "engines" / "c" / "functions.c"
-BEGIN, END = "/* <coefficients> */\n", "/* </coefficients> */\n"
+DOCS = ROOT / "docs" / "functions.md"
 
 Number = Any
 Function = Callable[[Number], Number]
@@ -107,17 +110,18 @@ def _scaled_erfc(t: Number) -> Number:
     return (1 + 2 * x) * mpmath.exp(x**2) * mpmath.erfc(x)
 
 
+def _far(power: int) -> tuple[Function, Function]:
+    """The root of 1 / erfc, and what its error does to 1 - 1 / root**power."""
+    root = -mpf(1) / power
+    return lambda x: mpmath.erfc(x) ** root, lambda x: power * mpmath.erfc(x) ** (1 - root)
+
+
 def _fits() -> list[Fit]:
     """The polynomials. A weight turns the error of the quotient into one relative to the result."""
     ln2, tiny = mpmath.log(2), mpf(10) ** -8
     reduced = mpf("1.01") * ln2 / 2
     quarter = (mpf("1.02") * mp.pi / 4) ** 2
     root = mpmath.sqrt(2)
-    far: Any = (
-        lambda x: mpmath.erfc(x) ** (-mpf(1) / 16),
-        lambda x: 16 * mpmath.erfc(x) ** (mpf(17) / 16),
-        mpf("1.2"),
-    )
     ratio = ((root - 1) / (root + 1)) ** 2
     return [
         Fit(
@@ -172,23 +176,51 @@ def _fits() -> list[Fit]:
             mpf(0), mpf(1), 0, 6,
         ),
         Fit(
-            "erf_near", "erf(x) / x - 1 in x**2, |x| <= 1.4",
+            "erf_near", "erf(x) / x - 1 in x**2, |x| <= 1.3",
             _of_root(lambda x: mpmath.erf(x) / x - 1), lambda z: mpf(1),
-            tiny, mpf("1.4") ** 2, 8, 0,
+            tiny, mpf("1.3") ** 2, 8, 0,
         ),
         Fit(
             "erf_near", "erf(x) / x - 1 in x**2, |x| <= 1.25",
             _of_root(lambda x: mpmath.erf(x) / x - 1), lambda z: mpf(1),
             tiny, mpf("1.25") ** 2, 0, 14,
         ),
-        Fit("erf_far", "erfc(x)**(-1/16), 1.4 <= x <= 3.95", *far, mpf("3.95"), 7, 0),
-        Fit("erf_far", "erfc(x)**(-1/16), 1.25 <= x <= 5.95", *far, mpf("5.95"), 0, 16),
+        Fit(
+            "erf_far", "erfc(x)**(-1/8), 1.3 <= x <= 3.95", *_far(8),
+            mpf("1.3"), mpf("3.95"), 8, 0,
+        ),
+        Fit(
+            "erf_far", "erfc(x)**(-1/16), 1.25 <= x <= 5.95", *_far(16),
+            mpf("1.25"), mpf("5.95"), 0, 16,
+        ),
         Fit(
             "erfc", "(1 + 2 * x) * exp(x**2) * erfc(x) in (x - 4.5) / (x + 4.5), 0 <= x <= 27.5",
             _scaled_erfc, lambda t: 1 / _scaled_erfc(t),
             mpf(-1), (mpf("27.5") - mpf("4.5")) / (mpf("27.5") + mpf("4.5")), 0, 23,
         ),
     ]  # fmt: skip
+
+
+def _known() -> list[tuple[str, Sequence[Number], str]]:
+    """The coefficients that the library's NumPy forms have too, highest power first."""
+    cody = "highest power first, W. J. Cody, 1969"
+    wichura = "highest power first, M. J. Wichura, 1988"
+    stirling = [b / (2 * k * (2 * k - 1)) for k, b in enumerate(gamma._BERNOULLI[:9], start=1)]
+    return [
+        ("erfcx_middle_p", normal._MIDDLE_P, f"erfcx, 0.46875 <= x <= 4, above: {cody}"),
+        ("erfcx_middle_q", normal._MIDDLE_Q, f"erfcx, 0.46875 <= x <= 4, below: {cody}"),
+        ("erfcx_far_p", normal._FAR_P, f"erfcx, x > 4, above: {cody}"),
+        ("erfcx_far_q", normal._FAR_Q, f"erfcx, x > 4, below: {cody}"),
+        ("quantile_centre_p", normal._CENTRE_P, f"normal quantile, centre, above: {wichura}"),
+        ("quantile_centre_q", normal._CENTRE_Q, f"normal quantile, centre, below: {wichura}"),
+        ("quantile_tail_p", normal._TAIL_P, f"normal quantile, tails, above: {wichura}"),
+        ("quantile_tail_q", normal._TAIL_Q, f"normal quantile, tails, below: {wichura}"),
+        ("quantile_end_p", normal._END_P, f"normal quantile, ends, above: {wichura}"),
+        ("quantile_end_q", normal._END_Q, f"normal quantile, ends, below: {wichura}"),
+        ("gammaln_at_2", gamma._AT_2, "log(Gamma(2 + z)), |z| <= 1/2: highest power first"),
+        ("gammaln_stirling", stirling[::-1], "B(2 * k) / (2 * k * (2 * k - 1)), k = 9 ... 1"),
+        ("bernoulli_numbers", gamma._BERNOULLI, "B2, B4, ..., B22"),
+    ]
 
 
 def _table(name: str, c_type: str, coefficients: Sequence[Number], comment: str) -> str:
@@ -223,6 +255,8 @@ def derive() -> str:
                 comment = f"{fit.formula}: minimax, error {_log2(error)} of the result"
                 name = fit.name if "_" in fit.name else f"{fit.name}_coefficients"
                 tables.append(_table(name, c_type, found, comment))
+    for name, numbers, comment in _known():
+        tables.append(_table(name, "double", numbers, comment).replace(f"{name}_double", name))
     return "\n".join(tables)
 
 
@@ -231,11 +265,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", action="store_true", help="measure and write docs/functions.md")
     if parser.parse_args().table:
-        raise SystemExit("not yet")
-    text = SOURCE.read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    SOURCE.write_text(head + BEGIN + "\n" + derive() + "\n" + END + tail, encoding="utf-8")
+        from measure_functions import table  # beside this file
+
+        with tempfile.TemporaryDirectory() as folder:
+            rows = table(Path(folder))
+        _rewrite(DOCS, "<!-- errors -->\n", "<!-- /errors -->\n", rows + "\n")
+    else:
+        _rewrite(SOURCE, "/* <coefficients> */\n", "/* </coefficients> */\n", f"\n{derive()}\n")
+
+
+def _rewrite(path: Path, begin: str, end: str, new: str) -> None:
+    """Put new text between the two marks of a file."""
+    head, rest = path.read_text(encoding="utf-8").split(begin)
+    tail = rest.split(end)[1]
+    path.write_text(head + begin + new + end + tail, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from chainrule.training.epoch import Epoch
 from works import TO_0990_EPOCHS, Array, Parameters, Runner, Work, layers
 
 import chainrule as cr
@@ -15,10 +16,9 @@ from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.numpy.program import build
-from chainrule.engines.numpy.threads import limit_threads
+from chainrule.engines.threads import limit_threads
 from chainrule.nn.losses import get_loss
 from chainrule.training.compiled_step import CompiledStep
-from chainrule.training.epoch import Epoch
 from chainrule.training.history import History
 from chainrule.training.samples import Samples
 from chainrule.version import __version__

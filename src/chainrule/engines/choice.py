@@ -15,7 +15,7 @@ from chainrule.engines.engine import Program
 from chainrule.engines.numpy import program as numpy_program
 from chainrule.names import unknown_name
 
-__all__ = ["Engine", "build_program", "check_engine", "is_worth_compiling"]
+__all__ = ["Engine", "build_program", "check_engine", "is_worth_compiling", "source_for"]
 
 Engine: TypeAlias = Literal["auto", "numpy", "c"]
 
@@ -68,6 +68,15 @@ def build_program(
             reason = str(error)
     program = numpy_program.build(graph, labels, exact=exact, strides=strides)
     return program, reason if engine == "c" else ""
+
+
+def source_for(engine: Engine, graph: Graph, labels: Labels, *, exact: bool = True) -> str:
+    """The text that an engine prints of a graph, which is not run. Raises UnsupportedError where
+    the C engine has no form of something in it.
+    """
+    if engine == "c":
+        return c_program.text_of([c_program.prepare(graph, labels, exact=exact)])
+    return numpy_program.build(graph, labels, exact=exact).source
 
 
 def is_worth_compiling(graph: Graph, n_calls: int) -> bool:

@@ -15,9 +15,10 @@ from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import is_static, trace
+from chainrule.engines.choice import Engine, build_program, check_engine, source_for
 from chainrule.engines.engine import Program
-from chainrule.engines.numpy.program import build
 from chainrule.primitives.dispatch import AbstractArray
+from chainrule.warn import warn_user
 
 __all__ = ["CompiledFunction", "compile"]
 
@@ -36,8 +37,10 @@ class CompiledFunction:
     tensors (inside `grad`, say) or traced arrays it is the original function.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], engine: Engine = "numpy") -> None:
         self._function = function
+        self._engine: Engine = engine
+        self._traced: tuple[Graph, Labels] | None = None
         self._versions: OrderedDict[Any, _Version] = OrderedDict()
         self._latest: Program | None = None
         self._lock = threading.RLock()  # versions own their buffers: one call at a time
@@ -63,9 +66,20 @@ class CompiledFunction:
         return version.arrange(results)
 
     @property
+    def engine(self) -> str:
+        """The engine that runs the version made last: "numpy" or "c"."""
+        return self._require_version().engine
+
+    @property
     def source(self) -> str:
-        """The version made last, as a Python file of its own that needs NumPy only."""
+        """The version made last: a Python file that needs NumPy only, or a C file."""
         return self._require_version().source
+
+    def source_for(self, engine: Engine) -> str:
+        """What another engine prints of the version made last."""
+        self._require_version()
+        assert self._traced is not None
+        return source_for(check_engine(engine), *self._traced)
 
     @property
     def graph(self) -> Graph:
@@ -110,8 +124,10 @@ class CompiledFunction:
         name = self.__name__ if self.__name__.isidentifier() else "function"
         title = f"{name}, written by chainrule for NumPy 2. Regenerate: chainrule.compile({name})."
         labels = Labels(name, title, "returns what the function returns")
-        program = build(graph, labels, strides=strides)
-        self._latest = program
+        program, remark = build_program(graph, labels, self._engine, strides=strides)
+        if remark:
+            warn_user(f"{name} runs on the engine 'numpy', not 'c': {remark}")
+        self._latest, self._traced = program, (graph, labels)
         return _Version(program, outputs)
 
 
@@ -136,13 +152,18 @@ class _Version:
 _RESULT = object()
 
 
-def compile(function: Callable[..., Any]) -> CompiledFunction:
+def compile(function: Callable[..., Any], *, engine: Engine | None = None) -> CompiledFunction:
     """A function that runs as straight-line NumPy code written for it, derivatives included.
 
     `function` takes and returns arrays, or nested dicts, lists and tuples of them, and decides
     nothing by their values; calls of `chainrule.grad` and friends inside it are compiled with it.
     Raises `TracedValueError`, naming the line, where the function asks an array for its value.
     Arrays it reads from outside are taken as they are when it is compiled.
+
+    `engine` is "numpy", whose results are bit for bit those of the function, or "c", whose library
+    a C compiler makes at the first call, and which rounds otherwise in the last digits; by default
+    the environment variable CHAINRULE_ENGINE, else "numpy". What C has no form of runs on NumPy,
+    with a warning.
 
     >>> import numpy as np, chainrule as cr
     >>> slope = cr.compile(cr.grad(lambda x: np.sum(np.sin(x) ** 2)))
@@ -151,7 +172,8 @@ def compile(function: Callable[..., Any]) -> CompiledFunction:
     >>> "np.sin(x" in slope.source or "sin(x" in slope.source
     True
     """
-    return CompiledFunction(function)
+    given = check_engine(engine)
+    return CompiledFunction(function, "numpy" if given == "auto" else given)
 
 
 def _kind(leaf: Any) -> Any:

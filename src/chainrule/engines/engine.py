@@ -27,10 +27,12 @@ NumPyArray = np.ndarray[Any, Any]
 class Program(ABC):
     """A graph that runs: its text, and the state it works on.
 
-    `graph` is the simplified graph, `source` the text of what runs, and `function` takes one step:
-    from the inputs to the output, or a tuple of several, in the order of the graph's.
+    `engine` is the name of the engine that made it, `graph` the simplified graph, `source` the text
+    of what runs, and `function` takes one step: from the inputs to the output, or a tuple of
+    several, in the order of the graph's.
     """
 
+    engine: str
     graph: Graph
     source: str
     function: Callable[..., Any]

@@ -16,8 +16,9 @@ from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
+from chainrule.engines.choice import Engine, build_program
 from chainrule.engines.engine import Program
-from chainrule.engines.numpy.program import build, has_faster_forms
+from chainrule.engines.numpy.program import has_faster_forms
 from chainrule.primitives.dispatch import named
 from chainrule.training.frozen import Observed, refuse_draws
 from chainrule.version import __version__
@@ -29,6 +30,9 @@ __all__ = ["Inference", "inference_graph"]
 
 _KEPT = 4
 """Programs that are kept, for the numbers of rows that were asked for last."""
+
+_ROWS = (1, 16, 128, 1024)
+"""Numbers of rows that C programs are made for: compiling takes long, and copying rows does not."""
 
 
 def inference_graph(network: Network, n_rows: int, *, constants: bool = False) -> Graph:
@@ -63,11 +67,14 @@ def inference_graph(network: Network, n_rows: int, *, constants: bool = False) -
 class Inference:
     """Runs a network by programs; `is_compiled` says whether these are faster than its layers.
 
-    A program reads the parameters where they lie, so it goes on being right while they change.
+    Those of C are, always; `remark` says why they are not there where the engine is "c". A program
+    reads the parameters where they lie, so it goes on being right while they change.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, engine: Engine = "numpy") -> None:
         self._network = network
+        self._engine: Engine = engine
+        self.remark = ""
         self._programs: OrderedDict[int, Program] = OrderedDict()
         self._as_read = Observed(network.parts)
         self._lock = threading.Lock()  # programs own their buffers: one call at a time
@@ -76,6 +83,9 @@ class Inference:
     def _gains(self) -> bool:
         try:
             with refuse_draws("prediction", self._network.parts):
+                if self._engine == "c":
+                    self._programs[1] = self._build(1)
+                    return not self.remark
                 return has_faster_forms(inference_graph(self._network, 1))
         except Exception:  # a layer of the user's own may do anything; it runs as it stands
             return False
@@ -86,19 +96,43 @@ class Inference:
             if self._as_read.difference():
                 self._programs.clear()
                 self._as_read = Observed(self._network.parts)
-            program = self._programs.get(len(x)) or self._build(len(x))
-            self._programs[len(x)] = program
-            self._programs.move_to_end(len(x))
-            if len(self._programs) > _KEPT:
-                self._programs.popitem(last=False)
+            if self._engine == "c":
+                return self._in_parts(x)
+            program = self._program(len(x))
             with program.thread_limit():
                 (outputs,) = program(x)
                 return np.array(outputs)
+
+    def _in_parts(self, x: np.ndarray) -> np.ndarray:
+        """The outputs by programs of some numbers of rows, filled up with zeros."""
+        n_rows = next((rows for rows in _ROWS if rows >= len(x)), _ROWS[-1])
+        program = self._program(n_rows)
+        if n_rows == len(x):
+            return np.array(program.function(x))
+        outputs = np.empty((len(x), *self._network.output_shape), self._network.dtype)
+        with program.thread_limit():
+            for start in range(0, len(x), n_rows):
+                part = x[start : start + n_rows]
+                filled = part
+                if len(part) < n_rows:
+                    filled = np.zeros((n_rows, *x.shape[1:]), x.dtype)
+                    filled[: len(part)] = part
+                outputs[start : start + n_rows] = program.function(filled)[: len(part)]
+        return outputs
+
+    def _program(self, n_rows: int) -> Program:
+        program = self._programs.get(n_rows) or self._build(n_rows)
+        self._programs[n_rows] = program
+        self._programs.move_to_end(n_rows)
+        if len(self._programs) > _KEPT:
+            self._programs.popitem(last=False)
+        return program
 
     def _build(self, n_rows: int) -> Program:
         network = self._network
         title = f"Outputs of {network} for {n_rows} samples, written by chainrule {__version__}."
         labels = Labels("predict", title, "the outputs", network.textbook_names().layers)
-        program = build(inference_graph(network, n_rows), labels, exact=False)
+        graph = inference_graph(network, n_rows)
+        program, self.remark = build_program(graph, labels, self._engine, exact=False)
         program.write_state(tree.flatten((network.parameters.flat, network.state)))
         return program

@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.engines.choice import Engine, check_engine
 from chainrule.nn.built import BuiltLayer, build_layers
 from chainrule.nn.inference import Inference
 from chainrule.nn.layer import Context, Layer, Shape
@@ -28,6 +29,7 @@ from chainrule.training.inputs import as_features, as_whole_numbers, check_count
 from chainrule.training.losses import Loss
 from chainrule.training.measured import Measured
 from chainrule.training.trainable import TextbookNames
+from chainrule.warn import warn_user
 
 __all__ = ["Network"]
 
@@ -73,7 +75,7 @@ class Network:
         self._rng = np.random.default_rng(seed)
         self._layers: list[Layer] = []
         self._step: CompiledStep | None = None
-        self._inference: Inference | None = None  # made at the first prediction
+        self._inferences: dict[Engine, Inference] = {}  # made at the first prediction on each
         self._built: list[BuiltLayer] = []
         self._input_shape: Shape = ()
         self._parameters: Parameters | None = None
@@ -99,7 +101,7 @@ class Network:
         """
         layer = as_layer(layer)
         name_layer(layer, self._layers)
-        self._step = self._inference = None  # these are of the network as it was
+        self._step, self._inferences = None, {}  # these are of the network as it was
         if self._parameters is not None:
             built, arrays, state = build_layers([layer], self.output_shape, self._rng, self.dtype)
             self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)
@@ -121,7 +123,7 @@ class Network:
         rng = np.random.default_rng(self.seed if seed is None else seed)
         self._built, arrays, self._state = build_layers(self._layers, shape, rng, self.dtype)
         self._parameters = Parameters(arrays, self.dtype)
-        self._inference = None
+        self._inferences = {}
         self._input_shape = shape
         self._rng = rng
 
@@ -232,20 +234,25 @@ class Network:
             self.build(x.shape[1:])
         return self.forward(self.parameters, x)
 
-    def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
+    def predict(
+        self, x: Any, batch_size: int | None = None, *, engine: Engine | None = None
+    ) -> np.ndarray:
         """The outputs (N, *output_shape) for inputs x (N, *input_shape), `batch_size` rows a time.
 
-        Nothing is recorded, and the array is the caller's own. Raises ValueError for an empty x,
+        Nothing is recorded, and the array is the caller's own. `engine` is "numpy" or "c", by
+        default that of the last fit. Raises ValueError for an empty x,
         for one sample without a batch axis, and for samples of another shape than the network was
         built for, naming the layer.
         """
         if batch_size is not None:
             check_count("batch_size", batch_size)
+        if engine is not None:
+            engine = "c" if check_engine(engine) == "c" else "numpy"
         x = self._as_inputs(x)
         rows = _PREDICT_ROWS if batch_size is None else batch_size
         if len(x) <= rows:
-            return self.infer(x)
-        return np.concatenate([self.infer(x[i : i + rows]) for i in range(0, len(x), rows)])
+            return self.infer(x, engine)
+        return np.concatenate([self.infer(x[i : i + rows], engine) for i in range(0, len(x), rows)])
 
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """What each layer gives for inputs x (N, *input_shape), by the layers' names.
@@ -263,14 +270,22 @@ class Network:
             outputs[built.layer.name] = self._own(x, given)
         return outputs
 
-    def infer(self, x: np.ndarray) -> np.ndarray:
+    def _engine_of_step(self) -> Engine:
+        """The engine that predictions run on by default: that of the last fit."""
+        return "c" if self._step is not None and self._step.engine == "c" else "numpy"
+
+    def infer(self, x: np.ndarray, engine: Engine | None = None) -> np.ndarray:
         """The outputs for inputs that `as_inputs` has made, without noting which layer runs."""
         if current_scope().detect_nonfinite:  # tensors look at each value they compute
             return np.array(self.forward(self.parameters, Tensor(x)).detach())
-        if self._inference is None:
-            self._inference = Inference(self)
-        if self._inference.is_compiled:
-            return self._inference.outputs(x)
+        engine = engine or self._engine_of_step()
+        inference = self._inferences.get(engine)
+        if inference is None:
+            inference = self._inferences[engine] = Inference(self, engine)
+            if inference.remark:
+                warn_user(f"predict runs on the engine 'numpy', not 'c': {inference.remark}")
+        if inference.is_compiled:
+            return inference.outputs(x)
         parameters, context = self._require_built(), Context(state=self._state)
         given = x
         for built in self._built:
@@ -401,7 +416,7 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         # A program is made anew where it is needed; functions of the user's own stay with the user.
-        made_anew = {"_step": None, "_inference": None}
+        made_anew: dict[str, Any] = {"_step": None, "_inferences": {}}
         return {**self.__dict__, **made_anew, "measured": self.measured.saved()}
 
     def __copy__(self) -> Network:
@@ -410,7 +425,7 @@ class Network:
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         other = object.__new__(Network)
         memo[id(self)] = other
-        shared = {"_step": None, "_inference": None, "measured": self.measured}
+        shared: dict[str, Any] = {"_step": None, "_inferences": {}, "measured": self.measured}
         own = {name: part for name, part in vars(self).items() if name not in shared}
         vars(other).update({**copy.deepcopy(own, memo), **shared})
         return other

@@ -19,7 +19,7 @@ from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.batches import Batches, run_all
-from chainrule.engines.choice import Engine, build_program
+from chainrule.engines.choice import Engine, build_program, check_engine, source_for
 from chainrule.engines.engine import Program
 from chainrule.optim import Optimizer
 from chainrule.training.eager_step import first_state
@@ -55,6 +55,7 @@ class CompiledStep:
     ) -> None:
         self._engine, self._n_steps = engine, n_steps
         self.remark = ""
+        self._traced: tuple[Graph, Labels] | None = None
         self._train_step = make_step(network, loss, optimizer, penalties)
         self._network = network
         self._summary = f"{get_loss(loss).name.replace('_', ' ')}, {optimizer!r}"
@@ -108,9 +109,20 @@ class CompiledStep:
         return self._first().thread_limit()
 
     @property
+    def engine(self) -> str:
+        """The engine that the step runs on: "numpy" or "c"."""
+        return self._first().engine
+
+    @property
     def source(self) -> str:
-        """The step as a Python file of its own, for the batch size compiled first."""
+        """The step as a file of its own, for the batch size compiled first: Python, or C."""
         return self._first().source
+
+    def source_for(self, engine: Engine) -> str:
+        """What another engine prints of the step, for the batch size compiled first."""
+        self._first()
+        assert self._traced is not None
+        return source_for(check_engine(engine), *self._traced, exact=False)
 
     @property
     def graph(self) -> Graph:
@@ -164,6 +176,7 @@ class CompiledStep:
         used = [variable for variable in (step, rng) if counts[variable]]
         graph = replace(graph, inputs=(*arrays, rate, *used))
         labels = self._labels(len(inputs[0]))
+        self._traced = self._traced or (graph, labels)
         program, self.remark = build_program(
             graph, labels, self._engine, exact=False, n_calls=self._n_steps
         )

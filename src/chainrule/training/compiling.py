@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TypeVar, final
 
 import numpy as np
@@ -20,8 +16,9 @@ from chainrule.training.frozen import hidden_draws
 from chainrule.training.goal import ignore_overflow
 from chainrule.training.session import Session
 from chainrule.training.training_step import TrainingStep
+from chainrule.warn import warn_user
 
-__all__ = ["StepMaker", "compiled_or_none", "warn_user"]
+__all__ = ["StepMaker", "compiled_or_none"]
 
 T = TypeVar("T")
 S = TypeVar("S", bound=TrainingStep)
@@ -47,15 +44,6 @@ def compiled_or_none(
         f"the training step runs as it is, which is slower, for it cannot be compiled: {reason}"
     )
     return None
-
-
-def warn_user(message: str) -> None:
-    """A RuntimeWarning that names the line outside chainrule from which it was called."""
-    ours = str(Path(__file__).parents[1]) + os.sep
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(ours):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, RuntimeWarning, stacklevel=level)
 
 
 @final

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from chainrule.engines.batches import Batches, run_all, run_batches
-from chainrule.engines.numpy.threads import limit_threads
+from chainrule.engines.threads import limit_threads
 from chainrule.optim import Optimizer
 from chainrule.training.losses import LossFunction
 from chainrule.training.samples import Batch

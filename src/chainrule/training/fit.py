@@ -15,7 +15,7 @@ import numpy as np
 from chainrule.engines.choice import Engine, check_engine
 from chainrule.optim import Minimizer, Optimizer, get_optimizer
 from chainrule.training.callbacks import Callbacks, Run, moments
-from chainrule.training.compiling import StepMaker, warn_user
+from chainrule.training.compiling import StepMaker
 from chainrule.training.descent import Descent
 from chainrule.training.goal import Goal, Penalties
 from chainrule.training.history import History
@@ -28,6 +28,7 @@ from chainrule.training.progress import make_progress
 from chainrule.training.samples import Samples, hold_out, with_class_weights
 from chainrule.training.session import Session
 from chainrule.training.trainable import Trainable
+from chainrule.warn import warn_user
 
 __all__ = ["evaluate", "fit"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.autodiff import hvp, value_and_grad
 from chainrule.engines.compiled import compile as compile_function
-from chainrule.engines.numpy.threads import limit_threads
+from chainrule.engines.threads import limit_threads
 from chainrule.optim import Minimizer
 from chainrule.primitives.dispatch import Array
 from chainrule.training.compiling import compiled_or_none

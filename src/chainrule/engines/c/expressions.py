@@ -17,7 +17,16 @@ from chainrule.compiler.trace import SCALAR_POWER
 from chainrule.engines.c.functions import function_names
 from chainrule.engines.c.types import UnsupportedError, c_type, literal
 
-__all__ = ["Operand", "cast", "combine", "element", "number_as_operand", "start_value"]
+__all__ = [
+    "Operand",
+    "cast",
+    "combine",
+    "computed_in",
+    "element",
+    "number_as_operand",
+    "own_function",
+    "start_value",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,8 @@ _SIGNS = {
 }  # fmt: skip
 """How C writes what it has a sign for, and how tightly that binds."""
 
+_COMPARISONS = {name for name, (_, binding) in _SIGNS.items() if binding in {4, 5}}
+
 _OF_BOOLEANS = {"add": "bitwise_or", "multiply": "bitwise_and", "maximum": "bitwise_or",
                 "minimum": "bitwise_and"}  # fmt: skip
 
@@ -61,31 +72,45 @@ def cast(operand: Operand, dtype: Any) -> Operand:
     if dtype.kind == "b":
         return Operand(f"{operand.within(4)} != 0", dtype, 4)
     if operand.dtype.kind == "f" and dtype.kind in "iu":
-        name = f"{c_type(operand.dtype)}_to_{c_type(dtype)}"
+        name = own_function(f"{c_type(operand.dtype)}_to_{c_type(dtype)}")
         return Operand(f"{name}({operand.text})", dtype)
     return Operand(f"({c_type(dtype)}){operand.within(8)}", dtype, 8)
+
+
+def own_function(name: str) -> str:
+    """The name of a function of `functions.c`. Raises UnsupportedError where it has none."""
+    if name not in function_names():
+        raise UnsupportedError(f"{name}, which functions.c does not have,")
+    return name
 
 
 def element(equation: Equation, operands: Sequence[Operand]) -> Operand:
     """One element of an equation's result. Raises UnsupportedError for what has no form in C."""
     out = equation.out.dtype
     name = "power" if equation.primitive is SCALAR_POWER else equation.name
-    dtypes = _computed_in(equation, out)
+    dtypes = computed_in(equation)
     known = [cast(o, d) if d is not None else o for o, d in zip(operands, dtypes, strict=True)]
     compute = _TABLE.get(name, _call)
     made = compute(name, known, equation)
     return made if made.dtype == out else cast(made, out)
 
 
-def _computed_in(equation: Equation, out: np.dtype[Any]) -> Sequence[np.dtype[Any] | None]:
+def computed_in(equation: Equation) -> Sequence[np.dtype[Any] | None]:
     """The dtypes that the operands are converted to before anything is computed."""
-    function, args = equation.primitive.evaluate, equation.args
+    function, args, out = equation.primitive.evaluate, equation.args, equation.out.dtype
     name = equation.name
     if equation.primitive is SCALAR_POWER:
         function = np.power
     if isinstance(function, np.ufunc):
         kinds = [_kind(atom) for atom in args]
-        return list(function.resolve_dtypes((*kinds, *(None,) * function.nout)))[: len(args)]
+        known = list(function.resolve_dtypes((*kinds, *(None,) * function.nout)))[: len(args)]
+        if name in _COMPARISONS:  # which a Python int takes part in as the number that it is
+            long = np.dtype(np.int64)
+            return [
+                long if k is int and d.kind in "iu" else d
+                for k, d in zip(kinds, known, strict=True)
+            ]
+        return known
     if name == "where":
         return [np.dtype(bool), out, out]
     if name in {"astype", "to_discrete", "copy", "round"}:
@@ -104,7 +129,7 @@ def _kind(atom: Atom) -> Any:
 
 def number_as_operand(number: Any, equation: Equation, position: int) -> Operand:
     """A number that is written into an equation, in the dtype that it is computed in there."""
-    wanted = _computed_in(equation, equation.out.dtype)[position]
+    wanted = computed_in(equation)[position]
     dtype = wanted if wanted is not None else np.asarray(number).dtype
     if dtype.kind in "iu" and not _fits(number, dtype):
         raise UnsupportedError(f"{equation.primitive.name} of the number {number} in {dtype}")
@@ -126,6 +151,8 @@ def _infix(name: str, operands: Operands, equation: Equation) -> Operand:
     if dtype.kind == "b" and name in _OF_BOOLEANS:
         name = _OF_BOOLEANS[name]
     sign, binding = _SIGNS[name]
+    if {left.dtype.kind, right.dtype.kind} == {"i", "u"} and name in _COMPARISONS:
+        return _compared(sign, left, right)
     # a number under a sign reads better in parentheses, and what compilers warn of gets them too
     mixed = binding <= 3 or binding in {4, 5}
     needed = 7 if mixed else binding
@@ -138,8 +165,19 @@ def _infix(name: str, operands: Operands, equation: Equation) -> Operand:
     return Operand(text, result, binding)
 
 
-def _divide(name: str, operands: Operands, equation: Equation) -> Operand:
-    return _infix(name, operands, equation)
+def _compared(sign: str, left: Operand, right: Operand) -> Operand:
+    """A comparison of a signed integer with one that has no sign, by their values as NumPy's are;
+    C would take -1 for the largest number.
+    """
+    signed, is_left = (left, True) if left.dtype.kind == "i" else (right, False)
+    left, right = (
+        Operand(f"(uint64_t){operand.within(8)}", operand.dtype, 8) for operand in (left, right)
+    )
+    compared = f"({left.within(5)} {sign} {right.within(5)})"
+    holds_below_0 = sign == "!=" or (sign[0] == "<" if is_left else sign[0] == ">")
+    if holds_below_0:
+        return Operand(f"({signed.within(5)} < 0) | {compared}", np.dtype(bool), 1)
+    return Operand(f"({signed.within(5)} >= 0) & {compared}", np.dtype(bool), 3)
 
 
 def _negative(name: str, operands: Operands, equation: Equation) -> Operand:
@@ -170,7 +208,7 @@ def _square(name: str, operands: Operands, equation: Equation) -> Operand:
 def _reciprocal(name: str, operands: Operands, equation: Equation) -> Operand:
     (x,) = operands
     if x.dtype.kind != "f":
-        raise UnsupportedError("reciprocal of integers")
+        return cast(Operand(f"1.0 / {x.within(7)}", np.dtype(np.float64), 7), x.dtype)
     return Operand(f"{literal(1, x.dtype)} / {x.within(7)}", x.dtype, 7)
 
 
@@ -226,9 +264,10 @@ def _where(name: str, operands: Operands, equation: Equation) -> Operand:
 
 def _clip(name: str, operands: Operands, equation: Equation) -> Operand:
     x, low, high = operands
-    kind = c_type(x.dtype)
-    text = f"minimum_{kind}(maximum_{kind}({x.text}, {low.text}), {high.text})"
-    return Operand(text, x.dtype)
+    if x.dtype.kind == "b":
+        return Operand(f"({x.within(1)} | {low.within(1)}) & {high.within(3)}", x.dtype, 3)
+    larger, smaller = (own_function(f"{name}_{c_type(x.dtype)}") for name in ("maximum", "minimum"))
+    return Operand(f"{smaller}({larger}({x.text}, {low.text}), {high.text})", x.dtype)
 
 
 def _angle(name: str, operands: Operands, equation: Equation) -> Operand:
@@ -243,7 +282,9 @@ def _round(name: str, operands: Operands, equation: Equation) -> Operand:
     if x.dtype.kind != "f":
         if decimals >= 0:
             return x
-        raise UnsupportedError("integers rounded to tens")
+        ten = literal(10.0**-decimals, "float64")
+        text = f"rint((double){x.within(8)} / {ten}) * {ten}"
+        return cast(Operand(text, np.dtype(np.float64), 7), x.dtype)
     rint = "rintf" if x.dtype.itemsize == 4 else "rint"
     if decimals == 0:
         return Operand(f"{rint}({x.text})", x.dtype)
@@ -254,7 +295,8 @@ def _round(name: str, operands: Operands, equation: Equation) -> Operand:
 
 def _polygamma(name: str, operands: Operands, equation: Equation) -> Operand:
     (x,) = operands
-    return Operand(f"polygamma_{c_type(x.dtype)}({equation.params['order']}, {x.text})", x.dtype)
+    name = own_function(f"polygamma_{c_type(x.dtype)}")
+    return Operand(f"{name}({equation.params['order']}, {x.text})", x.dtype)
 
 
 def _maximum(name: str, operands: Operands, equation: Equation) -> Operand:

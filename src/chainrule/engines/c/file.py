@@ -148,7 +148,7 @@ def _wrapped(head: str, parameters: str) -> list[str]:
 def _step(file: File) -> str:
     """The function that takes one step."""
     text = "\n".join(file.body)
-    used = set(re.findall(r"\b\w+\b", text))
+    used = set(re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
     lines = [
         *comment(f"{file.labels.returns or 'one call'}; 0, or 1 where NumPy would raise"),
         f"EXPORT int {file.function}(struct {file.function} *own)",

@@ -91,10 +91,10 @@ static const double cbrt_coefficients_double[6] = {
     -0.023643854324484518, 0.005348593809603469,
 };
 
-/* erf(x) / x - 1 in x**2, |x| <= 1.4: minimax, error 2**-27.7 of the result */
+/* erf(x) / x - 1 in x**2, |x| <= 1.3: minimax, error 2**-29.2 of the result */
 static const float erf_near_float[8] = {
-    1.2837917e-01f, -3.7612608e-01f, 1.1283447e-01f, -2.6851669e-02f, 5.1937723e-03f,
-    -8.2013046e-04f, 9.7744385e-05f, -6.4855353e-06f,
+    1.2837917e-01f, -3.7612626e-01f, 1.1283634e-01f, -2.6858514e-02f, 5.2055856e-03f,
+    -8.305158e-04f, 1.0224479e-04f, -7.2480875e-06f,
 };
 
 /* erf(x) / x - 1 in x**2, |x| <= 1.25: minimax, error 2**-60.1 of the result */
@@ -105,18 +105,19 @@ static const double erf_near_double[14] = {
     7.955090336113714e-11, -3.2797919139278664e-12,
 };
 
-/* erfc(x)**(-1/16), 1.4 <= x <= 3.95: minimax, error 2**-27.8 of the result */
-static const float erf_far_float[7] = {
-    1.0009421e+00f, 6.670916e-02f, 4.8727643e-02f, 3.4456074e-03f, 3.1188761e-03f, -5.2904384e-04f,
-    1.338086e-04f,
+/* erfc(x)**(-1/8), 1.3 <= x <= 3.95: minimax, error 2**-28.2 of the result */
+static const float erf_far_float[8] = {
+    9.8164374e-01f, 2.1985161e-01f, -5.5593967e-02f, 1.7358568e-01f, -8.929519e-02f, 3.6527038e-02f,
+    -7.4360357e-03f, 8.090033e-04f,
 };
 
-/* erfc(x)**(-1/16), 1.25 <= x <= 5.95: minimax, error 2**-58.3 of the result */
+/* erfc(x)**(-1/16), 1.25 <= x <= 5.95: minimax, error 2**-59.5 of the result */
 static const double erf_far_double[16] = {
-    1.0000001763193376, 0.07052212493929381, 0.04228209623905535, 0.009270776321725039,
-    0.00017970835544402067, 0.0001915071218535457, 0.00014743363603568257, -6.549969933420764e-05,
-    2.3508935991457794e-05, -5.581952838878916e-06, 1.0226020827709233e-06, -1.344001133271434e-07,
-    1.2437196723111781e-08, -6.869215804011526e-10, 1.5462524868746465e-11, 3.746929810118389e-13,
+    1.0000001954268949, 0.07052198033387222, 0.04228260193279181, 0.009269692525653277,
+    0.00018130004708133963, 0.00018981064963224446, 0.00014878902035043973, -6.632613074571142e-05,
+    2.3896617816516106e-05, -5.7218500636430835e-06, 1.0611138957034014e-06,
+    -1.4234178229238698e-07, 1.3624590742987316e-08, -8.084291998732158e-10, 2.3071582923452984e-11,
+    1.54889975406409e-13,
 };
 
 /* (1 + 2 * x) * exp(x**2) * erfc(x) in (x - 4.5) / (x + 4.5), 0 <= x <= 27.5: minimax, error 2**-55.9 of the result */
@@ -127,6 +128,91 @@ static const double erfc_coefficients_double[23] = {
     -0.00018218559780662337, -6.778153645253382e-05, 4.405383223190763e-05, -7.82996801037701e-06,
     -2.5261234653863806e-06, 1.6485328178692999e-06, -8.565648369414306e-08,
     -2.0262308094637903e-07, 2.9910587470079105e-08, 2.1726390875726245e-08, 1.0580920179042284e-09,
+};
+
+/* erfcx, 0.46875 <= x <= 4, above: highest power first, W. J. Cody, 1969 */
+static const double erfcx_middle_p[9] = {
+    2.1531153547440383e-08, 0.5641884969886701, 8.883149794388377, 66.11919063714163,
+    298.6351381974001, 881.952221241769, 1712.0476126340707, 2051.0783778260716, 1230.3393547979972,
+};
+
+/* erfcx, 0.46875 <= x <= 4, below: highest power first, W. J. Cody, 1969 */
+static const double erfcx_middle_q[9] = {
+    1.0, 15.744926110709835, 117.6939508913125, 537.1811018620099, 1621.3895745666903,
+    3290.7992357334597, 4362.619090143247, 3439.3676741437216, 1230.3393548037495,
+};
+
+/* erfcx, x > 4, above: highest power first, W. J. Cody, 1969 */
+static const double erfcx_far_p[6] = {
+    0.016315387137302097, 0.30532663496123236, 0.36034489994980445, 0.12578172611122926,
+    0.016083785148742275, 0.0006587491615298378,
+};
+
+/* erfcx, x > 4, below: highest power first, W. J. Cody, 1969 */
+static const double erfcx_far_q[6] = {
+    1.0, 2.568520192289822, 1.8729528499234673, 0.5279051029514285, 0.06051834131244132,
+    0.0023352049762686918,
+};
+
+/* normal quantile, centre, above: highest power first, M. J. Wichura, 1988 */
+static const double quantile_centre_p[8] = {
+    2509.0809287301227, 33430.57558358813, 67265.7709270087, 45921.95393154987, 13731.69376550946,
+    1971.5909503065513, 133.14166789178438, 3.3871328727963665,
+};
+
+/* normal quantile, centre, below: highest power first, M. J. Wichura, 1988 */
+static const double quantile_centre_q[8] = {
+    5226.495278852854, 28729.085735721943, 39307.89580009271, 21213.794301586597, 5394.196021424751,
+    687.1870074920579, 42.31333070160091, 1.0,
+};
+
+/* normal quantile, tails, above: highest power first, M. J. Wichura, 1988 */
+static const double quantile_tail_p[8] = {
+    0.0007745450142783414, 0.022723844989269184, 0.2417807251774506, 1.2704582524523684,
+    3.6478483247632045, 5.769497221460691, 4.630337846156546, 1.4234371107496835,
+};
+
+/* normal quantile, tails, below: highest power first, M. J. Wichura, 1988 */
+static const double quantile_tail_q[8] = {
+    1.0507500716444169e-09, 0.0005475938084995345, 0.015198666563616457, 0.14810397642748008,
+    0.6897673349851, 1.6763848301838038, 2.053191626637759, 1.0,
+};
+
+/* normal quantile, ends, above: highest power first, M. J. Wichura, 1988 */
+static const double quantile_end_p[8] = {
+    2.0103343992922881e-07, 2.7115555687434876e-05, 0.0012426609473880784, 0.026532189526576124,
+    0.29656057182850487, 1.7848265399172913, 5.463784911164114, 6.657904643501103,
+};
+
+/* normal quantile, ends, below: highest power first, M. J. Wichura, 1988 */
+static const double quantile_end_q[8] = {
+    2.0442631033899397e-15, 1.421511758316446e-07, 1.8463183175100548e-05, 0.0007868691311456133,
+    0.014875361290850615, 0.1369298809227358, 0.599832206555888, 1.0,
+};
+
+/* log(Gamma(2 + z)), |z| <= 1/2: highest power first */
+static const double gammaln_at_2[28] = {
+    -2.7595228851242334e-10, 5.731367241678862e-10, -1.1921401405860912e-09, 2.4836745438024785e-09,
+    -5.183475041970047e-09, 1.0838659214896955e-08, -2.2711094608943164e-08, 4.769810169363981e-08,
+    -1.00432248239681e-07, 2.1207184805554667e-07, -4.492469198764566e-07, 9.55141213040742e-07,
+    -2.039215753801366e-06, 4.374866789907487e-06, -9.439488275268395e-06, 2.0507212775670688e-05,
+    -4.492623673813314e-05, 9.945751278180853e-05, -0.00022315475845357936, 0.0005096695247430423,
+    -0.0011927539117032608, 0.002890510330741523, -0.007385551028673984, 0.020580808427784543,
+    -0.06735230105319807, 0.3224670334241132, 0.42278433509846713, 0.0,
+};
+
+/* B(2 * k) / (2 * k * (2 * k - 1)), k = 9 ... 1 */
+static const double gammaln_stirling[9] = {
+    0.17964437236883057, -0.02955065359477124, 0.006410256410256411, -0.0019175269175269174,
+    0.0008417508417508418, -0.0005952380952380952, 0.0007936507936507937, -0.002777777777777778,
+    0.08333333333333333,
+};
+
+/* B2, B4, ..., B22 */
+static const double bernoulli_numbers[11] = {
+    0.16666666666666666, -0.03333333333333333, 0.023809523809523808, -0.03333333333333333,
+    0.07575757575757576, -0.2531135531135531, 1.1666666666666667, -7.092156862745098,
+    54.971177944862156, -529.1242424242424, 6192.123188405797,
 };
 
 /* </coefficients> */
@@ -387,7 +473,7 @@ static inline float expm1_float(float x)
     float e = expm1_near_0_float(minus_n_ln2_float(limited, n));
     float half = power_of_2_float(n - 1.0f);
     float y = 2.0f * (e * half + (half - 0.5f));
-    return x == 0.0f ? x : y;
+    return fabsf(x) < 0x1p-100f ? x : y;
 }
 
 /* exp(x) - 1 = 2**n * (exp(r) - 1) + (2**n - 1), by halves, as 2**1024 is no double. */
@@ -398,7 +484,7 @@ static inline double expm1_double(double x)
     double e = expm1_near_0_double(minus_n_ln2_double(limited, n));
     double half = power_of_2_double(n - 1.0);
     double y = 2.0 * (e * half + (half - 0.5));
-    return x == 0.0 ? x : y;
+    return fabs(x) < 0x1p-1000 ? x : y;
 }
 
 /* tanh(x) = x + x**3 * P(x**2) for |x| < 0.55, beyond it 1 - 2 / (exp(2 * |x|) + 1); 1 from 9.1 on. */
@@ -437,7 +523,7 @@ static inline double sinh_double(double x)
     double quarter = power_of_2_double(n - 2.0);
     double h = 2.0 * (e * quarter + (quarter - 0.25));
     double y = h + h / (h + h + 1.0);
-    return copysign(h > 1e17 ? h : y, x);
+    return a < 0x1p-1000 ? x : copysign(h > 1e17 ? h : y, x);
 }
 
 /* cosh(x) = h + 1 / (4 * h), h = exp(|x|) / 2, computed by halves. */
@@ -449,18 +535,6 @@ static inline double cosh_double(double x)
     double quarter = power_of_2_double(n - 2.0);
     double h = 2.0 * (e * quarter + quarter);
     return h + 0.25 / h;
-}
-
-/* sinh(x), computed as double. */
-static inline float sinh_float(float x)
-{
-    return (float)sinh_double((double)x);
-}
-
-/* cosh(x), computed as double. */
-static inline float cosh_float(float x)
-{
-    return (float)cosh_double((double)x);
 }
 
 /* for T in float, double */
@@ -566,18 +640,6 @@ static inline double log10_double(double x)
     double y = log_of_fraction_double(fraction_double(normal), 0.0);
     double low = n * 0x1.9fef311f12b36p-42 + y * 0x1.95355baaafad3p-57;
     return log_or_edge_double(x, n * 0x1.34413509f6000p-2 + (y * 0.4342944819032518 + low));
-}
-
-/* log2(x), computed as double. */
-static inline float log2_float(float x)
-{
-    return (float)log2_double((double)x);
-}
-
-/* log10(x), computed as double. */
-static inline float log10_float(float x)
-{
-    return (float)log10_double((double)x);
 }
 
 /* log(1 + x) as log of the float u next to 1 + x, plus (1 + x - u) / u; where u is between sqrt(1/2)
@@ -765,24 +827,6 @@ static inline double arccos_double(double x)
     return is_outer ? outer : 1.5707963267948966 - (s + (tail - 6.123233995736766e-17));
 }
 
-/* arctan(x), computed as double. */
-static inline float arctan_float(float x)
-{
-    return (float)arctan_double((double)x);
-}
-
-/* arcsin(x), computed as double. */
-static inline float arcsin_float(float x)
-{
-    return (float)arcsin_double((double)x);
-}
-
-/* arccos(x), computed as double. */
-static inline float arccos_float(float x)
-{
-    return (float)arccos_double((double)x);
-}
-
 /* The cube root: |x| = 2**(3 * k) * v, 1 <= v < 8; of v by a polynomial, then E. Halley's step
    y - y * (y**3 - v) / (2 * y**3 + v), which cubes the relative error. */
 static inline double cbrt_double(double x)
@@ -801,22 +845,16 @@ static inline double cbrt_double(double x)
     return copysign(a > 0.0 ? (a < INFINITY ? y : a) : a, x);
 }
 
-/* The cube root, computed as double. */
-static inline float cbrt_float(float x)
-{
-    return (float)cbrt_double((double)x);
-}
-
 /* The error function. */
 
-/* erf|x| = |x| + |x| * P(x**2) up to 1.4, from there 1 - 1 / R(|x|)**16, 1 from 3.92 on. */
+/* erf|x| = |x| + |x| * P(x**2) up to 1.3, from there 1 - 1 / R(|x|)**8, 1 from 3.92 on. */
 static inline float erf_float(float x)
 {
     float a = fabsf(x), a_2 = a * a, limited = a > 3.95f ? 3.95f : a;
-    float inner = a + a * polynomial_8_float(erf_near_float, a_2);
-    float root = polynomial_7_float(erf_far_float, limited);
-    float root_2 = root * root, root_4 = root_2 * root_2, root_8 = root_4 * root_4;
-    return copysignf(a < 1.4f ? inner : 1.0f - 1.0f / (root_8 * root_8), x);
+    float p = erf_near_float[0] + a_2 * polynomial_7_float(erf_near_float + 1, a_2);
+    float root = polynomial_8_float(erf_far_float, limited);
+    float root_2 = root * root, root_4 = root_2 * root_2;
+    return copysignf(a < 1.3f ? a + a * p : 1.0f - 1.0f / (root_4 * root_4), x);
 }
 
 /* erf|x| = |x| + |x| * P(x**2) up to 1.25, from there 1 - 1 / R(|x|)**16, 1 from 5.93 on. */
@@ -847,29 +885,506 @@ static inline double erfc_double(double x)
     return a < 0.5 ? near : x < 0.0 ? 2.0 - y : y;
 }
 
-/* erfc(x), computed as double. */
-static inline float erfc_float(float x)
+/* The normal distribution function, erfc(-x / sqrt(2)) / 2. */
+static inline double ndtr_double(double x)
 {
-    return (float)erfc_double((double)x);
+    return 0.5 * erfc_double(x * -0.7071067811865476);
+}
+
+/* Special functions, number by number: the same formulas as the library's in NumPy. */
+
+/* The polynomial with these n coefficients, highest power first (W. G. Horner). */
+static inline double horner_double(const double *c, int n, double x)
+{
+    double y = c[0];
+    for (int i = 1; i < n; i++)
+        y = y * x + c[i];
+    return y;
+}
+
+/* exp(x**2) * erfc(x): by erf itself, and from 0.46875 on by W. J. Cody's quotients, Mathematics of
+   Computation 23 (1969). */
+static inline double erfcx_double(double x)
+{
+    if (x < 0.46875)
+        return exp_double(x * x) * (1.0 - erf_double(x));
+    if (x <= 4.0)
+        return horner_double(erfcx_middle_p, 9, x) / horner_double(erfcx_middle_q, 9, x);
+    double t = 1.0 / (x * x);
+    double rest = t * horner_double(erfcx_far_p, 6, t) / horner_double(erfcx_far_q, 6, t);
+    return (0.5641895835477563 - rest) / x;
+}
+
+/* log(ndtr(x)), below 0 as log(erfcx(-x / sqrt(2)) / 2) - x**2 / 2. */
+static inline double log_ndtr_double(double x)
+{
+    if (x == -INFINITY)
+        return x;
+    if (x < 0.0)
+        return log_double(0.5 * erfcx_double(x * -0.7071067811865476)) - 0.5 * x * x;
+    return log1p_double(-0.5 * erfc_double(x * 0.7071067811865476));
+}
+
+/* The normal quantile of p, given p - 1/2 and min(p, 1 - p): M. J. Wichura, Algorithm AS 241, Applied
+   Statistics 37 (1988). */
+static inline double normal_quantile_double(double centred, double tail)
+{
+    if (fabs(centred) <= 0.425) {
+        double r = 0.180625 - centred * centred;
+        return centred * horner_double(quantile_centre_p, 8, r) / horner_double(quantile_centre_q, 8, r);
+    }
+    double r = sqrt(-log_double(tail)), y;
+    if (tail == 0.0)
+        y = INFINITY;
+    else if (r <= 5.0)
+        y = horner_double(quantile_tail_p, 8, r - 1.6) / horner_double(quantile_tail_q, 8, r - 1.6);
+    else
+        y = horner_double(quantile_end_p, 8, r - 5.0) / horner_double(quantile_end_q, 8, r - 5.0);
+    return copysign(y, centred);
+}
+
+/* The inverse of ndtr. */
+static inline double ndtri_double(double x)
+{
+    return normal_quantile_double(x - 0.5, x < 0.5 ? x : 1.0 - x);
+}
+
+/* The inverse of erf. */
+static inline double erfinv_double(double x)
+{
+    return normal_quantile_double(0.5 * x, 0.5 * (1.0 - fabs(x))) / 1.4142135623730951;
+}
+
+/* log(x / (1 - x)), near 1/2 as 2 * arctanh(2 * x - 1). */
+static inline double logit_double(double x)
+{
+    return fabs(x - 0.5) < 0.25 ? 2.0 * atanh(2.0 * x - 1.0) : log_double(x / (1.0 - x));
+}
+
+/* log(Gamma(x)) for x > 0: from 10 on by Stirling's series (NIST Handbook, 2010, 5.11.1), below by
+   Gamma(x + 1) = x * Gamma(x) and the power series at 1 and 2 (5.7.3). */
+static inline double gammaln_of_positive_double(double x)
+{
+    if (!(x < 10.0)) {
+        double t = 1.0 / (x * x), series = horner_double(gammaln_stirling, 9, t) / x;
+        return (x - 0.5) * (log_double(x) - 1.0) + (0.9189385332046727 - 0.5) + series;
+    }
+    double factor = 1.0, y = x;
+    while (y > 2.5) {
+        y -= 1.0;
+        factor *= y;
+    }
+    double z = y < 0.5 ? y : y < 1.5 ? y - 1.0 : y - 2.0;
+    double near = horner_double(gammaln_at_2, 28, z) + log_double(factor);
+    near -= y < 1.5 ? log1p_double(z) : 0.0;
+    return y < 0.5 ? near - log_double(y) : near;
+}
+
+/* log|Gamma(x)|, at negative x by reflection (NIST Handbook, 2010, 5.5.3). */
+static inline double gammaln_double(double x)
+{
+    if (isinf(x))
+        return INFINITY;
+    if (!(x <= 0.0))
+        return gammaln_of_positive_double(x < 1e-320 ? 1e-320 : x);
+    double sine = fabs(sin(3.141592653589793 * (x - rint(x))));
+    return 1.1447298858494002 - log_double(sine) - gammaln_of_positive_double(1.0 - x);
+}
+
+/* last! / (first - 1)!, the product of first to last. */
+static inline double product_double(int first, int last)
+{
+    double y = 1.0;
+    for (int i = first; i <= last; i++)
+        y *= i;
+    return y;
+}
+
+/* The n-th derivative of digamma at x > 0: steps up to 10 + n, there Stirling's series (NIST Handbook,
+   2010, 5.11.2 and 5.15.8). */
+static inline double polygamma_of_positive_double(int n, double x)
+{
+    double sign = n % 2 ? 1.0 : -1.0, steps = 0.0, y = x;
+    for (int i = 0; i < 10 + n && y < 10.0 + n; i++) {
+        steps += pow(y, -n - 1.0);
+        y += 1.0;
+    }
+    double t = 1.0 / (y * y), power = pow(y, -(double)n), series = 0.0;
+    for (int k = 11; k >= 1; k--) {
+        double factor = n ? product_double(2 * k + 1, 2 * k + n - 1) : 1.0 / (2 * k);
+        series = series * t + bernoulli_numbers[k - 1] * factor;
+    }
+    double first = n ? sign * product_double(1, n - 1) * power : log_double(y);
+    double half = sign * product_double(1, n) * 0.5 * pow(y, -n - 1.0);
+    return first + half + sign * series * t * power + sign * product_double(1, n) * steps;
+}
+
+/* The n-th derivative of pi * cot(pi * x): a polynomial in c = cot, as c' = -(1 + c**2). */
+static inline double cotangent_derivative_double(int n, double x)
+{
+    double p[180] = {0.0, 1.0}, c = 1.0 / tan(3.141592653589793 * (x - rint(x))), y = 0.0;
+    for (int step = 0; step < n; step++) {
+        double d[180] = {0.0};
+        for (int i = 1; i <= step + 1; i++) {
+            d[i - 1] -= i * p[i];
+            d[i + 1] -= i * p[i];
+        }
+        memcpy(p, d, sizeof p);
+    }
+    for (int i = n + 1; i >= 0; i--)
+        y = p[i] + y * c;
+    return pow(3.141592653589793, n + 1) * y;
+}
+
+/* The n-th derivative of digamma, n = 0 ... 171, at x <= 0 by reflection (NIST Handbook, 2010, 5.15.6).
+   At 0 and the negative integers are poles; digamma's have two signs, and at 0 the one of +0. */
+static inline double polygamma_double(double x, int n)
+{
+    double sign = n % 2 ? 1.0 : -1.0;
+    if (!(x <= 0.0))
+        return polygamma_of_positive_double(n, x);
+    if (x == rint(x))
+        return n == 0 && x < 0.0 ? NAN : sign * INFINITY;
+    return -sign * polygamma_of_positive_double(n, 1.0 - x) - cotangent_derivative_double(n, x);
+}
+
+/* The n-th derivative of digamma, computed as double. */
+static inline float polygamma_float(float x, int n)
+{
+    return (float)polygamma_double((double)x, n);
+}
+
+/* The derivative of gammaln. */
+static inline double digamma_double(double x)
+{
+    return polygamma_double(x, 0);
+}
+
+/* for F in log2, log10, sinh, cosh, arctan, arcsin, arccos, cbrt, erfc, ndtr */
+/* F of a float, computed as double. */
+static inline float F_float(float x)
+{
+    return (float)F_double((double)x);
+}
+
+/* for F in erfcx, log_ndtr, ndtri, erfinv, logit, gammaln, digamma */
+/* F of a float, computed as double. */
+static inline float F_float(float x)
+{
+    return (float)F_double((double)x);
 }
 
 /* for T in float, double */
-/* The normal distribution function, erfc(-x / sqrt(2)) / 2. */
-static inline T ndtr_T(T x)
+/* log(exp(x) + exp(y)) = max + log(1 + exp(-|x - y|)), also of two equal infinities. */
+static inline T logaddexp_T(T x, T y)
 {
-    return (T)(0.5 * erfc_double((double)x * -0.7071067811865476));
+    T larger = x > y ? x : y, apart = x > y ? y - x : x - y;
+    return x == y ? x + (T)0.6931471805599453 : larger + log1p_T(exp_T(apart));
 }
 
-/* for T in float, double, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t */
-/* The larger of two, NaN where one is. */
+/* for T in float, double */
+/* x * log(y), and 0 where x is 0, whatever y is but NaN. */
+static inline T xlogy_T(T x, T y)
+{
+    return x * log_T((x == 0) & (y == y) ? (T)1 : y);
+}
+
+/* for T in float, double */
+/* x * log(1 + y), and 0 where x is 0, whatever y is but NaN. */
+static inline T xlog1py_T(T x, T y)
+{
+    return x * log1p_T((x == 0) & (y == y) ? (T)0 : y);
+}
+
+/* The C library's, under NumPy's name and the type's. */
+
+/* for F in sqrt, floor, ceil, trunc, rint; T in float, double */
+/* C's F. */
+static inline T F_T(T x)
+{
+    return F_libm(x);
+}
+
+/* for F in copysign, hypot, fmod; T in float, double */
+/* C's F. */
+static inline T F_T(T x, T y)
+{
+    return F_libm(x, y);
+}
+
+/* for T in float, double */
+/* |x|. */
+static inline T absolute_T(T x)
+{
+    return fabs_libm(x);
+}
+
+/* for T in float, double */
+/* arsinh(x). */
+static inline T arcsinh_T(T x)
+{
+    return asinh_libm(x);
+}
+
+/* for T in float, double */
+/* arcosh(x). */
+static inline T arccosh_T(T x)
+{
+    return acosh_libm(x);
+}
+
+/* for T in float, double */
+/* artanh(x). */
+static inline T arctanh_T(T x)
+{
+    return atanh_libm(x);
+}
+
+/* for T in float, double */
+/* The angle of the point (x, y). */
+static inline T arctan2_T(T y, T x)
+{
+    return atan2_libm(y, x);
+}
+
+/* for T in float, double */
+/* x**y. */
+static inline T power_T(T x, T y)
+{
+    return pow_libm(x, y);
+}
+
+/* What NumPy means by these names. Integers wrap around, as they do in NumPy: computed as unsigned. */
+
+/* for T in float, double */
+/* 1, 0 or -1, and NaN of NaN. */
+static inline T sign_T(T x)
+{
+    return x > 0 ? (T)1 : x < 0 ? (T)-1 : x == 0 ? (T)0 : x;
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t */
+/* 1, 0 or -1. */
+static inline T sign_T(T x)
+{
+    return (T)((x > 0) - (x < 0));
+}
+
+/* for T in uint8_t, uint16_t, uint32_t, uint64_t */
+/* 1, or 0 of 0. */
+static inline T sign_T(T x)
+{
+    return x > 0;
+}
+
+/* for T in float, double */
+/* The larger one; NaN where one is NaN. */
 static inline T maximum_T(T x, T y)
 {
-    return x > y || x != x ? x : y;
+    return x >= y ? x : x != x ? x : y;
 }
 
-/* for T in float, double, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t */
-/* The smaller of two, NaN where one is. */
+/* for T in float, double */
+/* The smaller one; NaN where one is NaN. */
 static inline T minimum_T(T x, T y)
 {
-    return x < y || x != x ? x : y;
+    return x <= y ? x : x != x ? x : y;
+}
+
+/* for T in bool, int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* The larger one. */
+static inline T maximum_T(T x, T y)
+{
+    return x > y ? x : y;
+}
+
+/* for T in bool, int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* The smaller one. */
+static inline T minimum_T(T x, T y)
+{
+    return x < y ? x : y;
+}
+
+/* for T in bool, int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t, float, double */
+/* min(max(x, low), high), in NumPy's order: high where low > high. */
+static inline T clip_T(T x, T low, T high)
+{
+    return minimum_T(maximum_T(x, low), high);
+}
+
+/* for T in bool, int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t, float, double */
+/* Whether x counts as true: NaN does. */
+static inline bool logical_T(T x)
+{
+    return x != 0;
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* x + y, which wraps around. */
+static inline T add_T(T x, T y)
+{
+    return (T)((uint64_t)x + (uint64_t)y);
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* x - y, which wraps around. */
+static inline T subtract_T(T x, T y)
+{
+    return (T)((uint64_t)x - (uint64_t)y);
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* x * y, which wraps around. */
+static inline T multiply_T(T x, T y)
+{
+    return (T)((uint64_t)x * (uint64_t)y);
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* -x, which wraps around. */
+static inline T negative_T(T x)
+{
+    return (T)(0 - (uint64_t)x);
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* x * x, which wraps around. */
+static inline T square_T(T x)
+{
+    return multiply_T(x, x);
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t */
+/* |x|, and the smallest integer of itself. */
+static inline T absolute_T(T x)
+{
+    return x < 0 ? negative_T(x) : x;
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* x**n by repeated squaring, which wraps around; 1 for n < 0, which NumPy refuses. */
+static inline T power_T(T x, T n)
+{
+    T y = 1;
+    for (; n > 0; n = (T)(n / 2)) {
+        y = n % 2 ? multiply_T(y, x) : y;
+        x = multiply_T(x, x);
+    }
+    return y;
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t */
+/* floor(x / y); 0 where y is 0, and the smallest integer over -1 is itself. */
+static inline T floor_divide_T(T x, T y)
+{
+    if (y == 0)
+        return 0;
+    if (y == -1)
+        return negative_T(x);
+    return (T)(x / y - ((x % y != 0) & ((x < 0) != (y < 0))));
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t */
+/* x - y * floor(x / y), with the sign of y; 0 where y is 0. */
+static inline T remainder_T(T x, T y)
+{
+    if (y == 0 || y == -1)
+        return 0;
+    T rest = (T)(x % y);
+    return rest != 0 && (rest < 0) != (y < 0) ? (T)(rest + y) : rest;
+}
+
+/* for T in uint8_t, uint16_t, uint32_t, uint64_t */
+/* floor(x / y); 0 where y is 0. */
+static inline T floor_divide_T(T x, T y)
+{
+    return y == 0 ? 0 : (T)(x / y);
+}
+
+/* for T in uint8_t, uint16_t, uint32_t, uint64_t */
+/* x - y * floor(x / y); 0 where y is 0. */
+static inline T remainder_T(T x, T y)
+{
+    return y == 0 ? 0 : (T)(x % y);
+}
+
+/* for T in float, double */
+/* x - y * floor(x / y), with the sign of y; from the exact remainder that has the sign of x. */
+static inline T remainder_T(T x, T y)
+{
+    T rest = fmod_libm(x, y);
+    if (y == 0)
+        return rest;
+    if (rest == 0)
+        return copysign_libm(0, y);
+    return (rest < 0) != (y < 0) ? rest + y : rest;
+}
+
+/* for T in float, double */
+/* floor(x / y), so that it and the remainder make up x; x / y where y is 0. */
+static inline T floor_divide_T(T x, T y)
+{
+    T rest = fmod_libm(x, y);
+    if (y == 0)
+        return x / y;
+    T quotient = (x - rest) / y;
+    quotient -= rest != 0 && (rest < 0) != (y < 0) ? (T)1 : (T)0;
+    if (quotient == 0)
+        return copysign_libm(0, x / y);
+    T whole = floor_libm(quotient);
+    return quotient - whole > (T)0.5 ? whole + (T)1 : whole;
+}
+
+/* for S in float, double; T in int8_t, int16_t, int32_t, uint8_t, uint16_t */
+/* The whole part of x as an integer; what no int32_t holds becomes its smallest, as on x86-64, of
+   which T takes the lower bits. */
+static inline T convert_S_to_T(S x)
+{
+    return (T)((x >= (S)-2147483648.0) & (x < (S)2147483648.0) ? (int32_t)x : INT32_MIN);
+}
+
+/* for S in float, double; T in int64_t, uint32_t */
+/* The whole part of x as an integer; what no int64_t holds becomes its smallest, as on x86-64, of
+   which T takes the lower bits. */
+static inline T convert_S_to_T(S x)
+{
+    return (T)((x >= (S)-9223372036854775808.0) & (x < (S)9223372036854775808.0) ? (int64_t)x : INT64_MIN);
+}
+
+/* for S in float, double */
+/* The whole part of x as an unsigned integer, from 2**63 on by its distance from there. */
+static inline uint64_t convert_S_to_uint64_t(S x)
+{
+    S limit = (S)9223372036854775808.0;
+    uint64_t i = (uint64_t)convert_S_to_int64_t(x >= limit ? x - limit : x);
+    return x >= limit ? i ^ 0x8000000000000000u : i;
+}
+
+/* for T in float, double */
+/* np.round: to a number of decimals, halves to even. */
+static inline T round_T(T x, int decimals)
+{
+    T power = (T)pow(10.0, decimals < 0 ? -decimals : decimals);
+    if (decimals == 0)
+        return rint_libm(x);
+    return decimals > 0 ? rint_libm(x * power) / power : rint_libm(x / power) * power;
+}
+
+/* for T in int8_t, int16_t, int32_t, int64_t,
+   uint8_t, uint16_t, uint32_t, uint64_t */
+/* np.round: to tens, hundreds, ... for decimals -1, -2, ..., computed as double. */
+static inline T round_T(T x, int decimals)
+{
+    double power = pow(10.0, -decimals);
+    return decimals >= 0 ? x : convert_double_to_T(rint((double)x / power) * power);
 }

@@ -38,7 +38,7 @@ def _of_each_type(block: str) -> list[str]:
     """The texts of a block, by its head `for S in float, double; T in int8_t, int16_t`.
 
     A letter stands for a type alone and at the end of a name; `floor_libm` is C's `floor`, or
-    `floorf` where the first letter is float.
+    `floorf` where one of the types is float.
     """
     head = _FOR_TYPES.match(block)
     if not head:
@@ -49,7 +49,7 @@ def _of_each_type(block: str) -> list[str]:
         text = block[head.end() :]
         for letter, c_type in zip(letters, chosen, strict=True):
             text = re.sub(rf"(?<![A-Za-z0-9]){letter}(?![A-Za-z0-9])", c_type, text)
-        texts.append(re.sub(r"_libm\b", "f" if chosen[0] == "float" else "", text))
+        texts.append(re.sub(r"_libm\b", "f" if "float" in chosen else "", text))
     return texts
 
 
@@ -71,8 +71,8 @@ def function_names() -> frozenset[str]:
 def function_text(names: Iterable[str]) -> str:
     """The C definitions of these functions and of all that they use, in the order of the file.
 
-    The text needs `<math.h>`, `<stdint.h>` and `<string.h>`. A name that is not there is a
-    ValueError.
+    The text needs `<math.h>`, `<stdbool.h>`, `<stdint.h>` and `<string.h>`. A name that is not
+    there is a ValueError.
 
     >>> print(function_text(["bits_float"]))
     /* The bits of a float as an integer. */

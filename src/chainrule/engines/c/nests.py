@@ -55,7 +55,7 @@ def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
         return None
 
     for equation in graph.equations:
-        is_reduction = equation.name in REDUCTIONS and isinstance(equation.args[0], Variable)
+        is_reduction = equation.name in REDUCTIONS and not _has_two_shapes(equation)
         fits = equation.out.is_array and (
             is_reduction or (is_elementwise(equation) and not equation.primitive.is_view)
         )
@@ -105,6 +105,12 @@ def _joined(groups: list[Group]) -> list[Group]:
             if group.is_nest and equation.name not in REDUCTIONS:
                 inside.update(equation.outs)
     return joined
+
+
+def _has_two_shapes(equation: Equation) -> bool:
+    """Whether a dot product takes arrays of different shapes, which no one space steps through."""
+    shapes = {atom.shape if isinstance(atom, Variable) else () for atom in equation.args}
+    return len(shapes) > 1
 
 
 def _alike(one: Group, other: Group) -> bool:

@@ -27,15 +27,17 @@ from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.toolchain import build_library
 from chainrule.engines.c.write import Field, File, Result, write_statements
 from chainrule.engines.engine import NumPyArray, Program
-from chainrule.engines.numpy.threads import limit_threads
+from chainrule.engines.threads import limit_threads
 from chainrule.files import replacing
 
-__all__ = ["CProgram", "Memory", "Prepared", "build", "load", "prepare"]
+__all__ = ["CProgram", "Memory", "Prepared", "build", "load", "prepare", "text_of"]
 
 
 @final
 class CProgram(Program):
     """A graph as C source, and the library that a compiler makes of it."""
+
+    engine = "c"
 
     def __init__(self, prepared: Prepared, source: str, library: Any) -> None:
         file = prepared.file
@@ -287,12 +289,18 @@ def build(
     return program
 
 
+def text_of(programs: Sequence[Prepared]) -> str:
+    """The C file of one program, or of several."""
+    return print_files([prepared.file for prepared in programs])
+
+
 def load(programs: Sequence[Prepared], *, extra: Sequence[str] = ()) -> list[CProgram]:
     """Compile programs as one file and load it; their functions' names must differ.
 
-    `extra` are flags for tests. Raises CompileError where there is no compiler that works.
+    `extra` are flags for tests, after the usual ones. Raises CompileError where there is no
+    compiler that works.
     """
-    source = print_files([prepared.file for prepared in programs])
+    source = text_of(programs)
     blas = find_blas()
     bits = blas.integer_bits if blas is not None else 64
     defined = f"#define LIBRARY\n#define BLAS_INTEGER int{bits}_t\n"

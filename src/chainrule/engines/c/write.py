@@ -15,7 +15,7 @@ from chainrule.compiler.layouts import Layouts
 from chainrule.compiler.naming import Labels, Scope, Symbol, name_buffers
 from chainrule.compiler.plan import Buffer, Plan
 from chainrule.engines.c.access import Access, contiguous_strides, index_text
-from chainrule.engines.c.expressions import Operand
+from chainrule.engines.c.expressions import Operand, computed_in
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
@@ -304,7 +304,22 @@ class _Step:
             lambda variable: self.scope.claim(Symbol(_local_wish(self.symbols[variable]))),
             self.indices,
         )
-        return nest_lines(nest)
+        return [*self._limits(group), *nest_lines(nest)]
+
+    def _limits(self, group: Group) -> list[str]:
+        """Python ints that meet narrower integers must fit these, else NumPy raises."""
+        lines: dict[str, None] = {}
+        for equation in group.equations:
+            for atom, dtype in zip(equation.args, computed_in(equation), strict=True):
+                if not isinstance(atom, Variable) or not atom.is_number or dtype is None:
+                    continue
+                if atom.dtype.kind != "i" or dtype.kind not in "iu" or dtype == atom.dtype:
+                    continue
+                name, limits = self.numbers[atom].text, np.iinfo(dtype)
+                largest = f" || {name} > {limits.max}" if limits.max < 2**63 else ""
+                lines[f"if ({name} < {limits.min}{largest})"] = None
+        self.file.can_fail |= bool(lines)
+        return [line for head in lines for line in (head, "    return 1;")]
 
     @property
     def indices(self) -> list[str]:

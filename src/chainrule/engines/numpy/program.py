@@ -24,7 +24,7 @@ from chainrule.engines.numpy.emit import write_statements
 from chainrule.engines.numpy.file import print_file
 from chainrule.engines.numpy.kernels import kernel_for
 from chainrule.engines.numpy.statements import NumPyAbilities
-from chainrule.engines.numpy.threads import limit_threads, threads_of
+from chainrule.engines.threads import limit_threads, threads_of
 from chainrule.files import replacing
 
 __all__ = ["NumPyProgram", "build", "has_faster_forms"]
@@ -35,6 +35,8 @@ _numbers = count(1)
 @final
 class NumPyProgram(Program):
     """A graph as NumPy source, and the function that the source defines."""
+
+    engine = "numpy"
 
     def __init__(
         self,

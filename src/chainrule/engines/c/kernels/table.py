@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chainrule.compiler.graph import Equation
-from chainrule.engines.c.kernels import draws, indexing, products, shapes
+from chainrule.engines.c.kernels import draws, einsum, indexing, products, scans, shapes
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.types import UnsupportedError
 
@@ -11,8 +11,10 @@ __all__ = ["KERNELS", "kernel_of"]
 
 KERNELS: dict[str, Kernel] = {
     **draws.KERNELS,
+    **einsum.KERNELS,
     **indexing.KERNELS,
     **products.KERNELS,
+    **scans.KERNELS,
     **shapes.KERNELS,
 }
 """By the name of the primitive."""
