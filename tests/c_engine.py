@@ -74,6 +74,12 @@ class Shared:
         self.waiting.append(late)
         return late
 
+    def build_program(
+        self, graph: Any, labels: Any, engine: str, **options: Any
+    ) -> tuple[LateProgram, str]:
+        """As `engines.choice.build_program`, but without another engine to fall back to."""
+        return self.build(graph, labels, **options), ""
+
     def load(self) -> None:
         """Compile what waits."""
         waiting, self.waiting = self.waiting, []
@@ -102,6 +108,8 @@ class Shared:
 
 class LateProgram(Program):
     """A program that is compiled when it is needed, with all that wait then."""
+
+    engine = "c"
 
     def __init__(self, shared: Shared, prepared: Prepared) -> None:
         self.graph = prepared.simplified

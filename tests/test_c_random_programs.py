@@ -49,7 +49,7 @@ def run(numbers: range, flags: tuple[str, ...] = ("-O1",)) -> Outcome:
     outcome, shared = Outcome(), Shared(flags)
     waiting = []
     with quiet(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "build", shared.build)
+        patch.setattr(compiled, "build_program", shared.build_program)
         patch.setattr(programs, "DTYPES", tuple(d.replace("f2", "f4") for d in programs.DTYPES))
         patch.setattr(programs, "SCALARS", tuple(s for s in programs.SCALARS if "16" not in s))
         for number in numbers:

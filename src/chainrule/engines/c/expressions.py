@@ -72,7 +72,7 @@ def cast(operand: Operand, dtype: Any) -> Operand:
     if dtype.kind == "b":
         return Operand(f"{operand.within(4)} != 0", dtype, 4)
     if operand.dtype.kind == "f" and dtype.kind in "iu":
-        name = own_function(f"{c_type(operand.dtype)}_to_{c_type(dtype)}")
+        name = own_function(f"convert_{c_type(operand.dtype)}_to_{c_type(dtype)}")
         return Operand(f"{name}({operand.text})", dtype)
     return Operand(f"({c_type(dtype)}){operand.within(8)}", dtype, 8)
 
@@ -296,7 +296,7 @@ def _round(name: str, operands: Operands, equation: Equation) -> Operand:
 def _polygamma(name: str, operands: Operands, equation: Equation) -> Operand:
     (x,) = operands
     name = own_function(f"polygamma_{c_type(x.dtype)}")
-    return Operand(f"{name}({equation.params['order']}, {x.text})", x.dtype)
+    return Operand(f"{name}({x.text}, {equation.params['order']})", x.dtype)
 
 
 def _maximum(name: str, operands: Operands, equation: Equation) -> Operand:
