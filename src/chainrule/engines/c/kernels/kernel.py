@@ -1,0 +1,112 @@
+"""What a kernel of the C engine is: who writes the body of a C function for one equation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from chainrule.compiler.graph import Equation, Variable
+
+__all__ = [
+    "Finish",
+    "Kernel",
+    "Writer",
+    "block",
+    "c_type",
+    "count",
+    "named",
+    "nest",
+    "no_workspace",
+    "takes",
+]
+
+Writer = Callable[..., list[str]]
+"""`write(equation, pointers) -> lines`: the body of the function of one equation.
+
+The parameters of the C function are, in the order of `pointers`, a `const T *restrict` for each
+argument, `T *restrict` for the result, and another for the workspace where there is one.
+"""
+
+Finish = Callable[[str, str], str]
+"""From the C expression of an element of a result, and that of its index along the last axis, to
+the expression of what is stored."""
+
+
+def no_workspace(equation: Equation) -> int:
+    """For a kernel that needs no memory beside its arguments and its result."""
+    return 0
+
+
+def takes(equation: Equation) -> str:
+    """Why no kernel computes this, "" if nothing is against it."""
+    variables = [*equation.variables, *equation.outs]
+    dtypes = {str(v.dtype) for v in variables}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        return (
+            f"{equation.primitive.name} of {', '.join(sorted(dtypes))}, not of one type of floats"
+        )
+    if any(v.size >= 2**31 for v in variables):
+        return f"{equation.primitive.name} of arrays of 2**31 elements or more"
+    return ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A primitive's C form.
+
+    `write` gives the lines of the body, `workspace` how many elements the function needs beside
+    its arguments and its result, and `takes` says "" or why it cannot compute an equation.
+    """
+
+    write: Writer
+    workspace: Callable[[Equation], int] = no_workspace
+    takes: Callable[[Equation], str] = takes
+
+
+def c_type(variable: Variable) -> str:
+    """The C type of the elements of an array of floats."""
+    return {"float32": "float", "float64": "double"}[str(variable.dtype)]
+
+
+# Text
+
+
+def named(write: Writer) -> Writer:
+    """The writer, told other names than the pointers', which are put in at the end.
+
+    Where a local of the text has the name of a pointer it gets an underscore.
+    """
+
+    def written(equation: Equation, pointers: Sequence[str], **words: Finish) -> list[str]:
+        marks = [f"${position}" for position in range(len(pointers))]
+        text = "\n".join(write(equation, marks, **words))
+        for name in pointers:
+            text = re.sub(rf"\b{name}\b", f"{name}_", text)
+        for mark, name in zip(marks, pointers, strict=True):
+            text = text.replace(mark, name)
+        return text.split("\n")
+
+    return written
+
+
+def count(index: str, n: int, step: int = 1) -> str:
+    """The head of a loop of an index from 0 to n.
+
+    >>> count("row", 12)
+    'for (int row = 0; row < 12; row++)'
+    """
+    return f"for (int {index} = 0; {index} < {n}; {index}{'++' if step == 1 else f' += {step}'})"
+
+
+def block(head: str, body: Iterable[str]) -> list[str]:
+    """A loop or condition with its body in braces."""
+    return [f"{head} {{", *(f"    {line}" if line else "" for line in body), "}"]
+
+
+def nest(heads: Sequence[str], statement: str) -> list[str]:
+    """Loops, each the only statement of the one before, around one statement."""
+    lines = [*heads, statement]
+    return ["    " * depth + line for depth, line in enumerate(lines)]

@@ -1,0 +1,76 @@
+"""Kernels of the C engine, many in one file, compiled once and called with arrays."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from kernel_checks import poisoned
+
+from chainrule.compiler.graph import Variable
+from chainrule.compiler.trace import trace
+from chainrule.engines.c.kernels import convolution, pooling
+from chainrule.primitives import PRIMITIVES
+
+KERNELS = {**convolution.KERNELS, **pooling.KERNELS}
+FLAGS = "-std=gnu99 -O3 -march=native -ffp-contract=fast -fno-math-errno -fopenmp-simd".split()
+NAMES = ("first", "second", "third")
+
+
+def equation_of(name, arrays, params):
+    """The equation of one call of a primitive."""
+    variables = [Variable(a.shape, a.dtype, NAMES[i]) for i, a in enumerate(arrays)]
+    graph, _ = trace(lambda *args: PRIMITIVES[name](*args, **params), variables)
+    (equation,) = graph.equations
+    return equation
+
+
+def function_text(symbol, equation, **words):
+    """A C function around the lines of a kernel."""
+    kernel = KERNELS[equation.name]
+    assert kernel.takes(equation) == ""
+    T = {4: "float", 8: "double"}[equation.out.dtype.itemsize]
+    names = [*NAMES[: len(equation.args)], "out"]
+    parameters = [f"const {T} *restrict {name}" for name in names[:-1]]
+    parameters.append(f"{T} *restrict {names[-1]}")
+    if kernel.workspace(equation):
+        parameters.append(f"{T} *restrict workspace")
+    lines = kernel.write(equation, names, **words)
+    return "\n".join([f"void {symbol}({', '.join(parameters)}) {{", *lines, "}\n"])
+
+
+def build(text, folder, *flags, name="kernels"):
+    """Compile the text, without a warning, and load it."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) on the path")
+    source, library = folder / f"{name}.c", folder / f"{name}.so"
+    source.write_text(text)
+    command = [compiler, *FLAGS, "-Wall", "-Wextra", *flags, "-fPIC", "-shared"]
+    found = subprocess.run(
+        [*command, str(source), "-o", str(library)], capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert found.stderr == ""
+    return ctypes.CDLL(str(library))
+
+
+def call(library, symbol, equation, arrays):
+    """The function's result, in memory that is full of NaN before; nothing beside it is written."""
+    before = [a.copy() for a in arrays]
+    memory = poisoned(equation.out.size + 2, equation.out.dtype)
+    out = memory[1:-1]
+    n = KERNELS[equation.name].workspace(equation)
+    workspace = poisoned(n + 2, equation.out.dtype)
+    pointers = [a.ctypes.data for a in arrays] + [out.ctypes.data]
+    if n:
+        pointers.append(workspace[1:].ctypes.data)
+    getattr(library, symbol)(*map(ctypes.c_void_p, pointers))
+    for array, old in zip(arrays, before):
+        np.testing.assert_array_equal(array, old)
+    assert np.isnan(memory[[0, -1]]).all()
+    assert np.isnan(workspace[[0, -1]]).all()
+    return out.reshape(equation.out.shape)
