@@ -74,3 +74,36 @@ def call(library, symbol, equation, arrays):
     assert np.isnan(memory[[0, -1]]).all()
     assert np.isnan(workspace[[0, -1]]).all()
     return out.reshape(equation.out.shape)
+
+
+def run_sanitized(text, found, folder):
+    """Call every function once, in memory of exactly its sizes, under sanitizers."""
+    calls = []
+    for symbol, equation, arrays in found:
+        T = {4: "float", 8: "double"}[equation.out.dtype.itemsize]
+        sizes = [a.size for a in arrays] + [equation.out.size]
+        sizes += [n] if (n := KERNELS[equation.name].workspace(equation)) else []
+        memory = ", ".join(f"{T}s({size})" for size in sizes)
+        # the braces give the arguments an order, and the memory back
+        calls.append(f"    {{ {T} *a[] = {{{memory}}};")
+        calls.append(f"      {symbol}({', '.join(f'a[{i}]' for i in range(len(sizes)))});")
+        calls.append(f"      for (int i = 0; i < {len(sizes)}; i++) free(a[i]); }}")
+    makers = [
+        f"static {T} *{T}s(long n) {{ {T} *a = malloc(n * sizeof *a);"
+        " for (long i = 0; i < n; i++) a[i] = i % 7 - 3; return a; }"
+        for T in ("float", "double")
+    ]
+    lines = ["#include <stdlib.h>", text, *makers, "int main(void) {", *calls, "}"]
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) on the path")
+    source, binary = folder / "sanitized.c", folder / "sanitized"
+    source.write_text("\n".join(lines))
+    flags = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-lm"]
+    command = [compiler, *FLAGS, *flags, "-Wall", "-Wextra", "-Werror", str(source)]
+    built = subprocess.run([*command, "-o", str(binary)], capture_output=True, text=True)
+    if "cannot find" in built.stderr:
+        pytest.skip("the compiler has no sanitizers")
+    assert built.returncode == 0, built.stderr[-2000:]
+    ran = subprocess.run([str(binary)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from chainrule.compiler.graph import Equation, Variable
 
-__all__ = [
-    "Finish",
-    "Kernel",
-    "Writer",
-    "block",
-    "c_type",
-    "count",
-    "named",
-    "nest",
-    "no_workspace",
-    "takes",
-]
+__all__ = ["Finish", "Kernel", "Writer", "as_it_is", "c_type", "named", "no_workspace", "takes"]
 
 Writer = Callable[..., list[str]]
 """`write(equation, pointers) -> lines`: the body of the function of one equation.
 
 The parameters of the C function are, in the order of `pointers`, a `const T *restrict` for each
-argument, `T *restrict` for the result, and another for the workspace where there is one.
+argument and `T *restrict` for the result, then `T *restrict workspace` where there is one. Some
+take a `finish` too.
 """
 
 Finish = Callable[[str, str], str]
 """From the C expression of an element of a result, and that of its index along the last axis, to
 the expression of what is stored."""
+
+
+def as_it_is(value: str, index: str) -> str:
+    """The finish that stores what has been computed."""
+    return value
 
 
 def no_workspace(equation: Equation) -> int:
@@ -71,17 +66,17 @@ def c_type(variable: Variable) -> str:
     return {"float32": "float", "float64": "double"}[str(variable.dtype)]
 
 
-# Text
-
-
 def named(write: Writer) -> Writer:
     """The writer, told other names than the pointers', which are put in at the end.
 
     Where a local of the text has the name of a pointer it gets an underscore.
     """
 
-    def written(equation: Equation, pointers: Sequence[str], **words: Finish) -> list[str]:
+    def written(
+        equation: Equation, pointers: Sequence[str], finish: Finish = as_it_is
+    ) -> list[str]:
         marks = [f"${position}" for position in range(len(pointers))]
+        words = {} if finish is as_it_is else {"finish": finish}
         text = "\n".join(write(equation, marks, **words))
         for name in pointers:
             text = re.sub(rf"\b{name}\b", f"{name}_", text)
@@ -90,23 +85,3 @@ def named(write: Writer) -> Writer:
         return text.split("\n")
 
     return written
-
-
-def count(index: str, n: int, step: int = 1) -> str:
-    """The head of a loop of an index from 0 to n.
-
-    >>> count("row", 12)
-    'for (int row = 0; row < 12; row++)'
-    """
-    return f"for (int {index} = 0; {index} < {n}; {index}{'++' if step == 1 else f' += {step}'})"
-
-
-def block(head: str, body: Iterable[str]) -> list[str]:
-    """A loop or condition with its body in braces."""
-    return [f"{head} {{", *(f"    {line}" if line else "" for line in body), "}"]
-
-
-def nest(heads: Sequence[str], statement: str) -> list[str]:
-    """Loops, each the only statement of the one before, around one statement."""
-    lines = [*heads, statement]
-    return ["    " * depth + line for depth, line in enumerate(lines)]

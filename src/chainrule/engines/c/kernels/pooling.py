@@ -12,7 +12,8 @@ from math import prod
 from typing import final
 
 from chainrule.compiler.graph import Equation
-from chainrule.engines.c.kernels.kernel import Kernel, block, c_type, count, named
+from chainrule.engines.c.kernels.kernel import Kernel, c_type, named
+from chainrule.engines.c.kernels.text import block, count
 
 __all__ = ["KERNELS"]
 

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from math import ceil
 from typing import final
 
-__all__ = ["Tile", "best_tile", "lanes_of"]
+__all__ = ["SIMD", "Tile", "best_tile", "lanes_of"]
 
+SIMD = "#pragma omp simd"
+"""Before a loop over lanes: it stays one of vectors, when the loops around it are taken apart."""
+
+_ITEM_BYTES = {"float": 4, "double": 8}
 _VECTOR_BYTES = 64
 _N_SUMS = 28
 """Vectors that hold sums: some of 32 registers are left for what is read."""
@@ -35,21 +39,21 @@ class Tile:
     lanes: int
 
 
-def lanes_of(n: int, item_bytes: int) -> int:
+def lanes_of(n: int, ctype: str) -> int:
     """The elements of a vector for n neighbours: a power of two, no longer than n fills."""
-    lanes = _VECTOR_BYTES // item_bytes
+    lanes = _VECTOR_BYTES // _ITEM_BYTES[ctype]
     while lanes // 2 >= n:
         lanes //= 2
     return lanes
 
 
-def best_tile(n_rows: int, n_columns: int, n_lanes: int, item_bytes: int) -> Tile:
+def best_tile(n_rows: int, n_columns: int, n_lanes: int, ctype: str) -> Tile:
     """The tile that takes the fewest cycles for all of rows × columns × lanes.
 
     A vector unit takes half a cycle for a product and for a number read, and the next product of a
     sum must wait for the last one.
     """
-    lanes = lanes_of(n_lanes, item_bytes)
+    lanes = lanes_of(n_lanes, ctype)
     n_vectors = ceil(n_lanes / lanes)
     best, least = Tile(1, 1, lanes), float("inf")
     for vectors in range(1, min(n_vectors, 4) + 1):
@@ -66,6 +70,6 @@ def best_tile(n_rows: int, n_columns: int, n_lanes: int, item_bytes: int) -> Til
                 )
                 n_read = tile_rows * columns + vectors
                 cycles = n_tiles * max(n_sums / 2, n_read / 2, _LATENCY)
-                if cycles < least:
+                if cycles <= least:  # of equals the larger
                     best, least = Tile(tile_rows, columns, vectors * lanes), cycles
     return best
