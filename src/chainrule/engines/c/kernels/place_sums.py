@@ -128,12 +128,14 @@ class PlaceSums:
                 (self.lane_step, first),
                 (self.lane_step, "lane"),
             )
-            value = f"{kernel}[{index}]"
-            if lanes > self.n_lanes:
-                value = f"lane < {self.n_lanes} ? {value} : 0"
+            filled = min(lanes, self.n_lanes)
+            copies = [nest([count("lane", filled)], f"packed[lane] = {kernel}[{index}];")]
+            if filled < lanes:
+                head = f"for (int lane = {filled}; lane < {lanes}; lane++)"
+                copies.append(nest([head], "packed[lane] = 0;"))
             taps = [count("i", rows.n_taps), count("j", columns.n_taps)]
-            heads = [*taps, count("channel", self.channels), count("lane", lanes)]
-            return nest(heads, f"*packed++ = {value};")
+            channels = f"{count('channel', self.channels)[:-1]}, packed += {lanes})"
+            return nest([*taps, channels], *(line for lines in copies for line in lines))
 
         return packed
 
@@ -241,9 +243,18 @@ class PlaceSums:
             (columns.step * channels, in_column),
             (1, channel),
         )
-        lane = count("lane", min(tile.lanes, self.n_lanes))
         value = finish("sum[place][lane]", channel)
-        return [*lines, *nest([place, SIMD, lane], f"result[{stored}] = {value};")]
+        if tile.lanes == self.n_lanes or self.n_lanes > tile.lanes:
+            return [*lines, *nest([place, SIMD, lane], f"result[{stored}] = {value};")]
+        # a loop over a part of the lanes would take the sums out of their registers
+        value = finish("stored[lane]", channel)
+        few = count("lane", self.n_lanes)
+        lines += [f"{T} stored[{tile.lanes}];"]
+        return lines + nest(
+            [place],
+            *nest([SIMD, lane], "stored[lane] = sum[place][lane];"),
+            *nest([few], f"result[{stored}] = {value};"),
+        )
 
 
 def _has_taps(axes: Axes) -> bool:

@@ -99,10 +99,13 @@ def _write_max_vjp(this: _Windows, pointers: Sequence[str]) -> list[str]:
 
 def _write_at(this: _Windows, pointers: Sequence[str]) -> list[str]:
     values, x, out = pointers
+    T, last = this.ctype, this.size - 1
     body = _following(this, x)
-    body.append(f"{this.ctype} found = {values}[x + {(this.size - 1) * this.run} + k];")
-    for m in range(this.size - 2, -1, -1):
-        body.append(f"found = part{m} >= after{m} ? {values}[x + {m * this.run} + k] : found;")
+    # All are read before one is chosen: GCC 12 reads wrongly where only some are.
+    body += [f"{T} value{m} = {values}[x + {m * this.run} + k];" for m in range(this.size)]
+    body.append(f"{T} found = value{last};")
+    for m in range(last - 1, -1, -1):
+        body.append(f"found = part{m} >= after{m} ? value{m} : found;")
     body.append(f"{out}[out + k] = found;")
     return this.comment("out[w] = value where x[w * stride + m] is largest") + this.loops(body)
 
