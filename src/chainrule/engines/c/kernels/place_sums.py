@@ -70,11 +70,22 @@ class PlaceSums:
     def workspace(self) -> int:
         """Elements of the workspace: the weights, and an image with its border."""
         packed = self.n_packed if self.is_packed else 0
-        return packed + n_bordered(self.source, self.borders)
+        return packed + n_bordered(self.source, self.sides)
+
+    @property
+    def skips_lines(self) -> bool:
+        """Whether there are zeros above or below: they are left out, as lines of the source."""
+        return any(self.borders[0])
+
+    @property
+    def sides(self) -> tuple[Border, Border]:
+        """The border that is written down."""
+        return (0, 0), self.borders[1]
 
     def tile(self, axes: Axes) -> Tile:
         rows, columns = axes
-        return best_tile(rows.n, columns.n, self.n_lanes, self.ctype)
+        n_rows = 1 if self.skips_lines else rows.n
+        return best_tile(n_rows, columns.n, self.n_lanes, self.ctype)
 
     def n_blocks(self, axes: Axes) -> int:
         """Tiles of lanes in all groups."""
@@ -92,7 +103,7 @@ class PlaceSums:
         if self.is_packed:
             weights, border = "packed", f"workspace + {self.n_packed}"
             lines += self._pack(kernel)
-        before, inner = bordered_image(self.source, self.borders, source, border, T)
+        before, inner = bordered_image(self.source, self.sides, source, border, T)
         inner.append(f"{T} *result = {out} + {prod(self.result[1:])} * n;")
         is_read = any(map(_has_taps, self.phases))
         inner.append(f"const {T} *weights = {weights};" if is_read else f"(void){kernel};")
@@ -210,18 +221,19 @@ class PlaceSums:
         lines = [
             f"{T} sum[{n_places}][{tile.lanes}];",
             *nest([place, SIMD, lane], "sum[place][lane] = 0;"),
-            f"const {T} *weight = weights;",
         ]
         # channels of neighbouring elements of the kernel that lie side by side are one loop
         is_run = columns.spread == 1 and self.groups == 1
         n_channels = columns.n_taps * C if is_run else self.channels
+        tap = "i" if rows.n_taps > 1 or self.skips_lines else "0"
+        top = self.borders[0][0]
+        met = affine((rows.stride, row), (rows.spread, tap), rows.first - top)
         pixel = affine(
-            rows.first * line + columns.first * C,
-            (rows.stride * line, row),
-            (rows.spread * line, "i" if rows.n_taps > 1 else "0"),
+            (line, "line" if self.skips_lines else met),
             (columns.stride * C, column),
             (columns.spread * C, "0" if is_run else "j"),
             (self.channels, group),
+            columns.first * C,
         )
         read = affine((rows.stride * line, in_row), (columns.stride * C, in_column))
         product = f"sum[place][lane] += pixel[{affine((1, read), (1, 'channel'))}] * weight[lane];"
@@ -234,7 +246,12 @@ class PlaceSums:
         ]
         if not is_run:
             inner = block(count("j", columns.n_taps), inner)
-        lines += block(count("i", rows.n_taps), inner) if rows.n_taps > 1 else inner
+        weight = affine((columns.n_taps * self.channels * tile.lanes, tap))
+        inner = [f"const {T} *weight = weights{'' if weight == '0' else f' + {weight}'};", *inner]
+        if self.skips_lines:
+            outside = f"if (line < 0 || line >= {self.source[1]}) continue; /* a line of zeros */"
+            inner = [f"int line = {met};", outside, *inner]
+        lines += block(count("i", rows.n_taps) if tap == "i" else "", inner)
         channel = affine((self.n_lanes, group), (1, first), (1, "lane"))
         _, _, width, channels = self.result
         stored = affine(
