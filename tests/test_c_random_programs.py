@@ -46,7 +46,7 @@ class Outcome:
     n_ill: int = 0  # explained by what a rounding does to them
 
 
-def run(numbers: range, flags: tuple[str, ...] = ("-O1",)) -> Outcome:
+def run(numbers: range, flags: tuple[str, ...] = ("-Og",)) -> Outcome:
     """These programs, all in one file."""
     outcome, shared = Outcome(), Shared(flags)
     waiting = []
@@ -263,14 +263,14 @@ def check_programs(numbers: range, flags: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("chunk", range(N_PROGRAMS // PER_FILE))
 def test_a_random_program_is_the_eager_one(chunk):
-    check_programs(range(chunk * PER_FILE, (chunk + 1) * PER_FILE), ("-O1",))
+    check_programs(range(chunk * PER_FILE, (chunk + 1) * PER_FILE), ("-Og",))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(N_SLOW // 500))
 def test_many_more_programs(chunk):
     first = 1_000_000 * (100 + chunk)
-    check_programs(range(first, first + 500), () if chunk % 4 else ("-O1",))
+    check_programs(range(first, first + 500), () if chunk % 4 else ("-Og",))
 
 
 # The tool itself
