@@ -296,7 +296,7 @@ def _round(name: str, operands: Operands, equation: Equation) -> Operand:
 def _polygamma(name: str, operands: Operands, equation: Equation) -> Operand:
     (x,) = operands
     name = own_function(f"polygamma_{c_type(x.dtype)}")
-    return Operand(f"{name}({equation.params['order']}, {x.text})", x.dtype)
+    return Operand(f"{name}({x.text}, {equation.params['order']})", x.dtype)
 
 
 def _maximum(name: str, operands: Operands, equation: Equation) -> Operand:
