@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,8 +186,14 @@ def _fits() -> list[Fit]:
             _of_root(lambda x: mpmath.erf(x) / x - 1), lambda z: mpf(1),
             tiny, mpf("1.25") ** 2, 0, 14,
         ),
-        Fit("erf_far", "erfc(x)**(-1/8), 1.3 <= x <= 3.95", *_far(8), mpf("1.3"), mpf("3.95"), 8, 0),
-        Fit("erf_far", "erfc(x)**(-1/16), 1.25 <= x <= 5.95", *_far(16), mpf("1.25"), mpf("5.95"), 0, 16),
+        Fit(
+            "erf_far", "erfc(x)**(-1/8), 1.3 <= x <= 3.95", *_far(8),
+            mpf("1.3"), mpf("3.95"), 8, 0,
+        ),
+        Fit(
+            "erf_far", "erfc(x)**(-1/16), 1.25 <= x <= 5.95", *_far(16),
+            mpf("1.25"), mpf("5.95"), 0, 16,
+        ),
         Fit(
             "erfc", "(1 + 2 * x) * exp(x**2) * erfc(x) in (x - 4.5) / (x + 4.5), 0 <= x <= 27.5",
             _scaled_erfc, lambda t: 1 / _scaled_erfc(t),
@@ -232,7 +239,8 @@ def _table(name: str, c_type: str, coefficients: Sequence[Number], comment: str)
     lines.append(line)
     body = "\n".join(lines)
     head = f"static const {c_type} {name}_{c_type}[{len(numbers)}]"
-    return f"/* {comment} */\n{head} = {{\n{body}\n}};\n"
+    wrapped = textwrap.fill(f"/* {comment} */", 100, subsequent_indent="   ")
+    return f"{wrapped}\n{head} = {{\n{body}\n}};\n"
 
 
 def _log2(error: Number) -> str:
@@ -266,6 +274,7 @@ def main() -> None:
         _rewrite(DOCS, "<!-- errors -->\n", "<!-- /errors -->\n", rows + "\n")
     else:
         _rewrite(SOURCE, "/* <coefficients> */\n", "/* </coefficients> */\n", f"\n{derive()}\n")
+
 
 def _rewrite(path: Path, begin: str, end: str, new: str) -> None:
     """Put new text between the two marks of a file."""

@@ -37,7 +37,8 @@ __all__ = [
 HEADERS = "".join(f"#include <{name}.h>\n" for name in ("math", "stdbool", "stdint", "string"))
 FLAGS = "-O3 -march=native -std=c99 -fno-math-errno -fno-trapping-math -ffp-contract=fast".split()
 DTYPES = {"float": np.float32, "double": np.float64, "bool": np.bool_, "int": np.intc} | {
-    f"{name}_t": np.dtype(name) for name in "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
+    f"{name}_t": np.dtype(name)
+    for name in "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
 }
 _SIGNATURE = r"static inline (\w+) {name}\(([\w ,]+)\)"
 _GUARD_BITS = 120  # of the references; sines of large numbers take more
@@ -58,10 +59,14 @@ class Library:
         arrays = [np.ascontiguousarray(a) for a in arguments if not isinstance(a, int)]
         out = np.empty(arrays[0].shape, DTYPES[self._results[name]])
         handed = [
-            ctypes.c_int(a) if isinstance(a, int) else np.ascontiguousarray(a).ctypes.data_as(_POINTER)
+            ctypes.c_int(a)
+            if isinstance(a, int)
+            else np.ascontiguousarray(a).ctypes.data_as(_POINTER)
             for a in arguments
         ]
-        self._functions[f"each_{name}"](ctypes.c_long(out.size), *handed, out.ctypes.data_as(_POINTER))
+        self._functions[f"each_{name}"](
+            ctypes.c_long(out.size), *handed, out.ctypes.data_as(_POINTER)
+        )
         return out
 
 
@@ -151,7 +156,10 @@ def sample(name: str, c_type: str, n: int, seed: int = 0) -> Any:
     """About n points: over all exponents, between -4 and 4, next to 0 and 1, and the far ends."""
     reference, dtype = REFERENCES[name], DTYPES[c_type]
     rng = np.random.default_rng(seed)
-    limit = min(reference.float_limit if c_type == "float" else reference.double_limit, 3e38 if c_type == "float" else 1e308)
+    limit = min(
+        reference.float_limit if c_type == "float" else reference.double_limit,
+        3e38 if c_type == "float" else 1e308,
+    )
     lowest = -149 if c_type == "float" else -1074
     highest = min(math.log2(limit), 127 if c_type == "float" else 1023)
     sign = rng.choice([-1.0, 1.0], n // 4)
@@ -170,7 +178,9 @@ def errors_in_ulp(f: Callable[[Any], Any], x: Any, y: Any) -> Any:
 
     inf where only one of them is too large for the dtype, and where y alone is NaN.
     """
-    largest = mpf(float(np.finfo(y.dtype).max))
+    largest = np.finfo(y.dtype).max
+    below_largest = mpf(float(np.nextafter(largest, y.dtype.type(0))))
+    largest = mpf(float(largest))
     errors = np.empty(x.size)
     for i, (number, got) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
         with mp.workprec(_GUARD_BITS + max(0, math.frexp(number)[1])):
@@ -178,13 +188,24 @@ def errors_in_ulp(f: Callable[[Any], Any], x: Any, y: Any) -> Any:
             if not mpmath.isfinite(exact) or mpmath.im(exact):
                 errors[i] = math.inf if math.isfinite(got) else 0
                 continue
-            spacing = mpf(float(np.spacing(y.dtype.type(float(min(abs(exact), largest))))))
+            spacing = mpf(float(np.spacing(y.dtype.type(float(min(abs(exact), below_largest))))))
             if math.isfinite(got):
                 errors[i] = float(abs(got - exact) / spacing)
             else:
                 beyond = not math.isnan(got) and abs(exact) > largest and got * exact > 0
                 errors[i] = 0 if beyond else math.inf
     return errors
+
+
+def _more_exact(name: str, x: Any, library: Library) -> Any:
+    """The function in a wider type, to find where it is worth to look: None where there is none."""
+    if x.dtype == np.float32:
+        return library(f"{name}_double", x.astype(np.float64))
+    name = name.removesuffix("_near")
+    if np.finfo(np.longdouble).nmant <= 52 or not hasattr(np, name):
+        return None
+    with np.errstate(all="ignore"):
+        return getattr(np, name)(x.astype(np.longdouble))
 
 
 def table(folder: Path, n: int = 40_000) -> str:
@@ -196,14 +217,13 @@ def table(folder: Path, n: int = 40_000) -> str:
         cells = [f"`{name}`"]
         for c_type in ("float", "double"):
             x = sample(name, c_type, n)
-            if c_type == "float":  # many more, of which double finds those to look at
-                many = sample(name, c_type, 50 * n, seed=1)
-                y = library(f"{name}_float", many).astype(np.float64)
-                better = library(f"{name}_double", many.astype(np.float64))
+            many = sample(name, c_type, 50 * n, seed=1)
+            if (better := _more_exact(name, many, library)) is not None:
+                y = library(f"{name}_{c_type}", many).astype(better.dtype)
                 with np.errstate(all="ignore"):
-                    spacings = np.spacing(np.abs(better.astype(np.float32))).astype(np.float64)
-                    apart = np.abs(y - better) / spacings
-                x = np.concatenate([x[: n // 4], many[np.argsort(np.nan_to_num(apart))[-200:]]])
+                    spacings = np.spacing(np.abs(better.astype(many.dtype))).astype(better.dtype)
+                    apart = np.nan_to_num(np.abs(y - better) / spacings, posinf=0.0)
+                x = np.concatenate([x[: n // 4], many[np.argsort(apart)[-200:]]])
             errors = errors_in_ulp(reference.f, x, library(f"{name}_{c_type}", x))
             worst = int(np.argmax(errors))
             cells += [f"{errors[worst]:.2f}", f"{x[worst]:.6g}"]

@@ -72,8 +72,8 @@ def function_names() -> frozenset[str]:
 def function_text(names: Iterable[str]) -> str:
     """The C definitions of these functions and of all that they use, in the order of the file.
 
-    The text needs `<math.h>`, `<stdbool.h>`, `<stdint.h>` and `<string.h>`. A name that is not there is a
-    ValueError.
+    The text needs `<math.h>`, `<stdbool.h>`, `<stdint.h>` and `<string.h>`. A name that is not
+    there is a ValueError.
 
     >>> print(function_text(["bits_float"]))
     /* The bits of a float as an integer. */
