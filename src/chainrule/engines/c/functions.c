@@ -1408,17 +1408,3 @@ static inline T round_T(T x, int decimals)
     double power = pow(10.0, -decimals);
     return decimals >= 0 ? x : convert_double_to_T(rint((double)x / power) * power);
 }
-
-/* for T in float, double, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t */
-/* The larger of two, NaN where one is. */
-static inline T maximum_T(T x, T y)
-{
-    return x > y || x != x ? x : y;
-}
-
-/* for T in float, double, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t */
-/* The smaller of two, NaN where one is. */
-static inline T minimum_T(T x, T y)
-{
-    return x < y || x != x ? x : y;
-}
