@@ -39,7 +39,7 @@ def test_a_compiled_prediction_is_that_of_the_layers(dtype):
         assert found.dtype == expected.dtype
         np.testing.assert_allclose(found, expected[:rows], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(net.predict(IMAGES, batch_size=2), expected, rtol=1e-4, atol=1e-5)
-    assert net._inference.is_compiled
+    assert net._inferences["numpy"].is_compiled
 
 
 def test_it_reads_the_parameters_as_they_are():
@@ -83,8 +83,8 @@ def test_what_gains_nothing_or_cannot_be_traced_runs_as_it_stands():
     dense.predict(np.ones((2, 4)))
     deciding = nn.Network([nn.Conv2D(2, 3), Deciding()], input_shape=(8, 8, 1), seed=0)
     np.testing.assert_array_equal(deciding.predict(IMAGES), as_it_stands(deciding, IMAGES))
-    assert not dense._inference.is_compiled
-    assert not deciding._inference.is_compiled
+    assert not dense._inferences["numpy"].is_compiled
+    assert not deciding._inferences["numpy"].is_compiled
 
 
 def test_copies_and_pickles_predict_for_themselves():
@@ -129,5 +129,5 @@ def test_few_programs_are_kept():
     net = convnet()
     for rows in (1, 2, 3, 4, 5, 6, 7):
         net.predict(IMAGES[:rows])
-    assert isinstance(net._inference, Inference)
-    assert len(net._inference._programs) <= 4
+    assert isinstance(net._inferences["numpy"], Inference)
+    assert len(net._inferences["numpy"]._programs) <= 4

@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from chainrule import nn
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.trace import trace
-from chainrule.engines.numpy import threads
+from chainrule.engines import threads
 from chainrule.engines.threads import largest_product, limit_threads
 
 F32 = np.dtype(np.float32)

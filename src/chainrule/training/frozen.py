@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import random
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, final
@@ -38,7 +38,8 @@ class Observed:
 
     def _look(self) -> None:
         self.values: dict[str, Hashable] = {}
-        self._holders: list[tuple[Any, tuple[Any, ...]]] = []  # what holds others, and the others
+        # what tells the children of an object, and those it had
+        self._holders: list[tuple[Callable[[], Collection[Any]], tuple[Any, ...]]] = []
         self._changeable: list[
             tuple[Any, Hashable]
         ] = []  # what can change and stay the same object
@@ -47,17 +48,21 @@ class Observed:
 
     def difference(self) -> str:
         """The name of the first value that is another by now, "" where there is none."""
-        same = all(
-            len(now := _contents(holder)) == len(held) and all(map(operator.is_, now, held))
-            for holder, held in self._holders
-        )
-        if same and all(_token(value) == token for value, token in self._changeable):
+        if self._is_as_before():
             return ""
         before = self.values
         self._look()
         names = [*before, *(name for name in self.values if name not in before)]
         missing = object()
         return next((n for n in names if before.get(n, missing) != self.values.get(n, missing)), "")
+
+    def _is_as_before(self) -> bool:
+        """Whether everything holds the very same objects; asked at each prediction, so in haste."""
+        for contents, held in self._holders:
+            now = contents()
+            if len(now) != len(held) or not all(map(operator.is_, now, held)):
+                return False
+        return all(_token(value) == token for value, token in self._changeable)
 
     def _observe(self, name: str, value: Any, seen: set[int]) -> None:
         if len(self.values) >= _MOST_OBJECTS:
@@ -73,7 +78,8 @@ class Observed:
             return
         children = tuple(_children(value))
         if children:
-            self._holders.append((value, _contents(value)))
+            contents = _contents(value)
+            self._holders.append((contents, tuple(contents())))
         for inner, child in children:
             self._observe(f"{name}.{inner}", child, seen)
         if not isinstance(value, Mapping | list | tuple):
@@ -98,15 +104,16 @@ def _token(value: np.ndarray | set[Any]) -> Hashable:
     return value.shape, value.dtype.str, hash(value.reshape(-1)[::step].tobytes())
 
 
-def _contents(holder: Any) -> tuple[Any, ...]:
-    """The children of an object, without their names."""
+def _contents(holder: Any) -> Callable[[], Collection[Any]]:
+    """What gives the children of an object as they are now, without their names."""
     if isinstance(holder, Mapping):
-        return tuple(holder.values())
+        return holder.values
     if isinstance(holder, list | tuple):
-        return tuple(holder)
+        return lambda: holder
     if isinstance(holder, MethodType | FunctionType):
-        return tuple(child for _, child in _children(holder))
-    return tuple(vars(holder).values())
+        return lambda: tuple(child for _, child in _children(holder))
+    attributes: dict[str, Any] = vars(holder)
+    return attributes.values
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:

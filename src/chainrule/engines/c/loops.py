@@ -252,13 +252,9 @@ def _around(
     inner = [*before.get(depth, []), *body.lines, *after.get(depth, [])]
     for level in reversed(range(depth)):
         head = f"for (long {loops[level]} = 0; {loops[level]} < {extents[level]}; {loops[level]}++)"
-        sums = [
-            f"#pragma omp simd reduction(+ : {', '.join(names)})"
-            for names in [_simple_sums(reductions, level)]
-            if names and level == depth - 1
-        ]
+        pragma = _pragma(reductions) if level == depth - 1 and extents[level] > 1 else []
         block = len(inner) > 1
-        loop = [*sums, head + (" {" if block else "")]
+        loop = [*pragma, head + (" {" if block else "")]
         loop += [f"    {line}" for line in inner]
         loop += ["}"] if block else []
         inner = [*before.get(level, []), *loop, *after.get(level, [])]
@@ -269,15 +265,15 @@ def _around(
     return ["{", *(f"    {line}" for line in lines), "}"] if declares else lines
 
 
-def _simple_sums(reductions: Sequence[_Reduction], level: int) -> list[str]:
-    """The local sums of floats that the innermost loop may add up in any order."""
-    return [
-        r.total
-        for r in reductions
-        if 0 <= r.depth <= level
-        and r.equation.name in {"sum", "vdot"}
-        and r.equation.out.dtype.kind == "f"
-    ]
+def _pragma(reductions: Sequence[_Reduction]) -> list[str]:
+    """What tells the compiler that no round of the innermost loop needs another's results, but for
+    sums, which may be added up in any order; of other local reductions it knows too little.
+    """
+    local = [r for r in reductions if r.depth >= 0]
+    if not all(r.equation.name in {"sum", "vdot"} for r in local):
+        return []
+    sums = ", ".join(r.total for r in local)
+    return [f"#pragma omp simd reduction(+ : {sums})" if sums else "#pragma omp simd"]
 
 
 def _filled(reduction: _Reduction, extents: list[int], loops: list[str], zero: str) -> list[str]:

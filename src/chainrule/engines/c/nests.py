@@ -76,7 +76,9 @@ def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
         Group(tuple(equations), is_nest=nest)
         for equations, nest in zip(units, is_nest, strict=True)
     ]
-    return _joined(groups)
+    # numbers depend on numbers alone, and are all known before the first array
+    numbers = [group for group in groups if group.out.is_number]
+    return numbers + _joined([group for group in groups if not group.out.is_number])
 
 
 def _joined(groups: list[Group]) -> list[Group]:

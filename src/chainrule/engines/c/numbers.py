@@ -72,5 +72,8 @@ def _real_power(
         return []
     if not isinstance(exponent, str) and exponent >= 0 and float(exponent).is_integer():
         return []
+    if not isinstance(exponent, str):  # 0.5, say: a root, which 0 has too
+        sign = "<" if exponent > 0 else "<="
+        return [f"if ({closed[0]} {sign} 0)", "    return 1;"]
     return [f"if ({closed[0]} <= 0 && !({closed[1]} >= 0 && {closed[1]} == floor({closed[1]})))",
             "    return 1;"]  # fmt: skip

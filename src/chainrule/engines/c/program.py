@@ -70,10 +70,9 @@ class CProgram(Program):
                 status = self._function(self._address)
         if status:
             self._raise(inputs)
-        results = [
-            (result.copy() if self._exact else result) if isinstance(result, np.ndarray) else result
-            for result in self._results
-        ]
+        results = self._results
+        if self._exact:
+            results = [r.copy() if isinstance(r, np.ndarray) else r for r in results]
         return results[0] if self._is_one else tuple(results)
 
     def _raise(self, inputs: Sequence[Any]) -> None:
@@ -192,13 +191,13 @@ class Memory:
         target, shape, dtype = self.arrays[own.name], own.shape, own.dtype
 
         def give_array(value: Any) -> None:
-            array = np.asarray(value)
+            array = value if type(value) is np.ndarray else np.asarray(value)
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(
                     f"{own.name} is {array.dtype} {array.shape}: the compiled step takes "
                     f"{dtype} {shape}"
                 )
-            np.copyto(target, array)
+            target[...] = array
 
         return give_array
 

@@ -84,7 +84,7 @@ def write_statements(
     step = _Step(file, plan, original, symbols, titled)
     step.declare()
     step.write()
-    file.body = step.lines
+    file.body = [*step.numbers_first, *step.lines]
     file.results = [step.result(atom) for atom in plan.graph.outputs]
     return file
 
@@ -109,6 +109,7 @@ class _Step:
         self.scope = file.scope
         self.layouts = Layouts(plan.graph, {}, follow=False)
         self.lines: list[str] = []
+        self.numbers_first: list[str] = []
         made = {out for g in plan.groups for e in g.equations for out in e.outs}
         self.made = made
         self.memory: dict[Buffer, Access] = {}
@@ -269,8 +270,9 @@ class _Step:
 
     def _group(self, group: Group) -> list[str]:
         equation = group.equations[0]
-        if equation.out.is_number:
-            return self._number(group)
+        if equation.out.is_number:  # all of them before any state changes, for one may fail
+            self.numbers_first += self._number(group)
+            return []
         if equation.body is not None:
             return self._loop(equation)
         if group.is_nest:
@@ -478,6 +480,7 @@ class _Step:
             left.append((atom, step.pointer(wish, memory, place, is_written=True)))
         step._declare_buffers()
         step.write(with_headings=False)
+        self.numbers_first += step.numbers_first
         for atom, place_of in left:
             own = step.kept.get(atom)
             assert isinstance(atom, Variable)
@@ -504,7 +507,7 @@ class _Step:
         part = _part(stack)
         offset = index_text(stack.strides[:1], [place], stack.start)
         kind = stack.c_type if is_written else f"const {stack.c_type}"
-        self.lines.append(f"{kind} *{name} = {stack.pointer} + {offset};")
+        self.lines.append(f"{kind} *restrict {name} = {stack.pointer} + {offset};")
         return replace(part, pointer=name, start=0)
 
     def _in_order(self, variable: Variable, lines: list[str], is_stack: bool = False) -> Access:

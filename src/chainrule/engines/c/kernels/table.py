@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from chainrule.compiler.graph import Equation
-from chainrule.engines.c.kernels import draws, einsum, indexing, products, scans, shapes
+from chainrule.engines.c.kernels import (
+    convolution,
+    draws,
+    einsum,
+    indexing,
+    pooling,
+    products,
+    scans,
+    shapes,
+)
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.types import UnsupportedError
 
 __all__ = ["KERNELS", "kernel_of"]
 
 KERNELS: dict[str, Kernel] = {
+    **convolution.KERNELS,
     **draws.KERNELS,
     **einsum.KERNELS,
     **indexing.KERNELS,
+    **pooling.KERNELS,
     **products.KERNELS,
     **scans.KERNELS,
     **shapes.KERNELS,

@@ -1,0 +1,163 @@
+"""Convolution, and its cotangents by the images and by the kernel, as C loops for the shape.
+
+All three are products of matrices whose rows need not be written down: a tile of the result is
+summed in registers, in loops over the kernel's elements and channels (`place_sums`), or over places
+(`kernel_sums`). The lanes of a tile are neighbouring filters, or channels for the cotangent by the
+images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from chainrule.compiler.graph import Equation
+from chainrule.engines.c.kernels.kernel import Kernel
+from chainrule.engines.c.kernels.kernel_sums import KernelSums
+from chainrule.engines.c.kernels.place_sums import PlaceSums
+from chainrule.engines.c.kernels.pointers import Finish, as_it_is, c_type, pointer_kernel
+from chainrule.engines.c.kernels.sweeps import Border, convolution_sweep, transposed_sweeps
+
+__all__ = ["KERNELS"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _How:
+    """The options of a convolution, each (vertical, horizontal)."""
+
+    stride: tuple[int, int]
+    padding: tuple[Border, Border]
+    dilation: tuple[int, int]
+    groups: int
+
+    @staticmethod
+    def of(equation: Equation) -> _How:
+        told = {**equation.primitive.defaults, **equation.params}
+        return _How(told["stride"], told["padding"], told["dilation"], told["groups"])
+
+    def met(self) -> str:
+        """The place in an image that element (i, j) of the kernel meets at place (y, x)."""
+        terms = []
+        for axis, (place, tap) in enumerate((("y", "i"), ("x", "j"))):
+            stride, dilation = self.stride[axis], self.dilation[axis]
+            before = self.padding[axis][0]
+            term = f"{stride}{place}" if stride > 1 else place
+            term += f" + {dilation}{tap}" if dilation > 1 else f" + {tap}"
+            terms.append(f"{term} - {before}" if before else term)
+        return ", ".join(terms)
+
+    def comment(self, formula: str, equation: Equation) -> tuple[str, ...]:
+        """The formula, and the shapes of all arrays."""
+        arrays = [*equation.variables, equation.out]
+        shapes = ", ".join(f"${number} {array.shape}" for number, array in enumerate(arrays))
+        groups = f", in {self.groups} groups" if self.groups > 1 else ""
+        return (f"/* {formula}", f"   {shapes}{groups} */")
+
+
+def _convolution(equation: Equation) -> PlaceSums:
+    how, out = _How.of(equation), equation.out
+    x, kernel, *bias = (v.shape for v in equation.variables)
+    rows, columns = (
+        convolution_sweep(out.shape[1 + i], kernel[i], how.stride[i], how.dilation[i])
+        for i in range(2)
+    )
+    formula = f"Σ(i, j, c) $1[i, j, c, d] · $0[n, {how.met()}, c]"
+    formula += " + $2[d]" if bias else ""
+    return PlaceSums(
+        comment=how.comment(f"${2 + len(bias)}[n, y, x, d] = {formula}", equation),
+        source=x,
+        kernel=kernel,
+        result=out.shape,
+        borders=how.padding,
+        phases=((rows, columns),),
+        groups=how.groups,
+        group_step=kernel[3] // how.groups,
+        channel_step=kernel[3],
+        lane_step=1,
+        ctype=c_type(out),
+    )
+
+
+def _transposed(equation: Equation) -> PlaceSums:
+    how, out = _How.of(equation), equation.out
+    y, kernel = (v.shape for v in equation.variables)
+    (rows, above), (columns, aside) = (
+        transposed_sweeps(
+            out.shape[1 + i], y[1 + i], kernel[i], how.stride[i], how.padding[i][0], how.dilation[i]
+        )
+        for i in range(2)
+    )
+    formula = f"$2[n, {how.met()}, c] = Σ(y, x, i, j, d) $1[i, j, c, d] · $0[n, y, x, d]"
+    return PlaceSums(
+        comment=how.comment(formula, equation),
+        source=y,
+        kernel=kernel,
+        result=out.shape,
+        borders=(above, aside),
+        phases=tuple((row, column) for row in rows for column in columns),
+        groups=how.groups,
+        group_step=kernel[3] // how.groups,
+        channel_step=1,
+        lane_step=kernel[3],
+        ctype=c_type(out),
+    )
+
+
+def _kernel_sums(equation: Equation) -> KernelSums:
+    how, out = _How.of(equation), equation.out
+    x, y = (v.shape for v in equation.variables)
+    formula = f"$2[i, j, c, d] = Σ(n, y, x) $0[n, {how.met()}, c] · $1[n, y, x, d]"
+    return KernelSums(
+        comment=how.comment(formula, equation),
+        image=x,
+        y=y,
+        result=out.shape,
+        stride=how.stride,
+        borders=how.padding,
+        dilation=how.dilation,
+        groups=how.groups,
+        ctype=c_type(out),
+    )
+
+
+def _write_convolve(
+    equation: Equation, pointers: Sequence[str], finish: Finish = as_it_is
+) -> list[str]:
+    x, kernel, out = pointers
+    return _convolution(equation).write(x, kernel, out, finish)
+
+
+def _write_convolve_add(
+    equation: Equation, pointers: Sequence[str], finish: Finish = as_it_is
+) -> list[str]:
+    x, kernel, bias, out = pointers
+
+    def add(value: str, index: str) -> str:
+        return finish(f"{value} + {bias}[{index}]", index)
+
+    return _convolution(equation).write(x, kernel, out, add)
+
+
+def _write_transposed(
+    equation: Equation, pointers: Sequence[str], finish: Finish = as_it_is
+) -> list[str]:
+    y, kernel, out = pointers
+    return _transposed(equation).write(y, kernel, out, finish)
+
+
+def _write_kernel_vjp(
+    equation: Equation, pointers: Sequence[str], finish: Finish = as_it_is
+) -> list[str]:
+    x, y, out = pointers
+    return _kernel_sums(equation).write(x, y, out, finish)
+
+
+KERNELS: dict[str, Kernel] = {
+    "convolve": pointer_kernel(_write_convolve, lambda e: _convolution(e).workspace),
+    "convolve_add": pointer_kernel(_write_convolve_add, lambda e: _convolution(e).workspace),
+    "convolve_kernel_vjp": pointer_kernel(_write_kernel_vjp, lambda e: _kernel_sums(e).workspace),
+    "convolve_transpose": pointer_kernel(_write_transposed, lambda e: _transposed(e).workspace),
+}
+"""The kernels by the names of their primitives."""

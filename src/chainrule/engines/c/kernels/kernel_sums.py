@@ -1,0 +1,206 @@
+"""The cotangent of a convolution's kernel, as sums over the places of all images, as C text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import final
+
+from chainrule.engines.c.kernels.place_sums import bordered_image, n_bordered
+from chainrule.engines.c.kernels.pointers import Finish
+from chainrule.engines.c.kernels.sweeps import Border
+from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
+from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
+
+__all__ = ["KernelSums"]
+
+Shape = tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KernelSums:
+    """For images (N, H, W, C) and y (N, OH, OW, D): the result (KH, KW, C // groups, D).
+
+    Elements of the kernel that meet neighbours in memory are the columns of a tile, and its lanes
+    are filters. A tile has its own part of the workspace, where the images are added up, in their
+    order; so tiles may overlap, and lanes that are no filters do no harm.
+    """
+
+    comment: tuple[str, ...]
+    image: Shape
+    y: Shape
+    result: Shape
+    stride: tuple[int, int]
+    borders: tuple[Border, Border]
+    dilation: tuple[int, int]
+    groups: int
+    ctype: str
+
+    @property
+    def n_lanes(self) -> int:
+        """Filters in a group."""
+        return self.y[3] // self.groups
+
+    @property
+    def line(self) -> int:
+        """Elements of a line of an image with its border."""
+        (_, _), (left, right) = self.borders
+        return (left + self.image[2] + right) * self.image[3]
+
+    @property
+    def axes(self) -> tuple[tuple[int, int], ...]:
+        """The kernel without its filters: the length of an axis and its step in an image.
+
+        The channels of its neighbouring elements are one axis where they lie side by side.
+        """
+        height, width, channels, _ = self.result
+        down, across = self.dilation[0] * self.line, self.dilation[1] * self.image[3]
+        if across == channels:
+            return (1, 0), (height, down), (width * channels, 1)
+        return (height, down), (width, across), (channels, 1)
+
+    @property
+    def tile(self) -> Tile:
+        _, (n_rows, _), (n_columns, _) = self.axes
+        return best_tile(n_rows, n_columns, self.n_lanes, self.ctype)
+
+    @property
+    def n_sums(self) -> int:
+        """Elements of all tiles."""
+        tile = self.tile
+        (n_outer, _), (n_rows, _), (n_columns, _) = self.axes
+        n_tiles = self.groups * ceil(self.n_lanes / tile.lanes) * n_outer
+        n_tiles *= ceil(n_rows / tile.rows) * ceil(n_columns / tile.columns)
+        return n_tiles * tile.rows * tile.columns * tile.lanes
+
+    @property
+    def reads_behind(self) -> int:
+        """How many elements behind y the lanes of the last place reach."""
+        return max(0, self.tile.lanes - self.n_lanes)
+
+    @property
+    def workspace(self) -> int:
+        """Elements of the workspace: all sums, an image with its border, the last y."""
+        last = prod(self.y[1:]) + self.reads_behind if self.reads_behind else 0
+        return self.n_sums + n_bordered(self.image, self.borders) + last
+
+    def write(self, image: str, y: str, out: str, finish: Finish) -> list[str]:
+        """The body of the function."""
+        T, tile = self.ctype, self.tile
+        first = self.n_sums
+        border = f"workspace + {first}"
+        before, inner = bordered_image(self.image, self.borders, image, border, T)
+        size = prod(self.y[1:])
+        inner.append(f"const {T} *cotangent = {y} + {size} * n;")
+        if self.reads_behind:
+            first += n_bordered(self.image, self.borders)
+            before += [
+                f"{T} *last = workspace + {first};",
+                *nest([count("k", size + self.reads_behind)], "last[k] = 0;"),
+            ]
+            copy = [*nest([count("k", size)], "last[k] = cotangent[k];"), "cotangent = last;"]
+            inner.append(
+                "/* The lanes reach behind a place, and of the last image behind its end. */"
+            )
+            inner += block(f"if (n == {self.y[0] - 1})", copy)
+        places = f"{tile.rows} × {tile.columns}" if tile.rows > 1 else f"{tile.columns}"
+        inner += [
+            f"/* Tiles of {places} elements × {tile.lanes} filters are summed in registers: what",
+            "   is read of the image serves all filters, and of the cotangent all elements. */",
+            f"{T} *total = workspace;",
+            *self._tiles(self._tile),
+        ]
+        return [
+            *self.comment,
+            *nest([count("k", self.n_sums)], "workspace[k] = 0;"),
+            *before,
+            *block(count("n", self.image[0]), inner),
+            f"const {T} *total = workspace;",
+            *self._tiles(lambda *at: self._stored(out, finish, *at)),
+        ]
+
+    def _tiles(self, body: Callable[..., list[str]]) -> list[str]:
+        """The body for every group, first filter, and first element along each of the axes."""
+        tile = self.tile
+        (n_outer, _), (n_rows, _), (n_columns, _) = self.axes
+        step = f"total += {tile.rows * tile.columns * tile.lanes};"
+
+        def columns(*at: str) -> list[str]:
+            return tiled("e", n_columns, tile.columns, lambda e: [*body(*at, e), step])
+
+        def rows(*at: str) -> list[str]:
+            return tiled("j", n_rows, tile.rows, lambda j: columns(*at, j))
+
+        def outer(*at: str) -> list[str]:
+            return tiled("i", n_outer, 1, lambda i: rows(*at, i))
+
+        def filters(group: str) -> list[str]:
+            n = max(self.n_lanes, tile.lanes)
+            return tiled("first", n, tile.lanes, lambda first: outer(group, first))
+
+        return tiled("group", self.groups, 1, filters)
+
+    def _within(self) -> tuple[str, str]:
+        """Row and column of an element of a tile."""
+        tile = self.tile
+        if tile.rows == 1:
+            return "0", "element"
+        return f"element / {tile.columns}", f"element % {tile.columns}"
+
+    def _tile(self, group: str, first: str, i: str, j: str, e: str) -> list[str]:
+        tile, T, C = self.tile, self.ctype, self.image[3]
+        (_, outer), (_, row), (_, column) = self.axes
+        in_row, in_column = self._within()
+        n = tile.rows * tile.columns
+        element, lane = count("element", n), count("lane", tile.lanes)
+        pixel = affine(
+            (self.stride[0] * self.line, "row"),
+            (outer, i),
+            (row, j),
+            (column, e),
+            (C // self.groups, group),
+        )
+        cotangent = affine((self.y[2] * self.y[3], "row"), (self.n_lanes, group), (1, first))
+        read = affine((row, in_row), (column, in_column))
+        product = f"sum[element][lane] += pixel[{read}] * g[lane];"
+        columns = (
+            f"{count('column', self.y[2])[:-1]}, pixel += {self.stride[1] * C}, g += {self.y[3]})"
+        )
+        return [
+            f"{T} sum[{n}][{tile.lanes}];",
+            *nest([element, SIMD, lane], "sum[element][lane] = 0;"),
+            *block(
+                count("row", self.y[1]),
+                [
+                    f"const {T} *pixel = image + {pixel};",
+                    f"const {T} *g = cotangent + {cotangent};",
+                    *block(columns, nest([element, SIMD, lane], product)),
+                ],
+            ),
+            *nest(
+                [element, SIMD, lane],
+                f"total[{affine((tile.lanes, 'element'), (1, 'lane'))}] += sum[element][lane];",
+            ),
+        ]
+
+    def _stored(
+        self, out: str, finish: Finish, group: str, first: str, i: str, j: str, e: str
+    ) -> list[str]:
+        tile = self.tile
+        _, width, channels, filters = self.result
+        is_run = self.axes[0] == (1, 0)
+        sizes = (0, width * channels, 1) if is_run else (width * channels, channels, 1)
+        in_row, in_column = self._within()
+        channel = affine((self.n_lanes, group), (1, first), (1, "lane"))
+        to = affine(
+            *((size * filters, at) for size, at in zip(sizes, (i, j, e), strict=True)),
+            (sizes[1] * filters, in_row),
+            (filters, in_column),
+            (1, channel),
+        )
+        heads = [count("element", tile.rows * tile.columns)]
+        heads.append(count("lane", min(tile.lanes, self.n_lanes)))
+        total = f"total[{affine((tile.lanes, 'element'), (1, 'lane'))}]"
+        return nest(heads, f"{out}[{to}] = {finish(total, channel)};")

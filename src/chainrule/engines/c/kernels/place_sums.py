@@ -1,0 +1,309 @@
+"""Convolution as sums over what lies under a kernel, of tiles of places × lanes, as C text.
+
+Written for the cotangent by the images too, which is a convolution of another source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import final
+
+from chainrule.engines.c.kernels.pointers import Finish
+from chainrule.engines.c.kernels.sweeps import Border, Sweep
+from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
+from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
+
+__all__ = ["Axes", "PlaceSums", "bordered_image", "n_bordered"]
+
+Shape = tuple[int, ...]
+Axes = tuple[Sweep, Sweep]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PlaceSums:
+    """Sums of a source under a kernel, at the places of some sweeps.
+
+    The source is (N, H, W, groups * channels), and gets a border; the result (N, OH, OW, groups *
+    lanes). For group g, source channel c and lane l, the kernel's element is number
+    `g * group_step + c * channel_step + l * lane_step` of those of its tap.
+    """
+
+    comment: tuple[str, ...]
+    source: Shape
+    kernel: Shape
+    result: Shape
+    borders: tuple[Border, Border]
+    phases: tuple[Axes, ...]
+    groups: int
+    group_step: int
+    channel_step: int
+    lane_step: int
+    ctype: str
+
+    @property
+    def channels(self) -> int:
+        """Channels of the source that a sum goes over."""
+        return self.source[3] // self.groups
+
+    @property
+    def n_lanes(self) -> int:
+        """Channels of the result in a group."""
+        return self.result[3] // self.groups
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the weights are not read in the order in which they are given."""
+        read = list(filter(_has_taps, self.phases))
+        is_turned = any(sweep.tap_step != 1 for axes in read for sweep in axes)
+        has_blocks = any(self.tile(axes).lanes != self.n_lanes for axes in read)
+        return is_turned or has_blocks or (self.groups > 1 and bool(read))
+
+    @property
+    def n_packed(self) -> int:
+        """Weights in the workspace."""
+        return sum(self.n_blocks(axes) * self.block_size(axes) for axes in self.phases)
+
+    @property
+    def workspace(self) -> int:
+        """Elements of the workspace: the weights, and an image with its border."""
+        packed = self.n_packed if self.is_packed else 0
+        return packed + n_bordered(self.source, self.sides)
+
+    @property
+    def skips_lines(self) -> bool:
+        """Whether there are zeros above or below: they are left out, as lines of the source."""
+        return any(self.borders[0])
+
+    @property
+    def sides(self) -> tuple[Border, Border]:
+        """The border that is written down."""
+        return (0, 0), self.borders[1]
+
+    def tile(self, axes: Axes) -> Tile:
+        rows, columns = axes
+        n_rows = 1 if self.skips_lines else rows.n
+        return best_tile(n_rows, columns.n, self.n_lanes, self.ctype)
+
+    def n_blocks(self, axes: Axes) -> int:
+        """Tiles of lanes in all groups."""
+        return self.groups * ceil(self.n_lanes / self.tile(axes).lanes)
+
+    def block_size(self, axes: Axes) -> int:
+        """The weights of a tile of lanes."""
+        return axes[0].n_taps * axes[1].n_taps * self.channels * self.tile(axes).lanes
+
+    def write(self, source: str, kernel: str, out: str, finish: Finish) -> list[str]:
+        """The body of the function."""
+        T = self.ctype
+        lines, border = list(self.comment), "workspace"
+        weights = kernel
+        if self.is_packed:
+            weights, border = "packed", f"workspace + {self.n_packed}"
+            lines += self._pack(kernel)
+        before, inner = bordered_image(self.source, self.sides, source, border, T)
+        inner.append(f"{T} *result = {out} + {prod(self.result[1:])} * n;")
+        is_read = any(map(_has_taps, self.phases))
+        inner.append(f"const {T} *weights = {weights};" if is_read else f"(void){kernel};")
+        for axes in self.phases:
+            inner += self._phase(axes, finish)
+        return [*lines, *before, *block(count("n", self.source[0]), inner)]
+
+    def _pack(self, kernel: str) -> list[str]:
+        """The weights in the order in which they are read, with zeros behind a group's last."""
+        lines = [
+            "/* The weights of a tile side by side, in the order in which the sums read them. */",
+            f"{self.ctype} *packed = workspace;",
+        ]
+        for axes in self.phases:
+            if _has_taps(axes):
+                lines += self._blocks(axes, self._packed_block(axes, kernel))
+        return [*lines, "packed = workspace;"]
+
+    def _packed_block(self, axes: Axes, kernel: str) -> Callable[[str, str], list[str]]:
+        """The weights of a tile of lanes, for a group and the first lane."""
+        rows, columns = axes
+        lanes = self.tile(axes).lanes
+        _, width, per_channel, filters = self.kernel
+        tap = per_channel * filters
+
+        def packed(group: str, first: str) -> list[str]:
+            index = affine(
+                (rows.tap_start * width + columns.tap_start) * tap,
+                (rows.tap_step * width * tap, "i"),
+                (columns.tap_step * tap, "j"),
+                (self.group_step, group),
+                (self.channel_step, "channel"),
+                (self.lane_step, first),
+                (self.lane_step, "lane"),
+            )
+            filled = min(lanes, self.n_lanes)
+            copies = [nest([count("lane", filled)], f"packed[lane] = {kernel}[{index}];")]
+            if filled < lanes:
+                head = f"for (int lane = {filled}; lane < {lanes}; lane++)"
+                copies.append(nest([head], "packed[lane] = 0;"))
+            taps = [count("i", rows.n_taps), count("j", columns.n_taps)]
+            channels = f"{count('channel', self.channels)[:-1]}, packed += {lanes})"
+            return nest([*taps, channels], *(line for lines in copies for line in lines))
+
+        return packed
+
+    def _blocks(self, axes: Axes, body: Callable[[str, str], list[str]]) -> list[str]:
+        """The body for every group and every first lane of a tile."""
+        lanes = self.tile(axes).lanes
+
+        def in_group(group: str) -> list[str]:
+            return tiled("first", max(self.n_lanes, lanes), lanes, lambda first: body(group, first))
+
+        return tiled("group", self.groups, 1, in_group)
+
+    def _phase(self, axes: Axes, finish: Finish) -> list[str]:
+        """All groups and tiles of a phase."""
+        rows, columns = axes
+        if not _has_taps(axes):
+            return self._untouched(axes, finish)
+        tile, is_alone = self.tile(axes), len(self.phases) == 1
+
+        def body(group: str, first: str) -> list[str]:
+            lines = tiled(
+                "row",
+                rows.n,
+                tile.rows,
+                lambda row: tiled(
+                    "column",
+                    columns.n,
+                    tile.columns,
+                    lambda column: self._tile(axes, (group, first, row, column), finish),
+                ),
+            )
+            if self.is_packed and not (is_alone and self.n_blocks(axes) == 1):
+                lines.append(f"weights += {self.block_size(axes)};")
+            return lines
+
+        places = f"{tile.rows} × {tile.columns}" if tile.rows > 1 else f"{tile.columns}"
+        return [
+            f"/* Tiles of {places} places × {tile.lanes} lanes are summed in registers: what is",
+            "   read of the source serves all lanes, and a weight all places. */",
+            *(self._blocks(axes, body) if is_alone else block("", self._blocks(axes, body))),
+        ]
+
+    def _untouched(self, axes: Axes, finish: Finish) -> list[str]:
+        """The elements of the result that no element of the kernel reaches: sums of nothing."""
+        rows, columns = axes
+        channels = self.result[3]
+        heads = [count("row", rows.n), count("column", columns.n), count("channel", channels)]
+        index = affine((1, self._in_result(axes, "row", "column")), (1, "channel"))
+        return nest(heads, f"result[{index}] = {finish('0', 'channel')};")
+
+    def _in_result(self, axes: Axes, *places: str) -> str:
+        """The number of the first channel of a place in its image."""
+        _, _, width, channels = self.result
+        sizes = (width * channels, channels)
+        return affine(
+            sum(sweep.start * size for sweep, size in zip(axes, sizes, strict=True)),
+            *((s.step * size, p) for s, size, p in zip(axes, sizes, places, strict=True)),
+        )
+
+    def _tile(self, axes: Axes, at: tuple[str, str, str, str], finish: Finish) -> list[str]:
+        """The sums of a tile: group, first lane, first row and column are expressions."""
+        group, first, row, column = at
+        rows, columns = axes
+        tile, T, C = self.tile(axes), self.ctype, self.source[3]
+        (_, _), (left, right) = self.borders
+        line = (left + self.source[2] + right) * C
+        n_places = tile.rows * tile.columns
+        in_row, in_column = "0", "place"
+        if tile.rows > 1:
+            in_row, in_column = f"place / {tile.columns}", f"place % {tile.columns}"
+        place, lane = count("place", n_places), count("lane", tile.lanes)
+        lines = [
+            f"{T} sum[{n_places}][{tile.lanes}];",
+            *nest([place, SIMD, lane], "sum[place][lane] = 0;"),
+        ]
+        # channels of neighbouring elements of the kernel that lie side by side are one loop
+        is_run = columns.spread == 1 and self.groups == 1
+        n_channels = columns.n_taps * C if is_run else self.channels
+        tap = "i" if rows.n_taps > 1 or self.skips_lines else "0"
+        top = self.borders[0][0]
+        met = affine((rows.stride, row), (rows.spread, tap), rows.first - top)
+        pixel = affine(
+            (line, "line" if self.skips_lines else met),
+            (columns.stride * C, column),
+            (columns.spread * C, "0" if is_run else "j"),
+            (self.channels, group),
+            columns.first * C,
+        )
+        read = affine((rows.stride * line, in_row), (columns.stride * C, in_column))
+        product = f"sum[place][lane] += pixel[{affine((1, read), (1, 'channel'))}] * weight[lane];"
+        inner = [
+            f"const {T} *pixel = image + {pixel};",
+            *block(
+                f"{count('channel', n_channels)[:-1]}, weight += {tile.lanes})",
+                nest([place, SIMD, lane], product),
+            ),
+        ]
+        if not is_run:
+            inner = block(count("j", columns.n_taps), inner)
+        weight = affine((columns.n_taps * self.channels * tile.lanes, tap))
+        inner = [f"const {T} *weight = weights{'' if weight == '0' else f' + {weight}'};", *inner]
+        if self.skips_lines:
+            outside = f"if (line < 0 || line >= {self.source[1]}) continue; /* a line of zeros */"
+            inner = [f"int line = {met};", outside, *inner]
+        lines += block(count("i", rows.n_taps) if tap == "i" else "", inner)
+        channel = affine((self.n_lanes, group), (1, first), (1, "lane"))
+        _, _, width, channels = self.result
+        stored = affine(
+            (1, self._in_result(axes, row, column)),
+            (rows.step * width * channels, in_row),
+            (columns.step * channels, in_column),
+            (1, channel),
+        )
+        value = finish("sum[place][lane]", channel)
+        if tile.lanes == self.n_lanes or self.n_lanes > tile.lanes:
+            return [*lines, *nest([place, SIMD, lane], f"result[{stored}] = {value};")]
+        # a loop over a part of the lanes would take the sums out of their registers
+        value = finish("stored[lane]", channel)
+        few = count("lane", self.n_lanes)
+        lines += [f"{T} stored[{tile.lanes}];"]
+        return lines + nest(
+            [place],
+            *nest([SIMD, lane], "stored[lane] = sum[place][lane];"),
+            *nest([few], f"result[{stored}] = {value};"),
+        )
+
+
+def _has_taps(axes: Axes) -> bool:
+    """Whether any element of the kernel reaches the places of a phase."""
+    return all(sweep.n_taps for sweep in axes)
+
+
+# Images with a border
+
+
+def n_bordered(shape: Shape, borders: tuple[Border, Border]) -> int:
+    """The elements of an image with its border, 0 where it has none."""
+    if not any(map(any, borders)):
+        return 0
+    (top, bottom), (left, right) = borders
+    return (top + shape[1] + bottom) * (left + shape[2] + right) * shape[3]
+
+
+def bordered_image(
+    shape: Shape, borders: tuple[Border, Border], source: str, memory: str, ctype: str
+) -> tuple[list[str], list[str]]:
+    """What makes `image` the image n, between zeros: lines before all images, and for each."""
+    _, height, width, channels = shape
+    if not any(map(any, borders)):
+        return [], [f"const {ctype} *image = {source} + {prod(shape[1:])} * n;"]
+    (top, _), (left, right) = borders
+    line, whole_line = width * channels, (left + width + right) * channels
+    before = [
+        f"{ctype} *image = {memory};",
+        *nest([count("k", n_bordered(shape, borders))], "image[k] = 0;"),
+    ]
+    to = affine((whole_line, "row"), (1, "k"), top * whole_line + left * channels)
+    of = affine((height * line, "n"), (line, "row"), (1, "k"))
+    copy = nest([count("row", height), count("k", line)], f"image[{to}] = {source}[{of}];")
+    return before, ["/* The image, in a border of zeros. */", *copy]

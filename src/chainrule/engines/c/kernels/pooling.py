@@ -1,0 +1,153 @@
+"""Maxima and sums over windows along one axis, as C loops for the shape.
+
+An array is (outer, length, run): all axes before the one of the windows, that axis, and all behind
+it, whose elements are neighbours in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import final
+
+from chainrule.compiler.graph import Equation
+from chainrule.engines.c.kernels.kernel import Kernel
+from chainrule.engines.c.kernels.pointers import c_type, pointer_kernel
+from chainrule.engines.c.kernels.text import block, count
+
+__all__ = ["KERNELS"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """n windows of `size` along an axis of this length, in steps of `stride`."""
+
+    outer: int
+    length: int
+    run: int
+    n: int
+    size: int
+    stride: int
+    ctype: str
+
+    @property
+    def are_apart(self) -> bool:
+        """Whether no element stands in two windows."""
+        return self.stride >= self.size
+
+    def comment(self, what: str) -> list[str]:
+        return [
+            f"/* {what}",
+            f"   {self.n} windows of {self.size} in steps of {self.stride}, x ({self.outer}, "
+            f"{self.length}, {self.run}) */",
+        ]
+
+    def loops(self, body: list[str], before: list[str] | None = None) -> list[str]:
+        """The body for every element of every window's result; `x` is its first element's index."""
+        inner = block(count("k", self.run), body)
+        first = [f"int x = (o * {self.length} + w * {self.stride}) * {self.run};"]
+        first += [f"int out = (o * {self.n} + w) * {self.run};"]
+        windows = block(count("w", self.n), [*first, *inner])
+        return block(count("o", self.outer), [*(before or []), *windows])
+
+    def clear(self, out: str) -> list[str]:
+        size = self.length * self.run
+        return [f"{count('k', size)} {out}[o * {size} + k] = 0;"]
+
+
+def _write_max(this: _Windows, pointers: Sequence[str]) -> list[str]:
+    x, out = pointers
+    body = [f"{this.ctype} largest = {x}[x + k];"]
+    for m in range(1, this.size):
+        part = f"{x}[x + {m * this.run} + k]"
+        body.append(f"largest = {part} > largest || {part} != {part} ? {part} : largest;")
+    body.append(f"{out}[out + k] = largest;")
+    return this.comment("out[w] = the largest of x[w * stride + m]") + this.loops(body)
+
+
+def _following(this: _Windows, x: str) -> list[str]:
+    """For each element of a window but the last: the largest of those that follow it."""
+    T, size, run = this.ctype, this.size, this.run
+    if size == 1:
+        return [f"(void){x};"]
+    lines = [f"{T} part{m} = {x}[x + {m * run} + k];" for m in range(size)]
+    for m in range(size - 2, -1, -1):
+        if m == size - 2:
+            lines.append(f"{T} after{m} = part{m + 1};")
+            continue
+        part, rest = f"part{m + 1}", f"after{m + 1}"
+        lines.append(f"{T} after{m} = {part} > {rest} || {part} != {part} ? {part} : {rest};")
+    return lines
+
+
+def _write_max_vjp(this: _Windows, pointers: Sequence[str]) -> list[str]:
+    g, x, out = pointers
+    T = this.ctype
+    body = [*_following(this, x), f"{T} rest = {g}[out + k];"]
+    sign = "=" if this.are_apart else "+="
+    for m in range(this.size - 1):
+        body.append(f"{T} share{m} = part{m} >= after{m} ? rest : 0 * rest;")
+        body.append(f"rest -= share{m};")
+        body.append(f"{out}[x + {m * this.run} + k] {sign} share{m};")
+    body.append(f"{out}[x + {(this.size - 1) * this.run} + k] {sign} rest;")
+    is_whole = this.are_apart and this.n * this.stride == this.length and this.size == this.stride
+    return this.comment("out[x] = g of the windows whose first largest element x is") + this.loops(
+        body, [] if is_whole else this.clear(out)
+    )
+
+
+def _write_at(this: _Windows, pointers: Sequence[str]) -> list[str]:
+    values, x, out = pointers
+    T, last = this.ctype, this.size - 1
+    body = _following(this, x)
+    # All are read before one is chosen: GCC 12 reads wrongly where only some are.
+    body += [f"{T} value{m} = {values}[x + {m * this.run} + k];" for m in range(this.size)]
+    body.append(f"{T} found = value{last};")
+    for m in range(last - 1, -1, -1):
+        body.append(f"found = part{m} >= after{m} ? value{m} : found;")
+    body.append(f"{out}[out + k] = found;")
+    return this.comment("out[w] = value where x[w * stride + m] is largest") + this.loops(body)
+
+
+def _write_sum(this: _Windows, pointers: Sequence[str]) -> list[str]:
+    x, out = pointers
+    parts = " + ".join(f"{x}[x + {m * this.run} + k]" for m in range(this.size))
+    body = [f"{out}[out + k] = {parts};"]
+    return this.comment("out[w] = sum of x[w * stride + m]") + this.loops(body)
+
+
+def _write_sum_vjp(this: _Windows, pointers: Sequence[str]) -> list[str]:
+    g, out = pointers
+    sign = "=" if this.are_apart else "+="
+    body = [f"{out}[x + {m * this.run} + k] {sign} {g}[out + k];" for m in range(this.size)]
+    is_whole = this.are_apart and this.n * this.stride == this.length and this.size == this.stride
+    return this.comment("out[w * stride + m] += g[w]") + this.loops(
+        body, [] if is_whole else this.clear(out)
+    )
+
+
+def _kernel(write: Callable[[_Windows, Sequence[str]], list[str]], whole: int) -> Kernel:
+    """A kernel; argument `whole` has the axis in its length, -1 the result."""
+
+    def written(equation: Equation, pointers: Sequence[str]) -> list[str]:
+        arrays = [v.shape for v in (*equation.variables, equation.out)]
+        axis, size, stride = (equation.params[name] for name in ("axis", "size", "stride"))
+        shape = arrays[whole]
+        n = (shape[axis] - size) // stride + 1
+        outer, run = prod(shape[:axis]), prod(shape[axis + 1 :])
+        ctype = c_type(equation.out)
+        return write(_Windows(outer, shape[axis], run, n, size, stride, ctype), pointers)
+
+    return pointer_kernel(written)
+
+
+KERNELS: dict[str, Kernel] = {
+    "max_at_windows": _kernel(_write_at, 0),
+    "window_max": _kernel(_write_max, 0),
+    "window_max_vjp": _kernel(_write_max_vjp, -1),
+    "window_sum": _kernel(_write_sum, 0),
+    "window_sum_vjp": _kernel(_write_sum_vjp, -1),
+}
+"""The kernels by the names of their primitives."""

@@ -1,0 +1,75 @@
+"""How large the part of a result is that is summed in registers.
+
+A tile of places × lanes: what is read of the source is multiplied with all lanes, which are
+neighbours in memory and fill vectors, and a vector of weights with all places. The more there are
+of both, the fewer numbers are read for each product; but the sums must fit into the registers.
+
+The text says none of this: it is loops over small arrays, whose bounds the compiler knows, and
+which GCC and Clang keep in registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import final
+
+__all__ = ["SIMD", "Tile", "best_tile", "lanes_of"]
+
+SIMD = "#pragma omp simd"
+"""Before a loop over lanes: it stays one of vectors, when the loops around it are taken apart."""
+
+_ITEM_BYTES = {"float": 4, "double": 8}
+_VECTOR_BYTES = 64
+_N_SUMS = 28
+"""Vectors that hold sums: some of 32 registers are left for what is read."""
+_MOST_PLACES = 16
+"""GCC takes a loop apart, so that its sums stand in registers, up to so many rounds."""
+_LATENCY = 4
+"""Products that must be independent of each other for two units to be busy, by units."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Rows × columns of places and so many lanes."""
+
+    rows: int
+    columns: int
+    lanes: int
+
+
+def lanes_of(n: int, ctype: str) -> int:
+    """The elements of a vector for n neighbours: a power of two, no longer than n fills."""
+    lanes = _VECTOR_BYTES // _ITEM_BYTES[ctype]
+    while lanes // 2 >= n:
+        lanes //= 2
+    return lanes
+
+
+def best_tile(n_rows: int, n_columns: int, n_lanes: int, ctype: str) -> Tile:
+    """The tile that takes the fewest cycles for all of rows × columns × lanes.
+
+    A vector unit takes half a cycle for a product and for a number read, and the next product of a
+    sum must wait for the last one.
+    """
+    lanes = lanes_of(n_lanes, ctype)
+    n_vectors = ceil(n_lanes / lanes)
+    best, least = Tile(1, 1, lanes), float("inf")
+    for vectors in range(1, min(n_vectors, 4) + 1):
+        for tile_rows in range(1, min(n_rows, _MOST_PLACES) + 1):
+            for most in range(1, min(n_columns, _MOST_PLACES) + 1):
+                columns = ceil(n_columns / ceil(n_columns / most))
+                n_sums = tile_rows * columns * vectors
+                if n_sums > _N_SUMS or tile_rows * columns > _MOST_PLACES:
+                    continue
+                if tile_rows > 1 and columns < n_columns:
+                    continue  # rows are taken together only where a tile has them whole
+                n_tiles = (
+                    ceil(n_rows / tile_rows) * ceil(n_columns / columns) * ceil(n_vectors / vectors)
+                )
+                n_read = tile_rows * columns + vectors
+                cycles = n_tiles * max(n_sums / 2, n_read / 2, _LATENCY)
+                if cycles <= least:  # of equals the larger
+                    best, least = Tile(tile_rows, columns, vectors * lanes), cycles
+    return best
