@@ -68,6 +68,7 @@ def steps_of(file: File) -> str | None:
         "    const double *rates;  /* the learning rate of each batch */",
         "    double *losses;  /* of each batch */",
         f"    {outputs.c_type} *outputs;  /* of all samples; NULL: nobody wants them */",
+        "    int64_t batch_size;  /* of all batches but the last one */",
         "    int64_t first_step;",
         "    int64_t begin;  /* the first batch to take */",
         "    int64_t end;  /* the first one not to take */",
@@ -77,7 +78,7 @@ def steps_of(file: File) -> str | None:
         f"EXPORT int64_t {name}_many(struct {name} *own, const struct {name}_many *many)",
         "{",
         "    for (int64_t batch = many->begin; batch < many->end; batch++) {",
-        f"        const int64_t first = batch * {rows};",
+        "        const int64_t first = batch * many->batch_size;",
     ]
     lines += ["        if (many->order) {", f"            for (int64_t i = 0; i < {rows}; i++) {{"]
     lines.append("                const int64_t row = many->order[first + i];")
@@ -136,7 +137,7 @@ class ManySteps:
         self._function = library[f"{file.function}_many"]
         self._function.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         self._function.restype = ctypes.c_int64
-        self._table = np.zeros(2 * len(self._arrays) + 7, np.int64)
+        self._table = np.zeros(2 * len(self._arrays) + 8, np.int64)
         self._rows = file.results[1].access
         self._generators = [v for v in file.graph.inputs if v.kind == "generator"]
         for number, own in enumerate(self._arrays):
@@ -163,6 +164,7 @@ class ManySteps:
             rates.ctypes.data,
             losses.ctypes.data,
             0 if out is None else out.ctypes.data,
+            batches.batch_size,
             batches.first_step,
             0,
             len(batches.losses),
@@ -214,7 +216,7 @@ class ManySteps:
                 if now >= until:
                     break
                 pace = (batches.done - first) / max(now - began, 1e-9)
-                count = max(1, int(pace * (until - now) * _LOOK_SHARE))
+                count = max(1, int(min(end, pace * (until - now) * _LOOK_SHARE)))
         finally:
             self._memory.restore_inputs()
         return batches.done - first
