@@ -6,12 +6,15 @@ must turn red of it. It is made in a copy of the project, never in the project i
     python tests/mutants.py             all of them
     python tests/mutants.py reduce std  those whose file or text holds one of these words
 
-The status is 1 if a fault goes unnoticed, or if a line of the table fits the sources no longer.
+First the tests must pass without a fault, and must not with a file that cannot be imported: else
+they do not run, or not on the copy. The status is 1 if that is so, if a fault goes unnoticed, or if
+a line of the table fits the sources no longer.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 300  # of one run of tests: a fault that makes them hang is noticed too
-RED, TESTS_FAILED = "red", 1  # pytest's status
+RED, GREEN = "red", "green"
 
 
 @dataclass(frozen=True)
@@ -581,7 +584,11 @@ def ill_fitting(mutants: list[Mutant]) -> list[str]:
 
 
 def verdict(tests: str, mutant: Mutant | None = None) -> str:
-    """`red`, `green`, or what else came of these tests on a copy of the project."""
+    """`red`, `green`, or what else came of these tests on a copy of the project.
+
+    Red is what pytest counts as failed: its status is 2 both where -x stops its processes at a
+    failure and where a file cannot be imported, which says nothing of what the tests notice.
+    """
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
         without_caches = shutil.ignore_patterns("__pycache__", "*.png")
@@ -607,10 +614,20 @@ def verdict(tests: str, mutant: Mutant | None = None) -> str:
             )
         except subprocess.TimeoutExpired:
             return RED
+    last = (run.stdout + run.stderr).strip().rpartition("\n")[2]
     if run.returncode == 0:
-        return "green"
-    lines = (run.stdout + run.stderr).strip().splitlines()
-    return RED if run.returncode == TESTS_FAILED else f"not run: {lines[-1] if lines else ''}"
+        return GREEN if re.search(r"\b[1-9]\d* passed\b", last) else f"not run: {last}"
+    return RED if re.search(r"\b[1-9]\d* failed\b", last) else f"not run: {last}"
+
+
+def faults_of_suite(tests: str, file: str) -> str:
+    """What makes these tests no judge of faults in this file; nothing if they are one."""
+    if (found := verdict(tests)) != GREEN:
+        return f"{tests}: {found} without a fault"
+    text = (ROOT / "src" / "chainrule" / file).read_text(encoding="utf-8")
+    if verdict(tests, Mutant(file, text, "raise ImportError", tests)) == GREEN:
+        return f"{tests}: green without {file}"
+    return ""
 
 
 def main(words: list[str]) -> int:
@@ -621,12 +638,10 @@ def main(words: list[str]) -> int:
         return 1
     survived = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Tests that are red without a fault would notice every one.
-        suites = sorted({mutant.tests for mutant in chosen})
-        for tests, found in zip(suites, pool.map(verdict, suites), strict=True):
-            if found != "green":
-                print(f"{tests}: {found} without a fault")
-                return 1
+        suites = dict.fromkeys((mutant.tests, mutant.file) for mutant in chosen)
+        if faults := list(filter(None, pool.map(lambda suite: faults_of_suite(*suite), suites))):
+            print("\n".join(faults))
+            return 1
         found_of = pool.map(lambda mutant: verdict(mutant.tests, mutant), chosen)
         for mutant, found in zip(chosen, found_of, strict=True):
             print(f"{found:8} {mutant.place}", flush=True)
