@@ -516,7 +516,7 @@ MUTANTS = [
     # NumPy does not promise it.
     *of(
         "engines/numpy/statements.py",
-        "tests/test_numpy_text.py tests/test_compile.py -k 'not primitive'",
+        "tests/test_numpy_text.py tests/test_passes.py tests/test_compile.py -k 'not primitive'",
         (
             "return position == 2 and equation.args[2] not in equation.args[:2]",
             "return position in (1, 2)",

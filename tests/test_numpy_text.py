@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from programs import difference
 
 import chainrule as cr
-from chainrule.compiler.formula import INFIX
+from chainrule.compiler.formula import INFIX, infix
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels, Scope, Symbol
 from chainrule.compiler.trace import trace
@@ -119,6 +119,12 @@ def test_a_value_is_written_as_what_it_is(value):
     wanted = value.item() if isinstance(value, np.integer) else value
     assert type(found) is (type if isinstance(value, np.dtype) else type(wanted))
     assert repr(np.dtype(found) if isinstance(value, np.dtype) else found) == repr(wanted)
+
+
+def test_a_formula_is_mathematics_where_code_is_a_way_to_compute():
+    terms = ("a", 5), ("b + c", 1)
+    assert infix("add", *terms) == ("a + b + c", 1)
+    assert infix("add", *terms, as_code=True) == ("a + (b + c)", 1)
 
 
 def test_a_comment_is_one_line():
