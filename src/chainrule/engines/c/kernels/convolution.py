@@ -15,7 +15,7 @@ from typing import final
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.kernels.kernel import Finish, Kernel, as_it_is, c_type, named
 from chainrule.engines.c.kernels.kernel_sums import KernelSums
-from chainrule.engines.c.kernels.place_sums import PlaceSums
+from chainrule.engines.c.kernels.place_sums import Fold, PlaceSums
 from chainrule.engines.c.kernels.sweeps import Border, convolution_sweep, transposed_sweeps
 
 __all__ = ["KERNELS"]
@@ -82,25 +82,25 @@ def _convolution(equation: Equation) -> PlaceSums:
 def _transposed(equation: Equation) -> PlaceSums:
     how, out = _How.of(equation), equation.out
     y, kernel = (v.shape for v in equation.variables)
-    (rows, above), (columns, aside) = (
-        transposed_sweeps(
-            out.shape[1 + i], y[1 + i], kernel[i], how.stride[i], how.padding[i][0], how.dilation[i]
-        )
-        for i in range(2)
+    rows, border = transposed_sweeps(
+        out.shape[1], y[1], kernel[0], how.stride[0], how.padding[0][0], how.dilation[0]
     )
+    columns = convolution_sweep(y[2], 1, 1, 1)
+    fold = Fold(kernel[1], how.stride[1], how.dilation[1], how.padding[1][0])
     formula = f"$2[n, {how.met()}, c] = Σ(y, x, i, j, d) $1[i, j, c, d] · $0[n, y, x, d]"
     return PlaceSums(
         comment=how.comment(formula, equation),
         source=y,
         kernel=kernel,
         result=out.shape,
-        borders=(above, aside),
-        phases=tuple((row, column) for row in rows for column in columns),
+        borders=(border, (0, 0)),
+        phases=tuple((row, columns) for row in rows),
         groups=how.groups,
         group_step=kernel[3] // how.groups,
         channel_step=1,
         lane_step=kernel[3],
         ctype=c_type(out),
+        fold=fold,
     )
 
 
