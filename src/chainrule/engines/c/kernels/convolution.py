@@ -134,7 +134,8 @@ def _write_convolve_add(
     x, kernel, bias, out = pointers
 
     def add(value: str, index: str) -> str:
-        return finish(f"{value} + {bias}[{index}]", index)
+        total = f"{value} + {bias}[{index}]"
+        return total if finish is as_it_is else finish(f"({total})", index)
 
     return _convolution(equation).write(x, kernel, out, add)
 

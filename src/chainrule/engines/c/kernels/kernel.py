@@ -21,7 +21,7 @@ take a `finish` too.
 
 Finish = Callable[[str, str], str]
 """From the C expression of an element of a result, and that of its index along the last axis, to
-the expression of what is stored."""
+the expression of what is stored. It may write the element's down several times."""
 
 
 def as_it_is(value: str, index: str) -> str:

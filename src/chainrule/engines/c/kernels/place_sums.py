@@ -168,9 +168,9 @@ class PlaceSums:
 
         def packed(group: str, first: str) -> list[str]:
             index = affine(
-                (rows.tap_start * width + columns.tap_start) * tap,
+                rows.tap_start * width * tap,
                 (rows.tap_step * width * tap, "i"),
-                (columns.tap_step * tap, "j"),
+                (tap, "j"),
                 (self.group_step, group),
                 (self.channel_step, "channel"),
                 (self.lane_step, first),
@@ -266,14 +266,11 @@ class PlaceSums:
         index = affine((1, self._in_result(axes, "row", "0")), (channels, "column"), (1, "channel"))
         return nest(heads, f"result[{index}] = {finish('0', 'channel')};")
 
-    def _in_result(self, axes: Axes, *places: str) -> str:
+    def _in_result(self, axes: Axes, row: str, column: str) -> str:
         """The number of the first channel of a place in its image."""
-        _, _, width, channels = self.result
-        sizes = (width * channels, channels)
-        return affine(
-            sum(sweep.start * size for sweep, size in zip(axes, sizes, strict=True)),
-            *((s.step * size, p) for s, size, p in zip(axes, sizes, places, strict=True)),
-        )
+        rows, (_, _, width, channels) = axes[0], self.result
+        line = width * channels
+        return affine((rows.step * line, row), (channels, column), rows.start * line)
 
     def _tile(self, axes: Axes, at: tuple[str, str, str, str], finish: Finish) -> list[str]:
         """The sums of a tile: group, first lane, first row and column are expressions."""
@@ -300,7 +297,7 @@ class PlaceSums:
         pixel = affine(
             (line, "line" if self.skips_lines else met),
             (columns.stride * C, column),
-            (columns.spread * C, "0" if is_run else "j"),
+            (columns.spread * C, "0" if is_run or columns.n_taps == 1 else "j"),
             (self.channels, group),
             columns.first * C,
         )
@@ -313,7 +310,7 @@ class PlaceSums:
                 nest([place, SIMD, lane], product),
             ),
         ]
-        if not is_run:
+        if not is_run and columns.n_taps > 1:
             inner = block(count("j", columns.n_taps), inner)
         weight = affine((columns.n_taps * self.channels * tile.lanes, tap))
         inner = [f"const {T} *weight = weights{'' if weight == '0' else f' + {weight}'};", *inner]
