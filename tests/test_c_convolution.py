@@ -19,8 +19,12 @@ def convolutions(rng, n):
         groups = int(rng.choice([1, 1, 1, 2, 3]))
         channels = int(rng.choice([1, 2, 3, 5, 16, 17]))
         filters = int(rng.choice([1, 2, 3, 5, 6, 8, 16, 20, 33, 64, 80]))
-        if rng.random() < 0.2:
-            groups, channels, filters = int(rng.integers(2, 9)), 1, int(rng.integers(1, 3))
+        if rng.random() < 0.3:
+            groups, channels, filters = (
+                int(rng.choice([2, 3, 7, 16, 20, 40])),
+                1,
+                int(rng.integers(1, 3)),
+            )
         size = rng.integers(1, 6, 2)
         dilation = rng.integers(1, 4, 2) if rng.random() < 0.4 else np.ones(2, int)
         padding = rng.integers(0, 4, (2, 2)) * (rng.random() < 0.6)

@@ -36,6 +36,10 @@ class _How:
         told = {**equation.primitive.defaults, **equation.params}
         return _How(told["stride"], told["padding"], told["dilation"], told["groups"])
 
+    def is_channelwise(self, kernel: tuple[int, ...]) -> bool:
+        """Whether each channel has one filter of its own: groups of one channel and one filter."""
+        return self.groups > 1 and kernel[2] == 1 and kernel[3] == self.groups
+
     def met(self) -> str:
         """The place in an image that element (i, j) of the kernel meets at place (y, x)."""
         terms = []
@@ -71,36 +75,45 @@ def _convolution(equation: Equation) -> PlaceSums:
         result=out.shape,
         borders=how.padding,
         phases=((rows, columns),),
-        groups=how.groups,
+        groups=1 if how.is_channelwise(kernel) else how.groups,
         group_step=kernel[3] // how.groups,
         channel_step=kernel[3],
         lane_step=1,
         ctype=c_type(out),
+        is_channelwise=how.is_channelwise(kernel),
     )
 
 
 def _transposed(equation: Equation) -> PlaceSums:
     how, out = _How.of(equation), equation.out
     y, kernel = (v.shape for v in equation.variables)
-    rows, border = transposed_sweeps(
-        out.shape[1], y[1], kernel[0], how.stride[0], how.padding[0][0], how.dilation[0]
-    )
-    columns = convolution_sweep(y[2], 1, 1, 1)
-    fold = Fold(kernel[1], how.stride[1], how.dilation[1], how.padding[1][0])
     formula = f"$2[n, {how.met()}, c] = Σ(y, x, i, j, d) $1[i, j, c, d] · $0[n, y, x, d]"
+    sweeps = [
+        transposed_sweeps(
+            out.shape[1 + i], y[1 + i], kernel[i], how.stride[i], how.padding[i][0], how.dilation[i]
+        )
+        for i in range(2)
+    ]
+    (rows, border), (columns, sides) = sweeps
+    fold = None
+    is_channelwise = how.is_channelwise(kernel)
+    if not is_channelwise:
+        columns, sides = [convolution_sweep(y[2], 1, 1, 1)], (0, 0)
+        fold = Fold(kernel[1], how.stride[1], how.dilation[1], how.padding[1][0])
     return PlaceSums(
         comment=how.comment(formula, equation),
         source=y,
         kernel=kernel,
         result=out.shape,
-        borders=(border, (0, 0)),
-        phases=tuple((row, columns) for row in rows),
-        groups=how.groups,
+        borders=(border, sides),
+        phases=tuple((row, column) for row in rows for column in columns),
+        groups=1 if is_channelwise else how.groups,
         group_step=kernel[3] // how.groups,
         channel_step=1,
-        lane_step=kernel[3],
+        lane_step=1 if is_channelwise else kernel[3],
         ctype=c_type(out),
         fold=fold,
+        is_channelwise=is_channelwise,
     )
 
 
@@ -116,8 +129,9 @@ def _kernel_sums(equation: Equation) -> KernelSums:
         stride=how.stride,
         borders=how.padding,
         dilation=how.dilation,
-        groups=how.groups,
+        groups=1 if how.is_channelwise(out.shape) else how.groups,
         ctype=c_type(out),
+        is_channelwise=how.is_channelwise(out.shape),
     )
 
 

@@ -43,7 +43,8 @@ class PlaceSums:
 
     The source is (N, H, W, groups * channels), and gets a border; the result (N, OH, OW, groups *
     lanes). For group g, source channel c and lane l, the kernel's element is number
-    `g * group_step + c * channel_step + l * lane_step` of those of its tap.
+    `g * group_step + c * channel_step + l * lane_step` of those of its tap. Where it is
+    channelwise, lane l is summed over channel l of the source alone.
     """
 
     comment: tuple[str, ...]
@@ -58,11 +59,12 @@ class PlaceSums:
     lane_step: int
     ctype: str
     fold: Fold | None = None
+    is_channelwise: bool = False
 
     @property
     def channels(self) -> int:
         """Channels of the source that a sum goes over."""
-        return self.source[3] // self.groups
+        return 1 if self.is_channelwise else self.source[3] // self.groups
 
     @property
     def n_lanes(self) -> int:
@@ -115,7 +117,8 @@ class PlaceSums:
     def tile(self, axes: Axes) -> Tile:
         rows, columns = axes
         n_rows = 1 if self.skips_lines or self.fold else rows.n
-        return best_tile(n_rows, columns.n, self.n_lanes, self.ctype)
+        tile = best_tile(n_rows, columns.n, self.n_lanes, self.ctype)
+        return tile.within(self.n_lanes) if self.is_channelwise else tile
 
     def n_blocks(self, axes: Axes) -> int:
         """Tiles of lanes in all groups."""
@@ -168,9 +171,9 @@ class PlaceSums:
 
         def packed(group: str, first: str) -> list[str]:
             index = affine(
-                rows.tap_start * width * tap,
+                (rows.tap_start * width + columns.tap_start) * tap,
                 (rows.tap_step * width * tap, "i"),
-                (tap, "j"),
+                (columns.tap_step * tap, "j"),
                 (self.group_step, group),
                 (self.channel_step, "channel"),
                 (self.lane_step, first),
@@ -261,16 +264,22 @@ class PlaceSums:
 
     def _untouched(self, axes: Axes, finish: Finish) -> list[str]:
         """The elements of the result that no element of the kernel reaches: sums of nothing."""
+        rows, columns = axes
         _, _, width, channels = self.result
-        heads = [count("row", axes[0].n), count("column", width), count("channel", channels)]
-        index = affine((1, self._in_result(axes, "row", "0")), (channels, "column"), (1, "channel"))
+        n_columns = width if self.fold else columns.n
+        index = affine((1, self._in_result(axes, "row", "column")), (1, "channel"))
+        heads = [count("row", rows.n), count("column", n_columns), count("channel", channels)]
         return nest(heads, f"result[{index}] = {finish('0', 'channel')};")
 
     def _in_result(self, axes: Axes, row: str, column: str) -> str:
         """The number of the first channel of a place in its image."""
-        rows, (_, _, width, channels) = axes[0], self.result
+        (rows, columns), (_, _, width, channels) = axes, self.result
         line = width * channels
-        return affine((rows.step * line, row), (channels, column), rows.start * line)
+        return affine(
+            (rows.step * line, row),
+            (columns.step * channels, column),
+            rows.start * line + columns.start * channels,
+        )
 
     def _tile(self, axes: Axes, at: tuple[str, str, str, str], finish: Finish) -> list[str]:
         """The sums of a tile: group, first lane, first row and column are expressions."""
@@ -289,7 +298,7 @@ class PlaceSums:
             *nest([place, SIMD, lane], "sum[place][lane] = 0;"),
         ]
         # channels of neighbouring elements of the kernel that lie side by side are one loop
-        is_run = columns.spread == 1 and self.groups == 1
+        is_run = columns.spread == 1 and self.groups == 1 and not self.is_channelwise
         n_channels = columns.n_taps * C if is_run else self.channels
         tap = "i" if rows.n_taps > 1 or self.skips_lines else "0"
         top = self.borders[0][0]
@@ -299,10 +308,12 @@ class PlaceSums:
             (columns.stride * C, column),
             (columns.spread * C, "0" if is_run or columns.n_taps == 1 else "j"),
             (self.channels, group),
+            (int(self.is_channelwise), first),
             columns.first * C,
         )
+        of_source = "lane" if self.is_channelwise else "channel"
         read = affine((rows.stride * line, in_row), (columns.stride * C, in_column))
-        product = f"sum[place][lane] += pixel[{affine((1, read), (1, 'channel'))}] * weight[lane];"
+        product = f"sum[place][lane] += pixel[{affine((1, read), (1, of_source))}] * weight[lane];"
         inner = [
             f"const {T} *pixel = image + {pixel};",
             *block(
@@ -328,7 +339,7 @@ class PlaceSums:
             in_result = affine(
                 (1, self._in_result(axes, row, column)),
                 (rows.step * width * channels, in_row),
-                (channels, in_column),
+                (columns.step * channels, in_column),
                 (1, channel),
             )
             stored = f"result[{in_result}]"

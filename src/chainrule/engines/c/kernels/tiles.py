@@ -10,7 +10,7 @@ which GCC and Clang keep in registers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import final
 
@@ -37,6 +37,10 @@ class Tile:
     rows: int
     columns: int
     lanes: int
+
+    def within(self, n: int) -> Tile:
+        """The tile with no more than n lanes."""
+        return replace(self, lanes=min(n, self.lanes))
 
 
 def lanes_of(n: int, ctype: str) -> int:
