@@ -41,13 +41,13 @@ class _How:
         return self.groups > 1 and kernel[2] == 1 and kernel[3] == self.groups
 
     def met(self) -> str:
-        """The place in an image that element (i, j) of the kernel meets at place (y, x)."""
+        """The place in an image that element (i, j) of the kernel meets, as a formula."""
         terms = []
-        for axis, (place, tap) in enumerate((("y", "i"), ("x", "j"))):
+        for axis, (place, tap) in enumerate((("row", "i"), ("column", "j"))):
             stride, dilation = self.stride[axis], self.dilation[axis]
             before = self.padding[axis][0]
-            term = f"{stride}{place}" if stride > 1 else place
-            term += f" + {dilation}{tap}" if dilation > 1 else f" + {tap}"
+            term = f"{stride} * {place}" if stride > 1 else place
+            term += f" + {dilation} * {tap}" if dilation > 1 else f" + {tap}"
             terms.append(f"{term} - {before}" if before else term)
         return ", ".join(terms)
 
@@ -69,7 +69,7 @@ def _convolution(equation: Equation) -> PlaceSums:
     formula = f"Σ(i, j, c) $1[i, j, c, d] · $0[n, {how.met()}, c]"
     formula += " + $2[d]" if bias else ""
     return PlaceSums(
-        comment=how.comment(f"${2 + len(bias)}[n, y, x, d] = {formula}", equation),
+        comment=how.comment(f"${2 + len(bias)}[n, row, column, d] = {formula}", equation),
         source=x,
         kernel=kernel,
         result=out.shape,
@@ -87,7 +87,9 @@ def _convolution(equation: Equation) -> PlaceSums:
 def _transposed(equation: Equation) -> PlaceSums:
     how, out = _How.of(equation), equation.out
     y, kernel = (v.shape for v in equation.variables)
-    formula = f"$2[n, {how.met()}, c] = Σ(y, x, i, j, d) $1[i, j, c, d] · $0[n, y, x, d]"
+    formula = (
+        f"$2[n, {how.met()}, c] = Σ(row, column, i, j, d) $1[i, j, c, d] · $0[n, row, column, d]"
+    )
     sweeps = [
         transposed_sweeps(
             out.shape[1 + i], y[1 + i], kernel[i], how.stride[i], how.padding[i][0], how.dilation[i]
@@ -120,7 +122,7 @@ def _transposed(equation: Equation) -> PlaceSums:
 def _kernel_sums(equation: Equation) -> KernelSums:
     how, out = _How.of(equation), equation.out
     x, y = (v.shape for v in equation.variables)
-    formula = f"$2[i, j, c, d] = Σ(n, y, x) $0[n, {how.met()}, c] · $1[n, y, x, d]"
+    formula = f"$2[i, j, c, d] = Σ(n, row, column) $0[n, {how.met()}, c] · $1[n, row, column, d]"
     return KernelSums(
         comment=how.comment(formula, equation),
         image=x,

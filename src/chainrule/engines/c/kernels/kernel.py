@@ -78,8 +78,10 @@ def named(write: Writer) -> Writer:
         marks = [f"${position}" for position in range(len(pointers))]
         words = {} if finish is as_it_is else {"finish": finish}
         text = "\n".join(write(equation, marks, **words))
+        parts = re.split(r"(/\*.*?\*/)", text, flags=re.DOTALL)  # every second one a comment
         for name in pointers:
-            text = re.sub(rf"\b{name}\b", f"{name}_", text)
+            parts[::2] = [re.sub(rf"\b{name}\b", f"{name}_", code) for code in parts[::2]]
+        text = "".join(parts)
         for mark, name in zip(marks, pointers, strict=True):
             text = text.replace(mark, name)
         return text.split("\n")

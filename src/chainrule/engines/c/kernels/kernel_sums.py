@@ -131,16 +131,17 @@ class KernelSums:
         """The body for every group, first filter, and first element along each of the axes."""
         tile = self.tile
         (n_outer, _), (n_rows, _), (n_columns, _) = self.axes
+        names = ("", "i", "start") if n_outer == 1 else ("i", "j", "start")
         step = f"total += {tile.rows * tile.columns * tile.lanes};"
 
         def columns(*at: str) -> list[str]:
-            return tiled("e", n_columns, tile.columns, lambda e: [*body(*at, e), step])
+            return tiled(names[2], n_columns, tile.columns, lambda e: [*body(*at, e), step])
 
         def rows(*at: str) -> list[str]:
-            return tiled("j", n_rows, tile.rows, lambda j: columns(*at, j))
+            return tiled(names[1], n_rows, tile.rows, lambda j: columns(*at, j))
 
         def outer(*at: str) -> list[str]:
-            return tiled("i", n_outer, 1, lambda i: rows(*at, i))
+            return tiled(names[0], n_outer, 1, lambda i: rows(*at, i))
 
         def filters(group: str) -> list[str]:
             n = max(self.n_lanes, tile.lanes)

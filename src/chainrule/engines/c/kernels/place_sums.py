@@ -321,7 +321,9 @@ class PlaceSums:
                 nest([place, SIMD, lane], product),
             ),
         ]
-        if not is_run and columns.n_taps > 1:
+        if is_run and columns.n_taps > 1:
+            inner = ["/* The elements j and channels c, which lie side by side. */", *inner]
+        elif columns.n_taps > 1:
             inner = block(count("j", columns.n_taps), inner)
         weight = affine((columns.n_taps * self.channels * tile.lanes, tap))
         inner = [f"const {T} *weight = weights{'' if weight == '0' else f' + {weight}'};", *inner]
