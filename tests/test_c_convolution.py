@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from c_kernel_checks import KERNELS, build, call, equation_of, function_text, run_sanitized
 
+from chainrule.engines.c.access import Access, contiguous_strides
 from chainrule.gradcheck.cases import all_cases
 from chainrule.primitives import PRIMITIVES
 
@@ -133,7 +134,12 @@ def test_what_is_summed_can_be_finished_before_it_is_stored(tmp_path):
 
 def test_names_of_the_caller_may_be_those_of_the_text():
     equation = equation_of("convolve", [np.ones((1, 3, 3, 1)), np.ones((2, 2, 1, 1))], {})
-    text = "\n".join(KERNELS["convolve"].write(equation, ["pixel", "sum", "n"]))
+    variables = [*equation.variables, equation.out]
+    arrays = [
+        Access(name, v.dtype, v.shape, contiguous_strides(v.shape))
+        for name, v in zip(["pixel", "sum", "n"], variables)
+    ]
+    text = "\n".join(KERNELS["convolve"].write(equation, arrays))
     assert "const double *pixel_ = image + " in text
     assert "double sum_[" in text
     assert "const double *image = pixel + " in text
