@@ -96,7 +96,7 @@ def _compiled(limit: float, side: str) -> Check:
         if row is None:
             return "not measured", False
         seconds = median(row["values"])
-        said = f"{1e3 * seconds:.3g} ms{', SciPy imported' if row['scipy'] else ''}"
+        said = f"{1e3 * seconds:.0f} ms{', SciPy imported' if row['scipy'] else ''}"
         return said, seconds <= limit and not row["scipy"]
 
     return check

@@ -17,7 +17,11 @@ from works import TO_0990_EPOCHS, Array, LeftOut, Parameters, Runner, Work, laye
 
 import chainrule as cr
 from chainrule import data, nn, optim
+from chainrule.compiler.graph import Graph, Variable
+from chainrule.compiler.naming import Labels
+from chainrule.compiler.trace import trace
 from chainrule.engines.batches import Batches
+from chainrule.engines.numpy.program import build
 from chainrule.engines.threads import limit_threads
 from chainrule.nn.losses import get_loss
 from chainrule.training.compiled_step import CompiledStep
@@ -195,29 +199,36 @@ def _predict(work: Work, x: Array, start: Parameters, engine: str) -> Runner:
 
 
 def convolve(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
-    """chainrule: `cr.vjp` inside `cr.compile`, one thread where a second does not pay"""
-    return _convolve(x, y, start[0], "numpy")
+    """chainrule: `cr.vjp` as in a compiled step: source, its own memory, its choice of threads"""
+    arrays = {"x": x, "kernel": start[0], "g": y}
+    variables = [Variable(array.shape, array.dtype, name) for name, array in arrays.items()]
+    graph, _ = trace(value_and_gradients, variables)
+    program = build(graph, Labels(), exact=False)
+    return _convolve(program.function, program.graph, x, start[0], y)
 
 
 def convolve_c(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
-    """chainrule, C: `cr.vjp` inside `cr.compile`"""
-    return _convolve(x, y, start[0], "c")
-
-
-def _convolve(x: Array, y: Array, kernel: Array, engine: str) -> Runner:
-    def value_and_gradients(x: Array, kernel: Array, g: Array) -> tuple[Array, ...]:
-        value, pull_back = cr.vjp(cr.primitives.convolve, x, kernel)
-        return value, *pull_back(g)
-
-    compiled = cr.compile(value_and_gradients, engine=engine)
+    """chainrule, C: `cr.compile` of `cr.vjp`; its results are the caller's own"""
+    compiled = cr.compile(value_and_gradients, engine="c")
     with told():
-        results = compiled(x, kernel, y)
+        compiled(x, start[0], y)
+    return _convolve(compiled, compiled.graph, x, start[0], y)
+
+
+def value_and_gradients(x: Array, kernel: Array, g: Array) -> tuple[Array, ...]:
+    """A convolution and, from the cotangent g of its value, those of images and kernel."""
+    value, pull_back = cr.vjp(cr.primitives.convolve, x, kernel)
+    return value, *pull_back(g)
+
+
+def _convolve(function: Callable[..., Any], graph: Graph, *arrays: Array) -> Runner:
+    results = function(*arrays)
 
     def run(epochs: int) -> None:
         nonlocal results
-        with limit_threads(compiled.graph):
+        with limit_threads(graph):
             for _ in range(epochs):
-                results = compiled(x, kernel, y)
+                results = function(*arrays)
 
     return Runner(run, lambda: list(results))
 
