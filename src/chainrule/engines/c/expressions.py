@@ -25,6 +25,7 @@ __all__ = [
     "element",
     "number_as_operand",
     "own_function",
+    "raises_below_0",
     "start_value",
 ]
 
@@ -93,6 +94,13 @@ def element(equation: Equation, operands: Sequence[Operand]) -> Operand:
     compute = _TABLE.get(name, _call)
     made = compute(name, known, equation)
     return made if made.dtype == out else cast(made, out)
+
+
+def raises_below_0(equation: Equation) -> bool:
+    """Whether NumPy raises where the last operand is negative: a whole power of an integer."""
+    exponent = equation.args[-1]
+    is_signed = isinstance(exponent, Variable) and exponent.dtype.kind == "i"
+    return equation.primitive.name == "power" and equation.out.dtype.kind == "i" and is_signed
 
 
 def computed_in(equation: Equation) -> Sequence[np.dtype[Any] | None]:
@@ -282,9 +290,8 @@ def _round(name: str, operands: Operands, equation: Equation) -> Operand:
     if x.dtype.kind != "f":
         if decimals >= 0:
             return x
-        ten = literal(10.0**-decimals, "float64")
-        text = f"rint((double){x.within(8)} / {ten}) * {ten}"
-        return cast(Operand(text, np.dtype(np.float64), 7), x.dtype)
+        name = own_function(f"round_{c_type(x.dtype)}")
+        return Operand(f"{name}({x.text}, {decimals})", x.dtype)
     rint = "rintf" if x.dtype.itemsize == 4 else "rint"
     if decimals == 0:
         return Operand(f"{rint}({x.text})", x.dtype)
