@@ -13,9 +13,9 @@ import sys
 import numpy as np
 
 from chainrule.engines.c import program
-from chainrule.engines.c.toolchain import SANITIZERS, build_library
+from chainrule.engines.c.toolchain import SANITIZERS, WARNINGS, build_library
 
-FLAGS = ("-O0", *SANITIZERS)  # with more, compiling takes minutes
+FLAGS = ("-O0", *WARNINGS, *SANITIZERS)  # with more, compiling takes minutes
 
 _LIBC = ctypes.CDLL(None)
 _LIBC.malloc.restype = ctypes.c_void_p

@@ -16,6 +16,7 @@ from chainrule.compiler.plan import Plan
 from chainrule.engines.c.access import Access
 from chainrule.engines.c.expressions import Operand, computed_in
 from chainrule.engines.c.kernels.table import kernel_of
+from chainrule.engines.c.functions import defined_names
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
 from chainrule.engines.c.parts import Field, File, Result
@@ -39,7 +40,7 @@ def write_statements(
 
     The functions of its own are numbered from `first_kernel`, for files of several programs.
     """
-    scope = Scope(RESERVED, is_ascii=True)
+    scope = Scope(RESERVED | defined_names() | {*INDICES}, is_ascii=True)
     function = scope.claim(Symbol(labels.function))
     file = File(labels, plan.graph, scope, function, first_kernel)
     places = Places(file, plan, symbols, titled)
