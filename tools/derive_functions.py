@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,7 +239,8 @@ def _table(name: str, c_type: str, coefficients: Sequence[Number], comment: str)
     lines.append(line)
     body = "\n".join(lines)
     head = f"static const {c_type} {name}_{c_type}[{len(numbers)}]"
-    return f"/* {comment} */\n{head} = {{\n{body}\n}};\n"
+    wrapped = textwrap.fill(f"/* {comment} */", 100, subsequent_indent="   ")
+    return f"{wrapped}\n{head} = {{\n{body}\n}};\n"
 
 
 def _log2(error: Number) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "element",
     "number_as_operand",
     "own_function",
+    "raises_below_0",
     "start_value",
 ]
 
@@ -72,7 +73,7 @@ def cast(operand: Operand, dtype: Any) -> Operand:
     if dtype.kind == "b":
         return Operand(f"{operand.within(4)} != 0", dtype, 4)
     if operand.dtype.kind == "f" and dtype.kind in "iu":
-        name = own_function(f"{c_type(operand.dtype)}_to_{c_type(dtype)}")
+        name = own_function(f"convert_{c_type(operand.dtype)}_to_{c_type(dtype)}")
         return Operand(f"{name}({operand.text})", dtype)
     return Operand(f"({c_type(dtype)}){operand.within(8)}", dtype, 8)
 
@@ -93,6 +94,13 @@ def element(equation: Equation, operands: Sequence[Operand]) -> Operand:
     compute = _TABLE.get(name, _call)
     made = compute(name, known, equation)
     return made if made.dtype == out else cast(made, out)
+
+
+def raises_below_0(equation: Equation) -> bool:
+    """Whether NumPy raises where the last operand is negative: a whole power of an integer."""
+    exponent = equation.args[-1]
+    is_signed = isinstance(exponent, Variable) and exponent.dtype.kind == "i"
+    return equation.primitive.name == "power" and equation.out.dtype.kind == "i" and is_signed
 
 
 def computed_in(equation: Equation) -> Sequence[np.dtype[Any] | None]:
@@ -282,9 +290,8 @@ def _round(name: str, operands: Operands, equation: Equation) -> Operand:
     if x.dtype.kind != "f":
         if decimals >= 0:
             return x
-        ten = literal(10.0**-decimals, "float64")
-        text = f"rint((double){x.within(8)} / {ten}) * {ten}"
-        return cast(Operand(text, np.dtype(np.float64), 7), x.dtype)
+        name = own_function(f"round_{c_type(x.dtype)}")
+        return Operand(f"{name}({x.text}, {decimals})", x.dtype)
     rint = "rintf" if x.dtype.itemsize == 4 else "rint"
     if decimals == 0:
         return Operand(f"{rint}({x.text})", x.dtype)
@@ -296,7 +303,7 @@ def _round(name: str, operands: Operands, equation: Equation) -> Operand:
 def _polygamma(name: str, operands: Operands, equation: Equation) -> Operand:
     (x,) = operands
     name = own_function(f"polygamma_{c_type(x.dtype)}")
-    return Operand(f"{name}({equation.params['order']}, {x.text})", x.dtype)
+    return Operand(f"{name}({x.text}, {equation.params['order']})", x.dtype)
 
 
 def _maximum(name: str, operands: Operands, equation: Equation) -> Operand:

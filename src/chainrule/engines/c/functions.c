@@ -31,13 +31,15 @@ static const double exp2_coefficients_double[11] = {
     1.0178204134506212e-07, 7.0741610871365534e-09, 4.4345591058065377e-10,
 };
 
-/* (log(1 + f) - f + f**2 / 2) / f**3, sqrt(1/2) <= 1 + f <= sqrt(2): minimax, error 2**-30.3 of the result */
+/* (log(1 + f) - f + f**2 / 2) / f**3, sqrt(1/2) <= 1 + f <= sqrt(2): minimax, error 2**-30.3 of the
+   result */
 static const float log_coefficients_float[9] = {
     3.3333313e-01f, -2.500001e-01f, 2.0002119e-01f, -1.6667996e-01f, 1.4219552e-01f,
     -1.2405578e-01f, 1.18881434e-01f, -1.1675708e-01f, 6.746753e-02f,
 };
 
-/* (log((1 + s) / (1 - s)) - 2 * s) / s**3 in s**2, |s| <= (sqrt(2) - 1)**2: minimax, error 2**-59.5 of the result */
+/* (log((1 + s) / (1 - s)) - 2 * s) / s**3 in s**2, |s| <= (sqrt(2) - 1)**2: minimax, error 2**-59.5
+   of the result */
 static const double log_coefficients_double[7] = {
     0.6666666666666734, 0.39999999999414654, 0.2857142874239156, 0.22222198572902815,
     0.1818356433322136, 0.1531405057627351, 0.14795947415782876,
@@ -120,7 +122,8 @@ static const double erf_far_double[16] = {
     1.54889975406409e-13,
 };
 
-/* (1 + 2 * x) * exp(x**2) * erfc(x) in (x - 4.5) / (x + 4.5), 0 <= x <= 27.5: minimax, error 2**-55.9 of the result */
+/* (1 + 2 * x) * exp(x**2) * erfc(x) in (x - 4.5) / (x + 4.5), 0 <= x <= 27.5: minimax, error
+   2**-55.9 of the result */
 static const double erfc_coefficients_double[23] = {
     1.224848042738414, -0.13670709985543752, 0.03334406396822704, 0.043372220058814095,
     -0.08357835444766919, 0.09033360602696669, -0.07519744544467562, 0.05161384329757083,
@@ -487,7 +490,8 @@ static inline double expm1_double(double x)
     return fabs(x) < 0x1p-1000 ? x : y;
 }
 
-/* tanh(x) = x + x**3 * P(x**2) for |x| < 0.55, beyond it 1 - 2 / (exp(2 * |x|) + 1); 1 from 9.1 on. */
+/* tanh(x) = x + x**3 * P(x**2) for |x| < 0.55, beyond it 1 - 2 / (exp(2 * |x|) + 1); 1 from 9.1 on.
+   */
 static inline float tanh_float(float x)
 {
     float a = fabsf(x);
@@ -537,15 +541,22 @@ static inline double cosh_double(double x)
     return h + 0.25 / h;
 }
 
-/* for T in float, double */
 /* 1 / (1 + exp(-x)) = 1 - q for x >= 0 and q below, where q = e / (1 + e), e = exp(-|x|): nothing
    overflows and no small result is lost. A small q is e - e * q, closer than the quotient. */
-static inline T sigmoid_T(T x)
+static inline float sigmoid_float(float x)
 {
-    T e = exp_T(x < 0 ? x : -x);
-    T q = e / ((T)1 + e);
-    T below = e < (T)0.25 ? e - e * q : q;
-    return x < 0 ? below : (T)1 - q;
+    float e = exp_float(x < 0.0f ? x : -x);
+    float q = e / (1.0f + e);
+    float below = e < 0.25f ? e - e * q : q;
+    return x < 0.0f ? below : 1.0f - q;
+}
+
+/* 1 / (1 + e), e = exp(-|x|), and e / (1 + e) below 0: nothing overflows, no small result is lost.
+   */
+static inline double sigmoid_double(double x)
+{
+    double e = exp_double(x < 0.0 ? x : -x);
+    return (x < 0.0 ? e : 1.0) / (1.0 + e);
 }
 
 /* Logarithms. */
@@ -585,8 +596,8 @@ static inline float log_of_fraction_float(float f, float low)
     return f + ((f * f_2 * polynomial_9_float(log_coefficients_float, f) + low) - 0.5f * f_2);
 }
 
-/* log(1 + f) + low, sqrt(1/2) <= 1 + f < sqrt(2): with s = f / (2 + f) it is log((1 + s) / (1 - s)) =
-   2 * s + s**3 * R = f - (f**2 / 2 - s * (f**2 / 2 + s**2 * R)). */
+/* log(1 + f) + low, sqrt(1/2) <= 1 + f < sqrt(2): with s = f / (2 + f) it is log((1 + s) / (1 - s))
+   = 2 * s + s**3 * R = f - (f**2 / 2 - s * (f**2 / 2 + s**2 * R)). */
 static inline double log_of_fraction_double(double f, double low)
 {
     double s = f / (2.0 + f), s_2 = s * s, half_square = 0.5 * f * f;
@@ -642,8 +653,8 @@ static inline double log10_double(double x)
     return log_or_edge_double(x, n * 0x1.34413509f6000p-2 + (y * 0.4342944819032518 + low));
 }
 
-/* log(1 + x) as log of the float u next to 1 + x, plus (1 + x - u) / u; where u is between sqrt(1/2)
-   and sqrt(2), of x itself. */
+/* log(1 + x) as log of the float u next to 1 + x, plus (1 + x - u) / u; where u is between
+   sqrt(1/2) and sqrt(2), of x itself. */
 static inline float log1p_float(float x)
 {
     float u = 1.0f + x, part = u - 1.0f;
@@ -678,7 +689,8 @@ static inline float sine_of_quadrant_float(float r, uint32_t quadrant)
 {
     float r_2 = r * r;
     float sine = r + r * r_2 * polynomial_3_float(sin_coefficients_float, r_2);
-    float cosine = 1.0f - (0.5f * r_2 - r_2 * r_2 * polynomial_3_float(cos_coefficients_float, r_2));
+    float tail = r_2 * r_2 * polynomial_3_float(cos_coefficients_float, r_2);
+    float cosine = 1.0f - (0.5f * r_2 - tail);
     return from_bits_float(bits_float(quadrant & 1 ? cosine : sine) ^ (quadrant & 2) << 30);
 }
 
@@ -687,12 +699,13 @@ static inline double sine_of_quadrant_double(double r, uint64_t quadrant)
 {
     double r_2 = r * r;
     double sine = r + r * r_2 * polynomial_6_double(sin_coefficients_double, r_2);
-    double cosine = 1.0 - (0.5 * r_2 - r_2 * r_2 * polynomial_6_double(cos_coefficients_double, r_2));
+    double tail = r_2 * r_2 * polynomial_6_double(cos_coefficients_double, r_2);
+    double cosine = 1.0 - (0.5 * r_2 - tail);
     return from_bits_double(bits_double(quadrant & 1 ? cosine : sine) ^ (quadrant & 2) << 62);
 }
 
-/* The sine of x + first * pi / 2 for |x| <= 1e5: x less n times pi / 2 in two parts, as double, where
-   n times the first part is exact (W. J. Cody and W. Waite, 1980). */
+/* The sine of x + first * pi / 2 for |x| <= 1e5: x less n times pi / 2 in two parts, as double,
+   where n times the first part is exact (W. J. Cody and W. Waite, 1980). */
 static inline float sine_near_float(float x, uint32_t first)
 {
     float shifted = x * 0.636619772f + 12582912.0f, n = shifted - 12582912.0f;
@@ -700,8 +713,8 @@ static inline float sine_near_float(float x, uint32_t first)
     return sine_of_quadrant_float((float)r, bits_float(shifted) + first);
 }
 
-/* x - n * pi / 2 for |n| < 2**26: pi / 2 in four parts, where n times each of the first three is exact
-   (W. J. Cody and W. Waite, 1980). */
+/* x - n * pi / 2 for |n| < 2**26: pi / 2 in four parts, where n times each of the first three is
+   exact (W. J. Cody and W. Waite, 1980). */
 static inline double minus_n_half_pi_double(double x, double n)
 {
     double r = (x - n * 0x1.921fb5p+0) - n * 0x1.110b46p-26;
@@ -711,7 +724,8 @@ static inline double minus_n_half_pi_double(double x, double n)
 /* The sine of x + first * pi / 2 for |x| <= 1e8. */
 static inline double sine_near_double(double x, uint64_t first)
 {
-    double shifted = x * 0.6366197723675814 + 6755399441055744.0, n = shifted - 6755399441055744.0;
+    double shifted = x * 0.6366197723675814 + 6755399441055744.0;
+    double n = shifted - 6755399441055744.0;
     return sine_of_quadrant_double(minus_n_half_pi_double(x, n), bits_double(shifted) + first);
 }
 
@@ -759,7 +773,8 @@ static inline T cos_T(T x)
 /* tan(x) where x is not far: sin(r) / cos(r), or -cos(r) / sin(r) in an odd quadrant. */
 static inline double tan_near_double(double x)
 {
-    double shifted = x * 0.6366197723675814 + 6755399441055744.0, n = shifted - 6755399441055744.0;
+    double shifted = x * 0.6366197723675814 + 6755399441055744.0;
+    double n = shifted - 6755399441055744.0;
     double r = minus_n_half_pi_double(x, n);
     double sine = sine_of_quadrant_double(r, 0), cosine = sine_of_quadrant_double(r, 1);
     int is_odd = bits_double(shifted) & 1;
@@ -780,8 +795,8 @@ static inline T tan_T(T x)
     return is_far_T(x) ? tan_libm(x) : tan_near_T(x);
 }
 
-/* arctan|x| = b + arctan(t), t = |x|, (|x| - 1) / (|x| + 1) or -1 / |x|, and b 0, pi / 4 or pi / 2, so
-   that |t| <= tan(pi / 8); arctan(t) = t + t**3 * P(t**2). */
+/* arctan|x| = b + arctan(t), t = |x|, (|x| - 1) / (|x| + 1) or -1 / |x|, and b 0, pi / 4 or pi / 2,
+   so that |t| <= tan(pi / 8); arctan(t) = t + t**3 * P(t**2). */
 static inline double arctan_double(double x)
 {
     double a = fabs(x);
@@ -814,8 +829,8 @@ static inline double arcsin_double(double x)
     return copysign(is_outer ? outer : s + tail, x);
 }
 
-/* arccos(x) = pi / 2 - arcsin(x) up to |x| = 1/2, from there 2 * arcsin(s), s = sqrt((1 - |x|) / 2),
-   for negative x taken from pi. */
+/* arccos(x) = pi / 2 - arcsin(x) up to |x| = 1/2, from there 2 * arcsin(s), s = sqrt((1 - |x|) /
+   2), for negative x taken from pi. */
 static inline double arccos_double(double x)
 {
     double a = fabs(x);
@@ -867,15 +882,16 @@ static inline double erf_double(double x)
     return copysign(a < 1.25 ? inner : 1.0 - 1.0 / (root_8 * root_8), x);
 }
 
-/* erfc|x| = exp(-x**2) / (1 + 2 * |x|) * P((|x| - 4.5) / (|x| + 4.5)), the form of M. M. Shepherd and
-   J. G. Laframboise, Mathematics of Computation 36 (1981); 2 - erfc|x| below 0. The square is in two
-   parts, h**2 + (|x| - h) * (|x| + h) with h the upper half of the digits, so that h**2 is exact.
-   For |x| < 1/2, where the result is near 1, 1 - erf(x). */
+/* erfc|x| = exp(-x**2) / (1 + 2 * |x|) * P((|x| - 4.5) / (|x| + 4.5)), the form of M. M. Shepherd
+   and J. G. Laframboise, Mathematics of Computation 36 (1981); 2 - erfc|x| below 0. The square is
+   in two parts, h**2 + (|x| - h) * (|x| + h) with h the upper half of the digits, so that h**2 is
+   exact. For |x| < 1/2, where the result is near 1, 1 - erf(x). */
 static inline double erfc_double(double x)
 {
     double a = fabs(x), limited = a > 27.5 ? 27.5 : a;
     double t = (limited - 4.5) / (limited + 4.5);
-    double p = erfc_coefficients_double[0] + t * polynomial_22_double(erfc_coefficients_double + 1, t);
+    const double *c = erfc_coefficients_double;
+    double p = c[0] + t * polynomial_22_double(c + 1, t);
     double h = from_bits_double(bits_double(limited) & 0xfffffffff8000000u);
     double square = -h * h, low = (limited - h) * (limited + h);
     double n = nearest_double(square * 1.4426950408889634);
@@ -925,13 +941,14 @@ static inline double log_ndtr_double(double x)
     return log1p_double(-0.5 * erfc_double(x * 0.7071067811865476));
 }
 
-/* The normal quantile of p, given p - 1/2 and min(p, 1 - p): M. J. Wichura, Algorithm AS 241, Applied
-   Statistics 37 (1988). */
+/* The normal quantile of p, given p - 1/2 and min(p, 1 - p): M. J. Wichura, Algorithm AS 241,
+   Applied Statistics 37 (1988). */
 static inline double normal_quantile_double(double centred, double tail)
 {
     if (fabs(centred) <= 0.425) {
         double r = 0.180625 - centred * centred;
-        return centred * horner_double(quantile_centre_p, 8, r) / horner_double(quantile_centre_q, 8, r);
+        double above = horner_double(quantile_centre_p, 8, r);
+        return centred * above / horner_double(quantile_centre_q, 8, r);
     }
     double r = sqrt(-log_double(tail)), y;
     if (tail == 0.0)
@@ -1000,8 +1017,8 @@ static inline double product_double(int first, int last)
     return y;
 }
 
-/* The n-th derivative of digamma at x > 0: steps up to 10 + n, there Stirling's series (NIST Handbook,
-   2010, 5.11.2 and 5.15.8). */
+/* The n-th derivative of digamma at x > 0: steps up to 10 + n, there Stirling's series (NIST
+   Handbook, 2010, 5.11.2 and 5.15.8). */
 static inline double polygamma_of_positive_double(int n, double x)
 {
     double sign = n % 2 ? 1.0 : -1.0, steps = 0.0, y = x;
@@ -1036,8 +1053,9 @@ static inline double cotangent_derivative_double(int n, double x)
     return pow(3.141592653589793, n + 1) * y;
 }
 
-/* The n-th derivative of digamma, n = 0 ... 171, at x <= 0 by reflection (NIST Handbook, 2010, 5.15.6).
-   At 0 and the negative integers are poles; digamma's have two signs, and at 0 the one of +0. */
+/* The n-th derivative of digamma, n = 0 ... 171, at x <= 0 by reflection (NIST Handbook, 2010,
+   5.15.6). At 0 and the negative integers are poles; digamma's have two signs, and at 0 the one of
+   +0. */
 static inline double polygamma_double(double x, int n)
 {
     double sign = n % 2 ? 1.0 : -1.0;
@@ -1154,7 +1172,8 @@ static inline T power_T(T x, T y)
     return pow_libm(x, y);
 }
 
-/* What NumPy means by these names. Integers wrap around, as they do in NumPy: computed as unsigned. */
+/* What NumPy means by these names. Integers wrap around, as they do in NumPy: computed as unsigned.
+   */
 
 /* for T in float, double */
 /* 1, 0 or -1, and NaN of NaN. */
@@ -1358,7 +1377,8 @@ static inline T convert_S_to_T(S x)
    which T takes the lower bits. */
 static inline T convert_S_to_T(S x)
 {
-    return (T)((x >= (S)-9223372036854775808.0) & (x < (S)9223372036854775808.0) ? (int64_t)x : INT64_MIN);
+    S limit = (S)9223372036854775808.0;
+    return (T)((x >= -limit) & (x < limit) ? (int64_t)x : INT64_MIN);
 }
 
 /* for S in float, double */

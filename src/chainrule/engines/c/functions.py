@@ -63,6 +63,7 @@ def _uses() -> dict[str, frozenset[str]]:
     }
 
 
+@functools.cache
 def function_names() -> frozenset[str]:
     """The names of all functions, such as `exp_float` and `floor_divide_int64_t`."""
     return frozenset(name for name, text in _definitions().items() if "static inline" in text)

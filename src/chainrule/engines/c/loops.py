@@ -24,6 +24,7 @@ from chainrule.engines.c.expressions import (
     combine,
     element,
     number_as_operand,
+    raises_below_0,
     start_value,
 )
 from chainrule.engines.c.nests import REDUCTIONS, nest_space
@@ -202,6 +203,8 @@ def _body(
             target = reduction.total or reduction.result.at(*loops)
             body.lines.append(combine(equation.name, target, x))
             continue
+        if raises_below_0(equation):
+            body.lines += [f"if ({operands[1].within(5)} < 0)", "    return 1;"]
         made = element(equation, operands)
         store = arrays.get((out, True))
         is_short = counts.get(out, 0) == 1 and len(made.text) <= _LONGEST_INLINE

@@ -18,9 +18,9 @@ from typing import Any, final
 
 import numpy as np
 
-from chainrule.compiler.graph import Variable
 from chainrule.engines.batches import Batches
 from chainrule.engines.c.access import Access
+from chainrule.engines.c.epochs import Epochs, epochs_of
 from chainrule.engines.c.write import Field, File
 
 __all__ = ["ManySteps", "batch_fields", "steps_of"]
@@ -68,6 +68,7 @@ def steps_of(file: File) -> str | None:
         "    const double *rates;  /* the learning rate of each batch */",
         "    double *losses;  /* of each batch */",
         f"    {outputs.c_type} *outputs;  /* of all samples; NULL: nobody wants them */",
+        "    int64_t batch_size;  /* of all batches but the last one */",
         "    int64_t first_step;",
         "    int64_t begin;  /* the first batch to take */",
         "    int64_t end;  /* the first one not to take */",
@@ -77,7 +78,7 @@ def steps_of(file: File) -> str | None:
         f"EXPORT int64_t {name}_many(struct {name} *own, const struct {name}_many *many)",
         "{",
         "    for (int64_t batch = many->begin; batch < many->end; batch++) {",
-        f"        const int64_t first = batch * {rows};",
+        "        const int64_t first = batch * many->batch_size;",
     ]
     lines += ["        if (many->order) {", f"            for (int64_t i = 0; i < {rows}; i++) {{"]
     lines.append("                const int64_t row = many->order[first + i];")
@@ -136,12 +137,12 @@ class ManySteps:
         self._function = library[f"{file.function}_many"]
         self._function.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         self._function.restype = ctypes.c_int64
-        self._table = np.zeros(2 * len(self._arrays) + 7, np.int64)
+        self._table = np.zeros(2 * len(self._arrays) + 8, np.int64)
         self._rows = file.results[1].access
         self._generators = [v for v in file.graph.inputs if v.kind == "generator"]
         for number, own in enumerate(self._arrays):
             self._table[len(self._arrays) + number] = memory.arrays[own.name].ctypes.data
-        self._of: tuple[Any, ...] = ()
+        self._epochs = Epochs(file, library) if epochs_of(file) is not None else None
 
     def fits(self, batches: Batches) -> bool:
         """Whether all arrays are as the function reads them."""
@@ -152,27 +153,53 @@ class ManySteps:
             dtypes.append(self._rows.dtype)
         return all(a.flags.c_contiguous for a in arrays) and dtypes == [a.dtype for a in arrays]
 
+    def _fill(
+        self, batches: Batches, order: Any, rates: np.ndarray, losses: np.ndarray
+    ) -> np.ndarray:
+        """The table for these arrays, which must live as long as the call."""
+        n_arrays, table, out = len(self._arrays), self._table, batches.outputs
+        table[:n_arrays] = [array.ctypes.data for array in batches.arrays]
+        table[2 * n_arrays :] = [
+            0 if order is None else order.ctypes.data,
+            rates.ctypes.data,
+            losses.ctypes.data,
+            0 if out is None else out.ctypes.data,
+            batches.batch_size,
+            batches.first_step,
+            0,
+            len(batches.losses),
+        ]
+        return table
+
+    def run_epochs(
+        self, batches: Batches, n_epochs: int, order_rng: np.random.Generator | None
+    ) -> np.ndarray | None:
+        """The losses of whole epochs, up to the first that is not finite; None where it cannot."""
+        if self._epochs is None or batches.n_samples % batches.batch_size:
+            return None
+        n_samples = batches.n_samples
+        if order_rng is not None and not self._epochs.draws_as_numpy(order_rng, n_samples):
+            return None
+        losses = np.empty((n_epochs, len(batches.losses)))
+        rates = np.array(batches.rates)
+        table = self._fill(batches, None, rates, losses)
+        try:
+            address = self._memory.address
+            done = self._epochs.run(address, table, batches, order_rng, n_epochs)
+        finally:
+            self._memory.restore_inputs()
+        return losses[:done]
+
     def run(self, batches: Batches, until: float, interrupted: Sequence[bool]) -> int:
         """Take batches of equal size until the time `until`, at least one; how many it took.
 
         How many the next call takes is estimated from how long those before it took.
         """
-        n_arrays, table = len(self._arrays), self._table
-        rates = np.array(batches.rates)
         order = batches.order
         if order is not None:
             order = np.ascontiguousarray(order, np.int64)
-        table[:n_arrays] = [array.ctypes.data for array in batches.arrays]
-        out = batches.outputs
-        table[2 * n_arrays :] = [
-            0 if order is None else order.ctypes.data,
-            rates.ctypes.data,
-            batches.losses.ctypes.data,
-            0 if out is None else out.ctypes.data,
-            batches.first_step,
-            0,
-            0,
-        ]
+        rates = np.array(batches.rates)
+        table = self._fill(batches, order, rates, batches.losses)
         first, end = batches.done, batches.done + batches.n_alike()
         began = now = perf_counter()
         count = 1
@@ -189,10 +216,7 @@ class ManySteps:
                 if now >= until:
                     break
                 pace = (batches.done - first) / max(now - began, 1e-9)
-                count = max(1, int(pace * (until - now) * _LOOK_SHARE))
+                count = max(1, int(min(end, pace * (until - now) * _LOOK_SHARE)))
         finally:
             self._memory.restore_inputs()
         return batches.done - first
-
-
-_ = Variable

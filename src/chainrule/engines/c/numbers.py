@@ -33,6 +33,7 @@ def number_lines(
             for text, arg, of_kind in zip(closed, args, kinds, strict=True)
         ]
     before: list[str] = []
+    after: list[str] = []
     if of in _SIGNS:
         value = f" {_SIGNS[of]} ".join(closed)
     elif of == "divide":
@@ -45,15 +46,15 @@ def number_lines(
         if is_int:
             value = f"power_{kind}({closed[0]}, {closed[1]})"
         else:
-            before = _real_power(closed, args, kinds)
             value = f"pow({closed[0]}, {closed[1]})"
+            after = _real_power(name, closed, args)
     elif of in {"negative", "positive"}:
         value = f"-{closed[0]}" if of == "negative" else closed[0]
     elif of == "absolute":
         value = f"{closed[0]} < 0 ? -{closed[0]} : {closed[0]}"
     else:
         raise UnsupportedError(f"{of} of Python numbers")
-    return [*before, f"const {kind} {name} = {value};"]
+    return [*before, f"const {kind} {name} = {value};", *after]
 
 
 def _not_zero(text: str, arg: str | float | int | bool) -> list[str]:
@@ -64,16 +65,16 @@ def _not_zero(text: str, arg: str | float | int | bool) -> list[str]:
 
 
 def _real_power(
-    closed: Sequence[str], args: Sequence[str | float | int | bool], kinds: Sequence[str]
+    name: str, closed: Sequence[str], args: Sequence[str | float | int | bool]
 ) -> list[str]:
-    """Python raises for a power of 0 that is negative, and goes to complex numbers below 0."""
-    base, exponent = args
-    if not isinstance(base, str) and base > 0:
+    """Python raises where a power of finite numbers is infinite, as 0**-1 and 10.0**400 are, and
+    goes to complex numbers where C gives NaN. With a base such as 0.9 there is nothing to see.
+    """
+    base = args[0]
+    if not isinstance(base, str) and 0 < base <= 1:
         return []
-    if not isinstance(exponent, str) and exponent >= 0 and float(exponent).is_integer():
+    given = [text for text, arg in zip(closed, args, strict=True) if isinstance(arg, str)]
+    if not given:
         return []
-    if not isinstance(exponent, str):  # 0.5, say: a root, which 0 has too
-        sign = "<" if exponent > 0 else "<="
-        return [f"if ({closed[0]} {sign} 0)", "    return 1;"]
-    return [f"if ({closed[0]} <= 0 && !({closed[1]} >= 0 && {closed[1]} == floor({closed[1]})))",
-            "    return 1;"]  # fmt: skip
+    finite = " && ".join(f"isfinite({text})" for text in given)
+    return [f"if (!isfinite({name}) && {finite})", "    return 1;"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -27,6 +27,7 @@ from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.toolchain import build_library
 from chainrule.engines.c.write import Field, File, Result, write_statements
 from chainrule.engines.engine import NumPyArray, Program
+from chainrule.engines.numpy import program as numpy_program
 from chainrule.engines.threads import limit_threads
 from chainrule.files import replacing
 
@@ -43,7 +44,6 @@ class CProgram(Program):
         file = prepared.file
         graph = self.graph = prepared.simplified
         self.source = source
-        self._expanded = prepared.expanded
         self._memory = Memory(file)
         self._function = library[file.function]
         self._function.argtypes = [ctypes.c_void_p]
@@ -76,15 +76,10 @@ class CProgram(Program):
         return results[0] if self._is_one else tuple(results)
 
     def _raise(self, inputs: Sequence[Any]) -> None:
-        """Raise what NumPy raises for these inputs: the same equations, one by one."""
-        values: dict[Any, Any] = dict(zip(self._expanded.inputs, inputs, strict=True))
-        values |= dict(zip(self._expanded.state, self._state, strict=True))
-        values |= self._expanded.constants
-        for equation in self._expanded.equations:
-            args = [values[a] if isinstance(a, Variable) else a for a in equation.args]
-            made = equation.primitive.evaluate(*args, **equation.params)
-            made = [made] if len(equation.outs) == 1 else made
-            values.update(zip(equation.outs, made, strict=True))
+        """Raise what NumPy raises for these inputs, by the program of the NumPy engine."""
+        program = numpy_program.build(self.graph, self._memory.file.labels, exact=self._exact)
+        program.write_state([array.copy() for array in self._state])
+        program(*inputs)
         raise RuntimeError(f"{self.graph} failed in C and not in NumPy: please report it")
 
     def _result(self, result: Result) -> Any:
@@ -101,6 +96,22 @@ class CProgram(Program):
             taken = self._many.run(batches, until, interrupted)
         # a step that fails is taken once more by itself, which says why
         return taken or super().run(batches, rng, until, interrupted)
+
+    def run_epochs(
+        self,
+        batches: Batches,
+        n_epochs: int,
+        order_rng: np.random.Generator | None,
+        rng: Any,
+    ) -> NumPyArray | None:
+        """Whole epochs inside C."""
+        if self._many is None or not self._many.fits(batches):
+            return None
+        with (
+            self._memory.drawing(rng),
+            nullcontext() if order_rng is None else (order_rng.bit_generator.lock),
+        ):
+            return self._many.run_epochs(batches, n_epochs, order_rng)
 
     def thread_limit(self) -> AbstractContextManager[None]:
         return limit_threads(self.graph)

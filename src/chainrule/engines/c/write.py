@@ -306,7 +306,9 @@ class _Step:
             lambda variable: self.scope.claim(Symbol(_local_wish(self.symbols[variable]))),
             self.indices,
         )
-        return [*self._limits(group), *nest_lines(nest)]
+        lines = [*self._limits(group), *nest_lines(nest)]
+        self.file.can_fail |= any("return 1;" in line for line in lines)
+        return lines
 
     def _limits(self, group: Group) -> list[str]:
         """Python ints that meet narrower integers must fit these, else NumPy raises."""
@@ -320,7 +322,6 @@ class _Step:
                 name, limits = self.numbers[atom].text, np.iinfo(dtype)
                 largest = f" || {name} > {limits.max}" if limits.max < 2**63 else ""
                 lines[f"if ({name} < {limits.min}{largest})"] = None
-        self.file.can_fail |= bool(lines)
         return [line for head in lines for line in (head, "    return 1;")]
 
     @property

@@ -39,7 +39,7 @@ def running(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     place, kind = f"{out.pointer}[{index}]", out.c_type
     if behind == 1:
         lines = [
-            f"{kind} total = {literal(sign == '*', out.dtype)};",
+            f"{kind} total = {literal(1 if sign == '*' else -0.0, out.dtype)};",
             f"for (long j = 0; j < {length}; j++) {{",
             f"    total = ({kind})(total {sign} {value.within(binding)});",
             f"    {place} = total;",
