@@ -16,7 +16,7 @@ from typing import Any, final
 import numpy as np
 
 from chainrule.engines.batches import Batches
-from chainrule.engines.c.write import Field, File
+from chainrule.engines.c.parts import Field, File
 
 __all__ = ["Epochs", "epochs_of"]
 

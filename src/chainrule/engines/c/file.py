@@ -9,8 +9,9 @@ from math import prod
 from chainrule.engines.c.epochs import epochs_of
 from chainrule.engines.c.functions import function_names, function_text
 from chainrule.engines.c.many import steps_of
+from chainrule.engines.c.parts import Field, File
+from chainrule.engines.c.text import comment
 from chainrule.engines.c.types import c_type
-from chainrule.engines.c.write import Field, File, comment
 
 __all__ = ["print_files"]
 

@@ -21,7 +21,7 @@ import numpy as np
 from chainrule.engines.batches import Batches
 from chainrule.engines.c.access import Access
 from chainrule.engines.c.epochs import Epochs, epochs_of
-from chainrule.engines.c.write import Field, File
+from chainrule.engines.c.parts import Field, File
 
 __all__ = ["ManySteps", "batch_fields", "steps_of"]
 

@@ -24,8 +24,9 @@ from chainrule.engines.c.blas import find_blas
 from chainrule.engines.c.file import print_files
 from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
+from chainrule.engines.c.parts import Field, File, Result
 from chainrule.engines.c.toolchain import build_library
-from chainrule.engines.c.write import Field, File, Result, write_statements
+from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
 from chainrule.engines.numpy import program as numpy_program
 from chainrule.engines.threads import limit_threads
