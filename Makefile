@@ -14,7 +14,7 @@ help:
 	@echo 'make check   every check, in the environment as it is (for developers)'
 	@echo 'make slow    the tests of the long experiments (minutes)'
 	@echo 'make mutants plant faults, one at a time, and see that the tests notice (minutes)'
-	@echo 'make bench   measure beside the peers, in an environment of its own (40 minutes)'
+	@echo 'make bench   measure beside the peers, in an environment of its own (45 minutes)'
 	@echo 'make clean   remove environments, caches and builds; output/ and runs/ stay'
 
 demo: $(VENV)/.installed-all

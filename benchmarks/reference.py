@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import sequences
 from works import Array, Parameters, Work, initial_parameters, layers, make_data, split
 
 
@@ -57,23 +58,31 @@ _DERIVATIVES = {  # from the value of the function
 
 
 def _forward(work: Work, parameters: Parameters, x: Array) -> list[dict[str, Any]]:
-    """Of each layer its inputs "x", its activations "a", and "out", what the next one gets."""
+    """Of each layer its inputs "x", its activations "a", and "out", what the next one gets.
+
+    Of a batch norm also what it makes with mean 0 and variance 1, and what it divides by for that.
+    """
     values: list[dict[str, Any]] = []
-    for weight, bias, activation, padding in layers(work, parameters):
+    for weight, bias, activation, padding, gamma in layers(work, parameters):
         if weight.ndim == 4:
             x = _padded(x, padding)
-            a = _FUNCTIONS[activation](convolve(x, weight, bias))
+            z = convolve(x, weight, 0.0 if gamma is not None else bias)
+            normal, deviation = (z, 1.0) if gamma is None else _normalized(z)
+            a = _FUNCTIONS[activation](z if gamma is None else normal * gamma + bias)
             out = _windows(a).max(axis=3)
         else:
             x = x.reshape(len(x), -1)
+            normal, deviation = x, 1.0
             a = out = _FUNCTIONS[activation](x @ weight + bias)
-        values.append({"x": x, "a": a, "out": out})
+        values.append({"x": x, "normal": normal, "deviation": deviation, "a": a, "out": out})
         x = out
     return values
 
 
 def _gradients(work: Work, parameters: Parameters, x: Array, y: Array) -> list[Array]:
     """The derivative of the mean loss by each of the parameters."""
+    if work.cell:
+        return sequences.GRADIENTS[work.cell](parameters, x, y, work.heads)
     values = _forward(work, parameters, x)
     outputs = values[-1]["out"]
     if work.loss == "cross_entropy":
@@ -87,13 +96,20 @@ def _gradients(work: Work, parameters: Parameters, x: Array, y: Array) -> list[A
     gradients: list[Array] = []
     for i, layer in reversed(list(enumerate(layers(work, parameters)))):
         inputs = values[i]["x"]
+        d_gamma = []
+        if layer.gamma is not None:
+            d_gamma, d_beta = (
+                [np.sum(g * values[i]["normal"], axis=(0, 1, 2))],
+                g.sum(axis=(0, 1, 2)),
+            )
+            g = _normalized_back(g * layer.gamma, values[i]["normal"], values[i]["deviation"])
         if layer.weight.ndim == 4:
             d_x, d_weight, d_bias = convolution_gradients(inputs, layer.weight, g)
             p = layer.padding
             d_x = d_x[:, p : d_x.shape[1] - p, p : d_x.shape[2] - p]
         else:
             d_x, d_weight, d_bias = g @ layer.weight.T, inputs.T @ g, g.sum(axis=0)
-        gradients[:0] = [d_weight, d_bias]
+        gradients[:0] = [d_weight, *d_gamma, d_beta if d_gamma else d_bias]
         if i:
             before, kind = values[i - 1], work.activations[i - 1]
             g = d_x.reshape(before["out"].shape)
@@ -104,6 +120,18 @@ def _gradients(work: Work, parameters: Parameters, x: Array, y: Array) -> list[A
 
 
 # Images (N, H, W, C)
+
+
+def _normalized(x: Array) -> tuple[Array, Array]:
+    """Each channel with mean 0 and variance 1, and the deviation it is divided by."""
+    deviation = np.sqrt(x.var(axis=(0, 1, 2)) + 1e-5)
+    return (x - x.mean(axis=(0, 1, 2))) / deviation, deviation
+
+
+def _normalized_back(g: Array, normal: Array, deviation: Array) -> Array:
+    """The cotangent of what was normalized: what changes mean or variance is taken away."""
+    mean, along = (a.mean(axis=(0, 1, 2)) for a in (g, g * normal))
+    return (g - mean - normal * along) / deviation
 
 
 def convolve(x: Array, kernel: Array, bias: Array) -> Array:

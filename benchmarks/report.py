@@ -13,19 +13,22 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from goals import CONVOLUTIONS, goals, goals_of_numpy, numbers_of
+from rows import Row, best, fastest, ours, peers, ratio, side_of
 from worker import plain_environment
-from works import WORKS
+from works import GRID, WORKS, Work
 
-Row = dict[str, Any]
-
-CONVOLUTIONS = tuple(name for name in WORKS if name.startswith("convolution-"))
-WANTED_ACCURACY = 0.990
-
-
-def _numbers(convolution: str) -> str:
-    """Channels in, size, channels out, kernel, as the name of a convolution's work has them."""
-    return f"({', '.join(convolution.split('-')[1:])})"
-
+__all__ = [
+    "CONVOLUTIONS",
+    "TITLES",
+    "describe_machine",
+    "goals",
+    "goals_of_numpy",
+    "grid",
+    "load",
+    "table",
+    "write",
+]
 
 # Title, then what the numbers are: a factor and a unit.
 TITLES = {
@@ -41,7 +44,7 @@ TITLES = {
     ),
     **{
         name: (
-            f"Convolution {_numbers(name)}: channels in, size, channels out, kernel; batch 64, "
+            f"Convolution {numbers_of(name)}: channels in, size, channels out, kernel; batch 64, "
             "value and both gradients",
             1e3,
             "ms",
@@ -59,6 +62,7 @@ TITLES = {
         "s",
     ),
     "compile": ("From the definition of 196-100-50-10 to the end of its first step", 1.0, "s"),
+    "compile-lenet": ("From the definition of LeNet-5 to the end of its first step", 1.0, "s"),
     "memory": ("Peak memory in training 784-512-512-10, batch 128", 1e-6, "MB"),
     "reproduce": ("All published experiments", 1.0, "s"),
 }
@@ -113,8 +117,10 @@ def write(results: dict[str, Any], folder: Path) -> None:
     old = readme.read_text(encoding="utf-8") if readme.exists() else f"# Benchmarks\n\n{_BEGIN}"
     before, _, rest = old.partition(_BEGIN)
     after = rest.partition(_END)[2]
-    tables = [table(name, results["works"][name]) for name in TITLES if name in results["works"]]
-    parts = [_BEGIN, _machine(results), goals(results), *tables, _END]
+    works = results["works"]
+    tables = [table(name, works[name]) for name in TITLES if name in works]
+    both = goals(results), "For the engine that prints NumPy:\n\n" + goals_of_numpy(results)
+    parts = [_BEGIN, _machine(results), *both, grid(works), *tables, _END]
     readme.write_text(before + "\n\n".join(parts) + (after or "\n"), encoding="utf-8")
 
 
@@ -129,22 +135,14 @@ def _machine(results: dict[str, Any]) -> str:
 # One work
 
 
-def best(rows: list[Row]) -> list[Row]:
-    """Each side with its best number of threads, fastest first; more threads only if they help."""
-    chosen: dict[tuple[str, str], Row] = {}
-    for row in sorted(rows, key=lambda row: row["threads"] or 0):
-        key = row["peer"], row["side"]
-        fewer = chosen.setdefault(key, row)
-        if median(row["values"]) < 0.98 * median(fewer["values"]):
-            chosen[key] = row
-    return sorted(chosen.values(), key=lambda row: median(row["values"]))
-
-
 def table(name: str, work: dict[str, Any]) -> str:
-    """A Markdown table of a work, fastest first, with the ratio to our own of the same round."""
+    """A Markdown table of a work, fastest first, with the ratio to our own of the same round.
+
+    Our own is the side that prints C; where that was left out, the one that prints NumPy.
+    """
     title, factor, unit = TITLES[name]
     rows = best(work["sides"])
-    ours = _ours(rows)
+    own = ours(rows, "c") or ours(rows, "numpy")
     lines = [
         f"### {title}",
         "",
@@ -153,192 +151,103 @@ def table(name: str, work: dict[str, Any]) -> str:
     ]
     for row in rows:
         values = [factor * value for value in row["values"]]
-        label = f"**{row['label']}**" if row is ours else row["label"]
+        label = f"**{row['label']}**" if row is own else row["label"]
         if row["peer"] not in ("chainrule", "numpy"):
             label += f" ({row['version'].partition('+')[0]})"
-        includes = "a new process, its caches empty" if name == "compile" else row["includes"]
-        if "accuracies" in row:
-            reached = ", ".join(
-                f"{found[-1]:.4f} after {len(found)}" for found in row["accuracies"]
-            )
-            includes += f"; {reached} epochs"
-        if "process_values" in row:
-            includes = f"{factor * median(row['process_values']):.0f} {unit} the whole process"
+        times = f"{ratio(row, own):.2f}" if own else "–"
         lines.append(
             f"| {label} | {median(values):.3g} | {min(values):.3g} – {max(values):.3g} "
-            f"| {ratio(row, ours):.2f} | {row['threads'] or 'its choice'} | {includes} |"
+            f"| {times} | {row['threads'] or 'its choice'} | {_includes(name, row)} |"
         )
     rounds = max(len(row["values"]) for row in rows)
     medians = f"Medians of {rounds} round{'s' * (rounds > 1)}"
     lines += ["", f"{medians}, {work['date']}, load at the start {work['load']}."]
+    for side in work.get("left_out", ()):
+        lines.append(f"{side['label']} is left out: {side['reason']}.")
     return "\n".join(lines)
 
 
-def _ours(rows: list[Row]) -> Row:
-    """The row that the others are compared with: the first of our own sides that was measured."""
-    own = {row["side"]: row for row in rows if row["peer"] == "chainrule"}
-    first = ("fit", "epochs", "predict", "convolve", "step", "learn", "reproduce")
-    return next(own[side] for side in first if side in own)
+def _includes(name: str, row: Row) -> str:
+    if "process_values" in row:
+        _, factor, unit = TITLES[name]
+        return f"{factor * median(row['process_values']):.0f} {unit} the whole process"
+    if name.startswith("compile"):
+        cached = row["side"].endswith("-cached")
+        return f"a new process, {'the cache that another filled' if cached else 'its caches empty'}"
+    if "accuracies" not in row:
+        return str(row["includes"])
+    reached = ", ".join(f"{found[-1]:.4f} after {len(found)}" for found in row["accuracies"])
+    return f"{row['includes']}; {reached} epochs"
 
 
-def ratio(row: Row, other: Row) -> float:
-    """The median over the rounds of one side's number over the other's in the same round."""
-    pairs = zip(row["values"], other["values"], strict=True)
-    return median(a / b for a, b in pairs)
+# The grid
 
-
-# The goals
-
-
-def goals(results: dict[str, Any]) -> str:
-    """A Markdown table: what was wanted, what was measured, whether it holds."""
-    works = {name: best(work["sides"]) for name, work in results.get("works", {}).items()}
-    lines = ["| goal | measured | holds |", "|---|---|---|"]
-    for name, check in GOALS:
-        rows = works.get(name, [])
-        if len(rows) <= (name not in ("reproduce", "xor")):
-            continue
-        goal, measured, holds = check(rows)
-        lines.append(f"| {goal} | {measured} | {'yes' if holds else '**no**'} |")
-    return "\n".join(lines)
-
-
-def _side(rows: list[Row], name: str) -> Row | None:
-    return next((row for row in rows if f"{row['peer']}:{row['side']}" == name), None)
-
-
-def _faster(rows: list[Row], *names: str) -> tuple[str, float]:
-    """How we stand beside the fastest of these sides (of all that train, if none are named)."""
-    others = [row for row in rows if row["peer"] != "chainrule" and row["side"] != "products"]
-    if names:
-        others = [row for row in others if f"{row['peer']}:{row['side']}" in names]
-    if not others:
-        return "its peers were not measured", 0.0
-    row = min(others, key=lambda row: median(row["values"]))
-    times = ratio(row, _ours(rows))
-    return f"{row['label']} takes {times:.2f} times ours", times
-
-
-def _e10(rows: list[Row]) -> tuple[str, str, bool]:
-    said, times = _faster(rows)
-    peers = len({row["peer"] for row in rows} - {"chainrule"})
-    return f"E10's network inside `fit`: ahead of each of {peers} peers", said, times > 1
-
-
-def _floor(rows: list[Row]) -> tuple[str, str, bool]:
-    products = _side(rows, "numpy:products")
-    times = ratio(_ours(rows), products) if products else float("inf")
-    return (
-        "the same: at most 1.5 times its matrix products alone",
-        f"{times:.2f} times",
-        times < 1.5,
-    )
-
-
-def _e4_numpy(rows: list[Row]) -> tuple[str, str, bool]:
-    said, times = _faster(rows, "numpy:by-hand")
-    tuned, _ = _faster(rows, "numpy:tuned")
-    goal = "E4's network inside `fit`: 1.5 times as fast as NumPy by hand"
-    return goal, f"{said}; {tuned}", times >= 1.5
-
-
-def _e4_torch(rows: list[Row]) -> tuple[str, str, bool]:
-    said, times = _faster(rows, "torch:eager")
-    return "the same: 20 times as fast as PyTorch eager", said, times >= 20
-
-
-def _wide(rows: list[Row]) -> tuple[str, str, bool]:
-    said, times = _faster(rows, "torch:eager", "torch:compile", "jax:scan")
-    return "784-512-512-10 inside `fit`: as fast as PyTorch and JAX", said, times >= 1
-
-
-def _around(network: str) -> Any:
-    def check(rows: list[Row]) -> tuple[str, str, bool]:
-        epochs, step = _side(rows, "chainrule:epochs"), _side(rows, "chainrule:step")
-        assert epochs is not None
-        assert step is not None
-        more = 100 * (ratio(epochs, step) - 1)
-        call = 100 * (ratio(_ours(rows), step) - 1)
-        measured = f"{more:+.1f} % ({call:+.1f} % with the start of `fit`)"
-        return f"`fit` around the bare step of {network}: at most 5 % more", measured, more <= 5
-
-    return check
-
-
-def _below(goal: str, limit: float, factor: float, unit: str) -> Any:
-    def check(rows: list[Row]) -> tuple[str, str, bool]:
-        value = factor * median(_ours(rows)["values"])
-        return f"{goal}: under {limit:g} {unit}", f"{value:.3g} {unit}", value < limit
-
-    return check
-
-
-def _reproduce(rows: list[Row]) -> tuple[str, str, bool]:
-    """A run that is fast because something in it failed does not count."""
-    ours = _ours(rows)
-    seconds = median(ours["values"])
-    measured = f"{seconds:.0f} s; {ours['includes']}"
-    return "all of `chainrule reproduce`: under 3 minutes", measured, seconds < 180 and ours["held"]
-
-
-def _memory(rows: list[Row]) -> tuple[str, str, bool]:
-    said, times = _faster(rows, "torch:eager")
-    return "peak memory: no more than PyTorch's", said, times >= 1
-
-
-def _lenet(rows: list[Row]) -> tuple[str, str, bool]:
-    epochs = [row for row in rows if f"{row['peer']}:{row['side']}" != "chainrule:fit"]
-    said, times = _faster(epochs, "torch:eager")
-    goal = "LeNet-5's step inside `fit`, after the first epoch: as fast as PyTorch eager"
-    return goal, said, times >= 1
-
-
-def _convolution(name: str) -> Any:
-    def check(rows: list[Row]) -> tuple[str, str, bool]:
-        said, times = _faster(rows, "torch:convolve", "torch:channels-last")
-        goal = f"convolution {_numbers(name)}: at least 0.8 of PyTorch's speed"
-        within = (
-            "" if times >= 0.8 else f"; {'within' if times >= 0.5 else 'not within'} a factor 2"
-        )
-        return goal, said + within, times >= 0.8
-
-    return check
-
-
-def _epoch(rows: list[Row]) -> tuple[str, str, bool]:
-    said, times = _faster(rows, "torch:loader")
-    goal = "an epoch of LeNet-5 on MNIST: faster than PyTorch with a `DataLoader`"
-    return goal, said, times > 1
-
-
-def _cold_start(rows: list[Row]) -> tuple[str, str, bool]:
-    """A time counts only where every seed came to the wanted accuracy."""
-    said, times = _faster(rows)
-    reached = all(found[-1] >= WANTED_ACCURACY for found in _ours(rows)["accuracies"])
-    said += "" if reached else "; not all of our seeds reached it"
-    goal = "LeNet-5 to 0.990 on MNIST from a cold start: ahead of PyTorch and Keras"
-    return goal, said, reached and times > 1
-
-
-_AROUND = {
-    name: _around(network)
-    for name, network in (("e10", "E10"), ("e4", "E4"), ("wide", "784-512-512-10"))
+_COLUMNS = {
+    "chainrule:c-epochs": "**chainrule, C**",
+    "chainrule:epochs": "chainrule",
+    "numpy:by-hand": "NumPy by hand",
+    "jax:scan": "JAX, `lax.scan`",
+    "jax:jit": "JAX, `jit`",
+    "torch:eager": "PyTorch, eager",
+    "torch:compile": "PyTorch, `torch.compile`",
+    "sklearn:epoch": "scikit-learn",
 }
+_COMPILING = [name for name in _COLUMNS if name not in ("numpy:by-hand", "sklearn:epoch")]
 
-GOALS = (
-    ("e10", _e10),
-    ("e10", _floor),
-    ("e4", _e4_numpy),
-    ("e4", _e4_torch),
-    ("wide", _wide),
-    ("xor", _below("20 000 epochs of XOR", 2, 80e3, "s")),
-    ("compile", _below("compiling the step of an MLP", 50, 1e3, "ms")),
-    ("predict", _below("`predict` of one row", 10, 1e6, "µs")),
-    *_AROUND.items(),
-    ("memory", _memory),
-    ("lenet", _lenet),
-    *((name, _convolution(name)) for name in CONVOLUTIONS),
-    ("mnist-epoch", _epoch),
-    ("time-to-0.990", _cold_start),
-    ("reproduce", _reproduce),
-)
+
+def grid(works: dict[str, Any]) -> str:
+    """Two Markdown tables of all works of the grid: times beside the best peer's, compile times."""
+    measured = {name: best(works[name]["sides"]) for name in GRID if name in works}
+    if not measured:
+        return ""
+    columns = list(_COLUMNS.values())
+    times = [
+        "### Many networks",
+        "",
+        "A step inside `fit`, after its first epoch, in parts of the time of the fastest peer. "
+        "An MLP of width × depth has as many inputs as its layers have values, ReLU, and 10 "
+        "outputs; cross-entropy; float32.",
+        "",
+        f"| | fastest peer, µs a step | {' | '.join(columns)} |",
+        "|---|" + "--:|" * (len(columns) + 1),
+    ]
+    compiling = [
+        "Seconds from the definition to the end of the first steps, in a process that has done "
+        "such before; everything is compiled anew.",
+        "",
+        f"| | {' | '.join(_COLUMNS[name] for name in _COMPILING)} |",
+        "|---|" + "--:|" * len(_COMPILING),
+    ]
+    for name, rows in measured.items():
+        first = fastest(peers(rows))
+        absolute = f"{1e6 * median(first['values']):.3g}" if first else "–"
+        sides = [side_of(rows, column) for column in _COLUMNS]
+        cells = [f"{ratio(side, first):.2f}" if side and first else "–" for side in sides]
+        times.append(f"| {_in_words(GRID[name])} | {absolute} | {' | '.join(cells)} |")
+        built = [side_of(works[name]["sides"], column) for column in _COMPILING]
+        cells = [f"{side['first']:.2g}" if side else "–" for side in built]
+        compiling.append(f"| {_in_words(GRID[name])} | {' | '.join(cells)} |")
+    reasons = {
+        f"{_in_words(GRID[name])}: {side['label']} is left out: {side['reason']}."
+        for name in measured
+        for side in works[name].get("left_out", ())
+    }
+    rounds = max(len(row["values"]) for rows in measured.values() for row in rows)
+    dates = sorted({works[name]["date"] for name in measured})
+    said = [f"Medians of {rounds} round{'s' * (rounds > 1)}, {dates[-1]}.", *sorted(reasons)]
+    return "\n".join([*times, "", *said, "", *compiling])
+
+
+def _in_words(work: Work) -> str:
+    """The network of a work of the grid, its batch and its optimizer."""
+    if work.cell == "lstm":
+        network = f"LSTM {work.sizes[0]} over {work.sequence[0]} steps of {work.sequence[1]}"
+    elif work.cell == "attention":
+        network = "Attention, {} heads, {} places of {}".format(work.heads, *work.sequence)
+    elif work.batch_norm:
+        kernels = ", ".join(str(c.n_kernels) for c in work.convolutions)
+        network = f"Convolutions {kernels} with batch norm, ReLU, pooling"
+    else:
+        network = f"{work.sizes[0]} × {len(work.sizes) - 2}"
+    optimizer = {"sgd": "SGD", "adam": "Adam"}[work.optimizer]
+    return f"{network}, batch {work.batch_size}, {optimizer}"

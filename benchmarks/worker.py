@@ -2,11 +2,13 @@
 
 Each peer has a process of its own, so that imports, thread pools and environment variables of one
 do not disturb another. It stays alive and answers a JSON line with a JSON line.
-Requests: `train` and `time` for a runner kept, `compile`, `memory` and `learn` for a fresh process.
+Requests: `train` and `time` for a runner kept, until `forget`; `compile`, `memory` and `learn` for
+a fresh process. A side that cannot do a work says so under "left_out".
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import traceback
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -27,11 +30,14 @@ TOLERANCE = 1e-2  # of the way that the parameters go in the steps that are chec
 
 
 class Worker:
-    """The process of a peer with so many threads; None leaves the choice to the peer."""
+    """The process of a peer with so many threads; None leaves the choice to the peer.
 
-    def __init__(self, peer: str, threads: int | None) -> None:
+    It begins with empty caches, or with those of the process `after`, which is closed after it.
+    """
+
+    def __init__(self, peer: str, threads: int | None, after: Worker | None = None) -> None:
         self.name = f"{peer}, {threads or 'its own choice of'} threads"
-        self._caches = tempfile.TemporaryDirectory(prefix="benchmark-")
+        self._caches = after._caches if after else tempfile.TemporaryDirectory(prefix="benchmark-")
         caches = _caches(self._caches.name)
         environment = {**plain_environment(), **_thread_variables(threads), **caches}
         self._process = subprocess.Popen(
@@ -82,6 +88,7 @@ def _thread_variables(threads: int | None) -> dict[str, str]:
 def _caches(folder: str) -> dict[str, str]:
     """Caches of its own for each process: what it compiles, it compiles."""
     return {
+        "CHAINRULE_CACHE": f"{folder}/chainrule",
         "TORCHINDUCTOR_CACHE_DIR": f"{folder}/torch",
         "PYTENSOR_FLAGS": f"base_compiledir={folder}/pytensor",
         "NUMBA_CACHE_DIR": f"{folder}/numba",
@@ -114,6 +121,7 @@ def serve(peer: Any, peer_name: str, threads: int) -> None:
         "compile": time_compile,
         "memory": memory,
         "learn": learn,
+        "forget": forget,
     }
     for line in sys.stdin:
         details = json.loads(line)
@@ -126,6 +134,8 @@ def serve(peer: Any, peer_name: str, threads: int) -> None:
                 answer = {"version": peer.VERSION}
             else:
                 answer = requests[request](peer, runners, **details)
+        except works.LeftOut as reason:
+            answer = {**_description(peer, details["side"]), "left_out": str(reason)}
         except Exception:
             answer = {"error": f"{peer_name}: {request} {details}\n{traceback.format_exc()}"}
         print(json.dumps(answer), file=answers, flush=True)
@@ -134,16 +144,22 @@ def serve(peer: Any, peer_name: str, threads: int) -> None:
 def train(
     peer: Any, runners: Runners, work: str, side: str, most_steps: int | None = None
 ) -> dict[str, Any]:
-    """Make a runner, check what its first steps give, and keep it."""
+    """Make a runner, check what its first steps give, and keep it.
+
+    The seconds of that, from the definition to the end of these steps, are "first".
+    """
     the_work = _work_of(peer, work)
     if the_work.block_epochs == 1 and most_steps:
         the_work = replace(the_work, n_steps=most_steps)
     checked = replace(the_work, n_steps=the_work.checked_steps or the_work.n_steps)
-    runner = _build(peer, checked, side)
+    data, start = works.make_data(checked), works.initial_parameters(checked)
+    began = perf_counter()
+    runner = peer.SIDES[side](checked, *data, start)
     runner.run(1)
+    first = perf_counter() - began
     found, deviation = runner.result(), 0.0
     if found:
-        deviation = reference.deviation(found, *reference.expected(checked))
+        deviation = reference.deviation(found, *_expected(checked))
     if not deviation < TOLERANCE:
         raise ValueError(
             f"{side} does something else than hand-written NumPy: after {checked.n_steps} steps of "
@@ -152,7 +168,18 @@ def train(
     if checked != the_work:
         runner = _build(peer, the_work, side)
     runners[work, side] = Kept(the_work, runner, the_work.block_epochs)
-    return {**_description(peer, side), "deviation": deviation}
+    return {**_description(peer, side), "deviation": deviation, "first": first}
+
+
+_expected = lru_cache(maxsize=1)(reference.expected)
+
+
+def forget(peer: Any, runners: Runners) -> dict[str, Any]:
+    """Drop all runners, and what the peer has compiled for them."""
+    runners.clear()
+    getattr(peer, "forget", lambda: None)()
+    gc.collect()
+    return {}
 
 
 def time_block(peer: Any, runners: Runners, work: str, side: str, seconds: float) -> dict[str, Any]:
@@ -178,7 +205,7 @@ def time_compile(peer: Any, runners: Runners, work: str, side: str) -> dict[str,
     runner.run(1)
     first = perf_counter() - began
     later = min(_elapsed(runner, 1) for _ in range(5))
-    return {**_description(peer, side), "value": first - later}
+    return {**_description(peer, side), "value": first - later, "scipy": "scipy" in sys.modules}
 
 
 def memory(peer: Any, runners: Runners, work: str, side: str) -> dict[str, Any]:
@@ -217,7 +244,7 @@ def _description(peer: Any, side: str) -> dict[str, str]:
 
 
 def _work_of(peer: Any, work: str) -> works.Work:
-    return replace(works.WORKS[work], **getattr(peer, "DIFFERS", {}))
+    return replace(works.WORKS[work], **getattr(peer, "DIFFERS", {}).get(work, {}))
 
 
 def _build(peer: Any, work: works.Work, side: str) -> works.Runner:

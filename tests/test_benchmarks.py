@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule import data
+from chainrule.engines.c.compilers import Compiler, find_compiler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import goals
 import mnist
 import reference
 import report
@@ -82,6 +84,85 @@ def test_reference_gradients_of_sigmoids_are_those_of_finite_differences():
     assert np.vdot(gradients[0], direction) == pytest.approx(slope / 2e-6, rel=1e-6)
 
 
+DIFFERENTIATED = {
+    "lstm": replace(works.WORKS["lstm"], sizes=(3, 4), sequence=(5, 2), batch_size=3, n_steps=1),
+    "attention": replace(
+        works.WORKS["attention"],
+        sizes=(12, 4),
+        sequence=(3, 4),
+        heads=2,
+        batch_size=3,
+        n_steps=1,
+    ),
+    "batch-norm": replace(SMALL, batch_norm=True),
+}
+
+
+def lstm_logits(work, parameters, x):
+    """Gate by gate and sample by sample, as the paper writes it."""
+    W, R, b, V, c = parameters
+    logits = []
+    for sample in x:
+        h, cell = np.zeros((2, len(R)))
+        for features in sample:
+            i, f, g, o = np.split(features @ W + h @ R + b, 4)
+            i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+            cell = f * cell + i * np.tanh(g)
+            h = o * np.tanh(cell)
+        logits.append(h @ V + c)
+    return np.array(logits)
+
+
+def attention_logits(work, parameters, x):
+    """Sample by sample and head by head."""
+    Wq, bq, Wk, bk, Wv, bv, Wo, bo, V, c = parameters
+    logits = []
+    for sample in x:
+        three = (
+            np.split(sample @ W + b, work.heads, axis=1) for W, b in ((Wq, bq), (Wk, bk), (Wv, bv))
+        )
+        mixed = []
+        for query, key, value in zip(*three):
+            weight = np.exp(query @ key.T / np.sqrt(query.shape[1]))
+            mixed.append(weight / weight.sum(axis=1, keepdims=True) @ value)
+        logits.append((np.hstack(mixed) @ Wo + bo).ravel() @ V + c)
+    return np.array(logits)
+
+
+def batch_norm_logits(work, parameters, x):
+    return reference._forward(work, parameters, x)[-1]["out"]
+
+
+LOGITS = {"lstm": lstm_logits, "attention": attention_logits, "batch-norm": batch_norm_logits}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", LOGITS)
+def test_gradients_of_cells_and_batch_norms_are_those_of_finite_differences(name, seed):
+    work, rng = DIFFERENTIATED[name], np.random.default_rng(seed)
+    parameters = [rng.standard_normal(p.shape) for p in works.initial_parameters(work)]
+    x, labels = rng.standard_normal((3, *work.input_shape)), rng.integers(4, size=3)
+
+    def loss(parameters):
+        logits = LOGITS[name](work, parameters, x)
+        return np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(3), labels])
+
+    for k, gradient in enumerate(reference._gradients(work, parameters, x, labels)):
+        direction = rng.standard_normal(gradient.shape)
+        moved = (
+            [*parameters[:k], parameters[k] + step * direction, *parameters[k + 1 :]]
+            for step in (1e-6, -1e-6)
+        )
+        above, below = map(loss, moved)
+        slope = (above - below) / 2e-6
+        assert np.vdot(gradient, direction) == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["lstm", "attention", "batch-norm", "mlp-8x3-32-adam"])
+def test_numpy_by_hand_does_what_the_reference_does(name):
+    assert 0 < worker.train(by_hand, {}, name, "by-hand")["deviation"] < 5e-3
+
+
 # Our own sides are checked before they are timed
 
 
@@ -92,12 +173,49 @@ def test_reference_gradients_of_sigmoids_are_those_of_finite_differences():
         ("lenet", "step"),
         ("convolution-6-12-16-5", "convolve"),
         ("e10", "fit"),
+        ("e10", "step"),
+        ("mlp-8x3-32-adam", "epochs"),
+        ("predict", "predict"),
+        ("lstm", "epochs"),
+        ("attention", "epochs"),
+        ("batch-norm", "epochs"),
     ],
 )
 def test_our_side_does_what_the_reference_does(work, side):
     checked = worker.train(ours, {}, work, side)
-    assert 0 < checked["deviation"] < 1e-4
+    assert 0 < checked["deviation"] < 2e-3
     assert checked["label"].startswith("chainrule")
+    assert checked["first"] > 0
+
+
+@pytest.mark.skipif(
+    not isinstance(find_compiler(), Compiler), reason="there is no C compiler on this machine"
+)
+@pytest.mark.parametrize(
+    ("work", "side"),
+    [
+        ("e4", "c-fit"),
+        ("e4", "c-step"),
+        ("mlp-8x3-32-adam", "c-epochs"),
+        ("predict", "c-predict"),
+    ],
+)
+def test_our_side_in_c_does_what_the_reference_does(work, side):
+    checked = worker.train(ours, {}, work, side)
+    assert 0 < checked["deviation"] < 1e-3
+    assert checked["label"].startswith("chainrule, C")
+
+
+def test_every_side_of_ours_has_a_twin_in_c():
+    names = [name for name in ours.SIDES if not name.startswith("c-")]
+    assert {f"c-{name}" for name in names} == set(ours.SIDES) - set(names)
+
+
+def test_a_side_that_falls_back_is_left_out_with_the_reason(monkeypatch):
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    for work, side in (("xor", "c-fit"), ("xor", "c-step"), ("predict", "c-predict")):
+        with pytest.raises(works.LeftOut, match="/nowhere/cc"):
+            worker.train(ours, {}, work, side)
 
 
 def test_a_side_that_does_something_else_is_refused(monkeypatch):
@@ -163,9 +281,38 @@ def test_convolutions_stands_for_all_of_them(monkeypatch):
     assert len(report.CONVOLUTIONS) == 4
 
 
+def test_the_grid_stands_for_all_its_works(monkeypatch):
+    options = options_of(monkeypatch, "--only", "grid,xor")
+    assert options.only == [*works.GRID, "xor"]
+    assert options_of(monkeypatch, "--only", "lstm").only == ["lstm"]
+
+
+@pytest.mark.parametrize("what", ["width", "depth", "batch_size"])
+def test_the_grid_has_every_width_depth_and_batch_with_both_optimizers(what):
+    mlps = [work for work in works.GRID.values() if work.name.startswith("mlp")]
+    of = {
+        "width": lambda work: work.sizes[0],
+        "depth": lambda work: len(work.sizes) - 2,
+        "batch_size": lambda work: work.batch_size,
+    }[what]
+    wanted = {"width": (8, 32, 128, 512, 2048), "depth": (1, 3, 12), "batch_size": (1, 32, 512)}
+    pairs = {(of(work), work.optimizer) for work in mlps}
+    assert pairs == {(n, rule) for n in wanted[what] for rule in ("adam", "sgd")}
+
+
+def test_who_takes_part_exists():
+    for name, who in run.TRAINING.items():
+        assert who.startswith("chainrule:c-"), name
+        for side in who.split():
+            peer, of_peer = side.split(":")
+            source = (Path(run.__file__).parent / "peers" / f"{peer}.py").read_text()
+            assert f'"{of_peer}": ' in source, side
+
+
 def test_every_work_has_a_title_and_every_goal_a_work():
-    assert set(run.NAMES) | {"reproduce"} == set(report.TITLES)
-    assert {name for name, _ in report.GOALS} <= set(report.TITLES)
+    assert set(run.NAMES) - set(works.GRID) | {"reproduce"} == set(report.TITLES)
+    assert {name for name, _ in goals.GOALS_OF_NUMPY} <= set(report.TITLES)
+    assert {name for name, *_ in goals.GOALS} <= {*report.TITLES, *works.GRID}
 
 
 def test_what_a_machine_tells_openblas_does_not_reach_the_processes(monkeypatch):
@@ -193,7 +340,7 @@ def row(name, seconds, **more):
 
 
 def goal_lines(work, *rows):
-    return report.goals({"works": {work: {"sides": rows}}}).splitlines()[2:]
+    return report.goals_of_numpy({"works": {work: {"sides": rows}}}).splitlines()[2:]
 
 
 def test_a_goal_that_is_missed_says_by_how_much():
@@ -227,3 +374,107 @@ def test_a_cold_start_counts_only_where_the_accuracy_was_reached(accuracy, holds
         row("torch:learn", 30.0, accuracies=[[0.991]]),
     )
     assert line.endswith(f"| {holds} |")
+
+
+# The engine that prints C
+
+
+def point(*rows, **more):
+    return {"date": "2026-01-02", "load": 0.1, "sides": list(rows), **more}
+
+
+def test_our_row_is_that_of_c_where_it_was_measured():
+    numpy, c = row("chainrule:fit", 2.0), row("chainrule:c-fit", 1.0)
+    peer = row("torch:eager", 3.0)
+    lines = report.table("e4", point(numpy, c, peer)).splitlines()
+    assert [line.split(" | ")[3] for line in lines[4:7]] == ["1.00", "2.00", "3.00"]
+    left_out = {"label": "chainrule, C", "reason": "C has no form of it"}
+    lines = report.table("e4", point(numpy, peer, left_out=[left_out])).splitlines()
+    assert [line.split(" | ")[3] for line in lines[4:6]] == ["1.00", "1.50"]
+    assert lines[-1] == "chainrule, C is left out: C has no form of it."
+
+
+def test_the_grid_is_a_table_of_works_by_peers_beside_the_fastest_peer():
+    first = {"first": 0.25}
+    measured = {
+        "mlp-8x1-1-adam": point(
+            row("chainrule:c-epochs", 1e-6, **first),
+            row("chainrule:epochs", 8e-6, **first),
+            row("torch:eager", 4e-6, threads=1, **first),
+            row("torch:eager", 3e-6, threads=2, first=0.5),
+            row("jax:scan", 2e-6, **first),
+        ),
+        "lstm": point(
+            row("chainrule:epochs", 4e-6, **first),
+            row("torch:eager", 2e-6, **first),
+            left_out=[{"label": "chainrule, C", "reason": "no loops"}],
+        ),
+    }
+    lines = report.grid(measured).splitlines()
+    assert lines[4].startswith("| | fastest peer, µs a step | **chainrule, C** | chainrule |")
+    assert lines[6] == "| 8 × 1, batch 1, Adam | 2 | 0.50 | 4.00 | – | 1.00 | – | 1.50 | – | – |"
+    lstm = "LSTM 128 over 28 steps of 28, batch 64, Adam"
+    assert lines[7] == f"| {lstm} | 2 | – | 2.00 | – | – | – | 1.00 | – | – |"
+    assert f"{lstm}: chainrule, C is left out: no loops." in lines
+    assert "| 8 × 1, batch 1, Adam | 0.25 | 0.25 | 0.25 | – | 0.25 | – |" in lines
+    goal = report.goals({"works": measured}).splitlines()[-1]
+    assert "ahead in 1 of 2; behind in lstm (no C: 0.00) | **no** |" in goal
+
+
+@pytest.mark.parametrize(
+    ("work", "rows", "said"),
+    [
+        (
+            "e4",
+            [row("chainrule:c-fit", 7e-7), row("jax:scan", 1.4e-6), row("torch:eager", 6e-5)],
+            "0.7 µs; jax:scan takes 2.00 times ours; torch:eager takes 85.71 times ours | **no** |",
+        ),
+        (
+            "e4",
+            [row("chainrule:c-fit", 7e-7), row("jax:scan", 1.4e-6), row("torch:eager", 7e-5)],
+            "0.7 µs; jax:scan takes 2.00 times ours; torch:eager takes 100.00 times ours | yes |",
+        ),
+        ("xor", [row("chainrule:c-fit", 0.05 / 80e3)], "0.05 s | yes |"),
+        ("xor", [row("chainrule:fit", 0.01 / 80e3)], "C has no form of it | **no** |"),
+        (
+            "e10",
+            [row("chainrule:c-fit", 1.1), row("numpy:products", 1.0), row("jax:scan", 1.4)],
+            "1.10 times its products; jax:scan takes 1.27 times ours | **no** |",
+        ),
+        (
+            "lenet",
+            [row("chainrule:c-fit", 0.5), row("torch:eager", 1.0), row("torch:compile", 0.9)],
+            "torch:compile takes 1.80 times ours | yes |",
+        ),
+        (
+            "memory",
+            [row("chainrule:c-fit", 1.1), row("chainrule:fit", 1.0)],
+            "1.10 times the NumPy engine's | **no** |",
+        ),
+        ("compile-lenet", [row("chainrule:c-step", 0.9, scipy=True)], "SciPy imported | **no** |"),
+    ],
+)
+def test_a_goal_of_c(work, rows, said):
+    table = report.goals({"works": {work: {"sides": rows}}})
+    assert any(line.endswith(said) for line in table.splitlines()), table
+
+
+def test_what_is_written_goes_between_the_marks_once(tmp_path):
+    (tmp_path / "README.md").write_text(
+        f"above\n{report._BEGIN}\nof last year\n{report._END}\nbelow\n"
+    )
+    results = {
+        "machine": report.describe_machine(),
+        "works": {
+            "xor": point(row("chainrule:c-fit", 1e-7)),
+            "mlp-8x1-1-adam": point(row("chainrule:c-epochs", 1e-6, first=0.1)),
+        },
+    }
+    for _ in range(2):
+        report.write(results, tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("above\n")
+    assert text.endswith("below\n")
+    assert "last year" not in text
+    assert text.count("### Many networks") == text.count("### XOR") == 1
+    assert report.load(tmp_path / "results.json") == results

@@ -14,17 +14,54 @@ def prepare(threads: int) -> None:
     jnp.zeros(1).block_until_ready()
 
 
+def forget() -> None:
+    """Drop what was compiled."""
+    jax.clear_caches()
+
+
 def forward(work: Work, parameters: Parameters, x: Array) -> Array:
     """The outputs of the network."""
     functions = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu, "identity": lambda z: z}
+    if work.cell:
+        return {"lstm": lstm, "attention": attention}[work.cell](work, parameters, x)
     for layer in layers(work, parameters):
         if layer.is_convolution:
-            z = convolve_images(x, layer.weight, layer.padding) + layer.bias
+            z = convolve_images(x, layer.weight, layer.padding)
+            if layer.gamma is not None:  # without running statistics, which training does not need
+                variance = jnp.var(z, axis=(0, 1, 2))
+                scale = layer.gamma * jax.lax.rsqrt(variance + 1e-5)
+                z = (z - jnp.mean(z, axis=(0, 1, 2))) * scale
+            z = z + layer.bias
             window, x = (1, 2, 2, 1), functions[layer.activation](z)
             x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
         else:
             x = functions[layer.activation](x.reshape(len(x), -1) @ layer.weight + layer.bias)
     return x
+
+
+def lstm(work: Work, parameters: Parameters, x: Array) -> Array:
+    """The logits from an LSTM's last state; the products with x are one, before its `scan`."""
+    W, R, b, V, c = parameters
+    z = jnp.swapaxes(x, 0, 1) @ W + b
+
+    def cell(state: Array, z: Array) -> Array:
+        h, c = state
+        i, f, g, o = jnp.split(z + h @ R, 4, axis=1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+    zeros = jnp.zeros((len(x), len(R)), x.dtype)
+    (h, _), _ = jax.lax.scan(cell, (zeros, zeros), z)
+    return h @ V + c
+
+
+def attention(work: Work, parameters: Parameters, x: Array) -> Array:
+    """The logits from what `jax.nn.dot_product_attention` gives at all places."""
+    Wq, bq, Wk, bk, Wv, bv, Wo, bo, V, c = parameters
+    split = (*x.shape[:2], work.heads, -1)
+    three = [(x @ W + b).reshape(split) for W, b in ((Wq, bq), (Wk, bk), (Wv, bv))]
+    mixed = jax.nn.dot_product_attention(*three).reshape(x.shape)
+    return (mixed @ Wo + bo).reshape(len(x), -1) @ V + c
 
 
 def convolve_images(x: Array, kernel: Array, padding: int = 0) -> Array:

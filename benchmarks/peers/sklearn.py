@@ -9,7 +9,7 @@ from works import Array, Parameters, Runner, Work
 VERSION = sklearn.__version__
 
 # Its sigmoid outputs go with this loss and no other; the step is one product shorter.
-DIFFERS = {"loss": "binary_cross_entropy"}
+DIFFERS = {"e10": {"loss": "binary_cross_entropy"}}
 
 
 def prepare(threads: int) -> None:
@@ -20,10 +20,11 @@ def epoch(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
     """scikit-learn: `MLPClassifier.partial_fit` of a whole epoch; with binary cross-entropy"""
     net = MLPClassifier(
         hidden_layer_sizes=work.sizes[1:-1],
-        activation="logistic",
-        solver="sgd",
+        activation={"sigmoid": "logistic"}.get(work.activation, work.activation),
+        solver=work.optimizer,
         alpha=0.0,
         momentum=0.0,
+        epsilon=3e-10,  # of Adam; it stands beside the root that is not yet corrected
         batch_size=work.batch_size,
         learning_rate_init=work.learning_rate,
         shuffle=False,
@@ -31,6 +32,11 @@ def epoch(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
     # The first call makes the parameters and the optimizer that refers to them.
     net.partial_fit(x[: work.batch_size], y[: work.batch_size], classes=range(work.sizes[-1]))
     _set(net, start)
+    if work.optimizer == "adam":
+        rule = net._optimizer
+        rule.t = 0
+        for array in (*rule.ms, *rule.vs):
+            array.fill(0)
 
     def run(epochs: int) -> None:
         for _ in range(epochs):

@@ -21,14 +21,22 @@ def prepare(threads: int) -> None:
     torch.ones(2, 2).matmul(torch.ones(2, 2))
 
 
-def network(work: Work, start: Parameters) -> nn.Sequential:
+def forget() -> None:
+    """Drop what was compiled."""
+    torch._dynamo.reset()
+
+
+def network(work: Work, start: Parameters) -> nn.Module:
     """The network with its initial parameters; PyTorch's weights are (n_out, n_in, …)."""
+    if work.cell:
+        return {"lstm": Lstm, "attention": Attention}[work.cell](work, start)
     parts: list[nn.Module] = []
     pooled = False
     for layer in layers(work, start):
         if layer.is_convolution:
             size, _, n_in, n_out = layer.weight.shape
-            part = nn.Conv2d(n_in, n_out, size, padding=layer.padding)
+            has_bias = layer.gamma is None
+            part = nn.Conv2d(n_in, n_out, size, padding=layer.padding, bias=has_bias)
             weight = layer.weight.transpose(3, 2, 0, 1)
         else:
             part = nn.Linear(*layer.weight.shape)
@@ -36,16 +44,57 @@ def network(work: Work, start: Parameters) -> nn.Sequential:
             if pooled:
                 parts.append(nn.Flatten())
                 weight = weight[:, channels_first_rows(work)]
-        with torch.no_grad():
-            part.weight.copy_(torch.from_numpy(weight))
-            part.bias.copy_(torch.from_numpy(layer.bias))
-        parts.append(part)
+        norm = part if layer.gamma is None else nn.BatchNorm2d(n_out)
+        parts += [part] if norm is part else [part, norm]
+        copy(part.weight, weight)
+        copy(norm.bias, layer.bias)
         if layer.activation != "identity":
             parts.append({"sigmoid": nn.Sigmoid, "relu": nn.ReLU}[layer.activation]())
         pooled = layer.is_convolution
         if pooled:
             parts.append(nn.MaxPool2d(2))
     return nn.Sequential(*parts)
+
+
+def copy(parameter: torch.Tensor, array: Array) -> None:
+    """Give a parameter these values."""
+    with torch.no_grad():
+        parameter.copy_(torch.from_numpy(array))
+
+
+class Lstm(nn.Module):
+    """`nn.LSTM` and a dense layer of its last state; of its two biases one stays at zero."""
+
+    def __init__(self, work: Work, start: Parameters) -> None:
+        super().__init__()
+        units, n_classes = work.sizes
+        self.lstm = nn.LSTM(work.sequence[1], units, batch_first=True)
+        self.dense = nn.Linear(units, n_classes)
+        nn.init.zeros_(self.lstm.bias_hh_l0).requires_grad_(False)
+        own = (p for p in self.parameters() if p.requires_grad)
+        for parameter, array in zip(own, start, strict=True):
+            copy(parameter, array.T)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits."""
+        return self.dense(self.lstm(x)[1][0][-1])
+
+
+class Attention(nn.Module):
+    """`nn.MultiheadAttention` and a dense layer of all places."""
+
+    def __init__(self, work: Work, start: Parameters) -> None:
+        super().__init__()
+        n_features = work.sequence[1]
+        self.attention = nn.MultiheadAttention(n_features, work.heads, batch_first=True)
+        self.dense = nn.Linear(*work.sizes)
+        weight, bias = np.concatenate(start[:6:2], axis=1), np.concatenate(start[1:6:2])
+        for parameter, array in zip(self.parameters(), (weight, bias, *start[6:]), strict=True):
+            copy(parameter, array.T)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits."""
+        return self.dense(self.attention(x, x, x, need_weights=False)[0].flatten(1))
 
 
 def channels_first_rows(work: Work) -> Array:
@@ -72,15 +121,23 @@ def numpy_parameters(work: Work, parameters: Iterable[torch.Tensor]) -> list[Arr
     arrays = [parameter.detach().numpy() for parameter in parameters]
     arrays = [array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T for array in arrays]
     if work.convolutions:
-        first = 2 * len(work.convolutions)
+        first = (3 if work.batch_norm else 2) * len(work.convolutions)
         arrays[first] = arrays[first][np.argsort(channels_first_rows(work))]
+    if work.cell == "attention":
+        three = zip(np.split(arrays[0], 3, axis=1), np.split(arrays[1], 3), strict=True)
+        arrays[:2] = [array for pair in three for array in pair]
     return arrays
+
+
+def trained(net: nn.Module) -> list[torch.Tensor]:
+    """The parameters but those that stay as they are."""
+    return [parameter for parameter in net.parameters() if parameter.requires_grad]
 
 
 def optimizer(work: Work, net: nn.Module, **options: bool) -> torch.optim.Optimizer:
     """The optimizer of a work."""
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[work.optimizer]
-    return kind(net.parameters(), lr=work.learning_rate, **options)
+    return kind(trained(net), lr=work.learning_rate, **options)
 
 
 def make_step(
@@ -117,7 +174,7 @@ def _eager(work: Work, start: Parameters, batches: Iterable[Array]) -> Runner:
             for batch in batches:
                 train_step(*batch)
 
-    return Runner(run, lambda: numpy_parameters(work, net.parameters()))
+    return Runner(run, lambda: numpy_parameters(work, trained(net)))
 
 
 def compiled(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
@@ -132,7 +189,7 @@ def compiled(work: Work, x: Array, y: Array, start: Parameters) -> Runner:
             loss(x_batch, y_batch).backward()
             rule.step()
 
-    return Runner(run, lambda: numpy_parameters(work, net.parameters()))
+    return Runner(run, lambda: numpy_parameters(work, trained(net)))
 
 
 def compiled_whole(work: Work, x: Array, y: Array, start: Parameters) -> Runner:

@@ -19,7 +19,15 @@ from chainrule.engines.c.kernels.blocks import index_names, looped, zeroed
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.primitives.indexing import Key, Slot
 
-__all__ = ["KERNELS", "add_along_axis", "index", "one_hot", "scatter_add", "take_along_axis"]
+__all__ = [
+    "KERNELS",
+    "add_along_axis",
+    "index",
+    "one_hot",
+    "place_lines",
+    "scatter_add",
+    "take_along_axis",
+]
 
 
 @dataclass(frozen=True)
