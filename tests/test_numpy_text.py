@@ -125,6 +125,7 @@ def test_a_formula_is_mathematics_where_code_is_a_way_to_compute():
     terms = ("a", 5), ("b + c", 1)
     assert infix("add", *terms) == ("a + b + c", 1)
     assert infix("add", *terms, as_code=True) == ("a + (b + c)", 1)
+    assert infix("subtract", *terms) == ("a - (b + c)", 1)
 
 
 def test_a_comment_is_one_line():
