@@ -71,6 +71,4 @@ chdir access accept bind send recv listen connect socket raise kill wait exec
 """.split()
 """Functions of stdio.h, stdlib.h, string.h and of the system, which ours must not replace."""
 
-RESERVED = frozenset(
-    [*_KEYWORDS, *_OF_HEADERS, *_MATHEMATICS, *_MACROS, *_INTEGERS, *_OTHERS]
-)
+RESERVED = frozenset([*_KEYWORDS, *_OF_HEADERS, *_MATHEMATICS, *_MACROS, *_INTEGERS, *_OTHERS])

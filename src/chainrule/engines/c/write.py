@@ -15,8 +15,8 @@ from chainrule.compiler.naming import Labels, Scope, Symbol
 from chainrule.compiler.plan import Plan
 from chainrule.engines.c.access import Access
 from chainrule.engines.c.expressions import Operand, computed_in
-from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.functions import defined_names
+from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
 from chainrule.engines.c.parts import Field, File, Result
@@ -285,7 +285,7 @@ class _Step:
             *where,
             *before,
             head,
-            *(f"    {line}" for line in (*inside.lines, *step.lines)),
+            *(f"    {line}" for line in (*_read_pointers(inside.lines, step.lines), *step.lines)),
             "}",
         ]
 
@@ -351,3 +351,9 @@ def _shape(variable: Variable) -> str:
 
 def _identifier(name: str) -> str:
     return name if name.isidentifier() else "kernel"
+
+
+def _read_pointers(pointers: list[str], lines: list[str]) -> list[str]:
+    """The lines that set pointers which other lines read."""
+    words = set(re.findall(r"\w+", "\n".join(lines)))
+    return [line for line in pointers if line.partition(" = ")[0].split()[-1] in words]
