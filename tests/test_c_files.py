@@ -14,14 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_engine import needs_compiler
+from c_engine import Shared, assert_close, needs_compiler
+from test_c_networks import Trained, check_all
 
 import chainrule as cr
 from chainrule import nn, optim
+from chainrule.engines import compiled as compiled_functions
 from chainrule.engines.c.toolchain import SANITIZERS, WARNINGS, build_program
 from chainrule.primitives import sigmoid
 from chainrule.training.compiled_step import CompiledStep
+from chainrule.training.samples import Batch
 
+X = np.random.default_rng(0).normal(size=(3, 3))
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -125,6 +129,48 @@ def run_clean(text, folder):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_file_is_clean(name, tmp_path):
     run_clean(PROGRAMS[name](), tmp_path)
+
+
+HOSTILE = (
+    "exp_double exp_coefficients_double maximum_double f f_many f_epochs product_double own many i "
+    "j k l l5 generator main uint32_t EXPORT LIBRARY M_PI_2 NULL bool workspace status out total t "
+    "y0 nan remove rename INT64_MIN long struct row step λ __x _Capital x_matrix matmul_1001 order"
+).split()
+
+
+@needs_compiler
+def test_no_name_of_a_users_gets_in_the_way():
+    """Functions and arguments by names that C files have or use themselves."""
+    shared = Shared(("-O0",))
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_functions, "build_program", shared.build_program)
+        for name in HOSTILE:
+            space = {"np": np}
+            lines = f"np.exp(np.tanh({name}) @ exp2_double) + np.maximum({name}, 0.5)"
+            exec(f"def f({name}, exp2_double):\n    return {lines} + np.exp2({name}).sum()", space)
+            function = space["f"]
+            function.__name__ = name
+            ours = cr.compile(function)
+            with shared.only_building(), pytest.raises(RuntimeError, match="compiled later"):
+                ours(X, X)
+            made.append((function, ours))
+        shared.load()
+        for function, ours in made:
+            assert_close(ours(X, X), function(X, X))
+
+
+@needs_compiler
+def test_no_name_of_a_layer_gets_in_the_way():
+    names = [name for name in HOSTILE if name.isascii()]
+    trained = []
+    for number in range(0, len(names) - 2, 3):
+        one, two, three = names[number : number + 3]
+        layers = [nn.Dense(3, name=one), nn.LayerNorm(name=two), nn.Dense(2, name=three)]
+        net = nn.Network(layers, input_shape=4, seed=0)
+        batches = [Batch(np.ones((3, 4), np.float32), np.ones((3, 2), np.float32))] * 2
+        trained.append(Trained(one, net, nn.losses.squared_error, optim.Adam(), batches))
+    check_all(trained, ("-O0",))
 
 
 def sanitized(*arguments: str) -> subprocess.CompletedProcess[str]:

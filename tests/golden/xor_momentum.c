@@ -81,7 +81,8 @@ static inline float expm1_near_0_float(float r)
     return r + r * r * polynomial_6_float(exp_coefficients_float, r);
 }
 
-/* tanh(x) = x + x**3 * P(x**2) for |x| < 0.55, beyond it 1 - 2 / (exp(2 * |x|) + 1); 1 from 9.1 on. */
+/* tanh(x) = x + x**3 * P(x**2) for |x| < 0.55, beyond it 1 - 2 / (exp(2 * |x|) + 1); 1 from 9.1 on.
+   */
 static inline float tanh_float(float x)
 {
     float a = fabsf(x);
