@@ -15,7 +15,7 @@ from chainrule.compiler.layouts import Layouts
 from chainrule.compiler.naming import Labels, Scope, Symbol, name_buffers
 from chainrule.compiler.plan import Buffer, Plan
 from chainrule.engines.c.access import Access, contiguous_strides, index_text
-from chainrule.engines.c.expressions import Operand, computed_in
+from chainrule.engines.c.expressions import Operand, limits_of_numbers
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
@@ -314,14 +314,11 @@ class _Step:
         """Python ints that meet narrower integers must fit these, else NumPy raises."""
         lines: dict[str, None] = {}
         for equation in group.equations:
-            for atom, dtype in zip(equation.args, computed_in(equation), strict=True):
-                if not isinstance(atom, Variable) or not atom.is_number or dtype is None:
-                    continue
-                if atom.dtype.kind != "i" or dtype.kind not in "iu" or dtype == atom.dtype:
-                    continue
-                name, limits = self.numbers[atom].text, np.iinfo(dtype)
-                largest = f" || {name} > {limits.max}" if limits.max < 2**63 else ""
-                lines[f"if ({name} < {limits.min}{largest})"] = None
+            for atom, least, most in limits_of_numbers(equation):
+                name = self.numbers[atom].text
+                outside = [f"{name} < {least}"] if least is not None else []
+                outside += [f"{name} > {most}"] if most is not None else []
+                lines[f"if ({' || '.join(outside)})"] = None
         return [line for head in lines for line in (head, "    return 1;")]
 
     @property
