@@ -152,6 +152,9 @@ class LateProgram(Program):
     def run(self, *args: Any) -> int:
         return self.program.run(*args)
 
+    def run_epochs(self, *args: Any) -> Any:
+        return self.program.run_epochs(*args)
+
     def thread_limit(self) -> Any:
         return nullcontext()
 

@@ -29,7 +29,7 @@ def equation_of(name, arrays, params):
     return equation
 
 
-def function_text(symbol, equation):
+def function_text(symbol, equation, **words):
     """A C function around the lines of a kernel."""
     kernel = KERNELS[equation.name]
     assert kernel.refuses(equation) == ""
@@ -44,7 +44,7 @@ def function_text(symbol, equation):
         Access(name, v.dtype, v.shape, contiguous_strides(v.shape))
         for name, v in zip(names, variables)
     ]
-    lines = kernel.write(equation, arrays)
+    lines = kernel.write(equation, arrays, **words)
     return "\n".join([f"void {symbol}({', '.join(parameters)}) {{", *lines, "}\n"])
 
 

@@ -211,6 +211,7 @@ def test_any_passes_in_any_order_leave_the_result(some, seed):
 
 F32, ONES = np.float32, np.ones(3)
 NUMBER = 2.0
+TRUE, UINTS = np.full(3, True), np.array([1, 2, 255], np.uint8)
 EXACT_CASES = [
     (lambda x: x > np.full(3, 0.1), np.full(3, 0.1, F32)),
     (lambda x: x * np.full(3, 0.1, F32), ONES),
@@ -228,6 +229,10 @@ EXACT_CASES = [
     (lambda s, x: (s * 3) * x + np.multiply(s, 3) * x, NUMBER, ONES.astype(F32)),
     (lambda x: (a := np.exp(x), a * 1), ONES),
     (lambda x: (np.reshape(x * 1, (3, 1)), x), ONES),
+    (lambda u: (u + -(3 * u), u - -(3 * u), u * u, u + u), np.array([1, 200, 255], np.uint8)),
+    (lambda i: (i + -(3 * i), i - -(3 * i), i * i, i + i), np.array([1, -128, 127], np.int8)),
+    (lambda b: (b * b, b + b), np.array([True, False])),
+    (lambda x, u: (x * TRUE, x**TRUE, u + TRUE, u / TRUE, x > TRUE), ONES, UINTS),
 ]
 
 
@@ -370,6 +375,71 @@ def test_a_scale_moves_only_through_what_is_linear(changed):
     rng = np.random.default_rng(0)
     w, x = rng.standard_normal((3, 2)), rng.standard_normal((4, 3))
     np.testing.assert_allclose(run(graph, w, x), step(w, x), rtol=1e-12)
+
+
+def update_of(step, *shapes) -> list[str]:
+    graph = passes.run_passes(traced(step, *shapes), scales.TRAINING)
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+    np.testing.assert_allclose(run(graph, *arrays), step(*arrays), rtol=1e-12)
+    return [e.primitive.name for e in graph.equations if e.section == "update"]
+
+
+def test_a_factor_within_the_reverse_pass_stays():
+    """It would be moved in the place of the learning rate."""
+
+    def step(w, x):
+        gradient = cr.grad(lambda w: np.sum(np.tanh(np.sin(3.0 * (x @ w)))) / 4)(w)
+        with scope(section="update"):
+            return w - 0.1 * gradient
+
+    assert update_of(step, (3, 2), (4, 3)) == ["subtract"]
+
+
+def test_a_scale_on_a_value_without_axes_stays():
+    def step(b, x):
+        gradient = cr.grad(lambda b: np.sum(np.tanh(np.sin(x + b))) / 4)(b)
+        with scope(section="update"):
+            return b - 0.1 * gradient
+
+    assert update_of(step, (), (4, 3)) == ["multiply", "subtract"]
+
+
+def test_only_the_last_product_of_a_rule_is_where_the_reverse_pass_starts():
+    """The first, 2 * x, is read by the next rule too, which is not linear in it."""
+    first = cr.custom_vjp(lambda g, out, x: g * 0.25 * np.tanh(2.0 * x) * 0.5)(
+        lambda x: np.sum(np.sin(x))
+    )
+    second = cr.custom_vjp(lambda g, out, x: g * (2.0 * out))(lambda x: np.exp(x))
+
+    def step(w, x):
+        gradient = cr.grad(lambda w: first(second(x @ w)))(w)
+        with scope(section="update"):
+            return w - 0.1 * gradient
+
+    assert update_of(step, (3, 2), (4, 3)) == ["subtract"]
+
+
+def test_a_scale_that_is_computed_from_numbers_moves_with_them():
+    def step(w, x, rate):
+        gradient = cr.grad(lambda w: np.sum(np.tanh(x @ w)) / 4)(w)
+        with scope(section="update"):
+            return w - (rate * rate) * gradient, (rate * rate) * w
+
+    rng = np.random.default_rng(0)
+    args = rng.standard_normal((3, 2)), rng.standard_normal((4, 3)), 0.1
+    graph = passes.run_passes(traced_with(step, args), scales.TRAINING)
+    arrays = [e.name for e in graph.equations if e.section == "update" and e.out.is_array]
+    assert arrays == ["subtract", "multiply"]
+    assert [e.name for e in graph.equations if e.out.is_number] == ["multiply", "divide"]
+    for ours, wanted in zip(run(graph, *args), step(*args), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-12)
+
+
+def test_a_product_of_numbers_stays_pythons_own():
+    args = 3.0, np.ones(3)
+    graph = traced_with(lambda s, x: (s * s + s) * x, args)
+    assert names_of(passes.simplify_algebra(graph)) == names_of(graph)
 
 
 def test_a_group_knows_the_space_it_is_computed_over():

@@ -160,3 +160,23 @@ def test_what_has_been_inferred_is_told_apart():
     for n in range(infer_module._KEPT + 10):
         infer(add, (variable("x", n), 1.0), {})
     assert len(infer_module._known) == infer_module._KEPT
+
+
+def test_a_constant_is_kept_once_and_told_from_those_that_are_gone():
+    array = np.arange(3.0)
+    graph, _ = trace(lambda x: x * array + array, [variable("x", 3)])
+    assert len(graph.constants) == 1
+    shapes = [(3,), (1, 3), (3, 1), (3, 3)] * 5
+
+    def adds_zeros(x):
+        for shape in shapes:  # each array has the memory of the last, and its bytes
+            np.add(x, np.zeros(shape))
+        return x
+
+    graph, _ = trace(adds_zeros, [variable("x", 3)])
+    assert [e.args[1].shape for e in graph.equations] == shapes
+
+
+def test_a_state_that_stays_is_not_updated():
+    graph, _ = trace(lambda state, x: (x * state, state), [variable("x", 2)], variable("s", 2))
+    assert not graph.updates

@@ -117,16 +117,19 @@ def _show(atom: Atom, inner: Mapping[Variable, Equation], name_of: Name) -> tupl
     return f"{equation.primitive.name}({', '.join(text for text, _ in texts)})", 5
 
 
-def infix(name: str, left: tuple[str, int], right: tuple[str, int]) -> tuple[str, int]:
+def infix(
+    name: str, left: tuple[str, int], right: tuple[str, int], as_code: bool = False
+) -> tuple[str, int]:
     """Two operands with the sign of a primitive between them, in parentheses where they need them.
 
-    What follows -, / or a product is grouped to the left, so equals need parentheses there.
+    What follows -, / or a product is grouped to the left, so equals need parentheses there; in code
+    after + too, for a + (b + c) rounds otherwise than a + b + c.
     """
     sign, binding = INFIX[name]
     (left_text, left_binding), (right_text, right_binding) = left, right
     if left_binding < binding or (left_binding == binding and (name == "power" or not binding)):
         left_text = f"({left_text})"
-    if right_binding < binding or (right_binding == binding and sign != "+"):
+    if right_binding < binding or (right_binding == binding and (as_code or sign != "+")):
         right_text = f"({right_text})"
     return f"{left_text} {sign} {right_text}", binding
 

@@ -89,8 +89,6 @@ def _with_number(equation: Equation, position: int, constant: Variable, value: A
         others = others[1:]  # the condition's is no part of it
     if not others or np.result_type(*others) != np.result_type(*others, constant.dtype):
         return equation
-    if constant.dtype.kind == "b" and any(dtype.kind != "b" for dtype in others):
-        return equation
     is_alike = all(dtype == constant.dtype for dtype in others)
     args = (*before, plain_number(value) if is_alike else value.item(), *after)
     return replace(equation, args=args) if gives(equation, args) else equation
@@ -226,8 +224,6 @@ def is_literal(atom: Atom, value: float) -> bool:
 
 def _rewrite(equation: Equation, made_by: dict[Variable, Equation]) -> Equation:
     """The equation itself, or one of equal result that is cheaper."""
-    if not equation.out.is_array:
-        return equation
 
     def source(position: int, name: str) -> Atom | None:
         """What the primitive of that name made the argument of, in the dtype of the result."""
@@ -242,16 +238,15 @@ def _rewrite(equation: Equation, made_by: dict[Variable, Equation]) -> Equation:
         return new if gives(new, args) else equation
 
     name, args = equation.name, equation.args
-    is_float = equation.out.dtype.kind == "f"
     if name == "reshape" and (inner := source(0, "reshape")) is not None:
         return become("reshape", inner, **equation.params)
-    if name == "add" and is_float and (negated := source(1, "negative")) is not None:
+    if name == "add" and (negated := source(1, "negative")) is not None:
         return become("subtract", args[0], negated)
-    if name == "subtract" and is_float and (negated := source(1, "negative")) is not None:
+    if name == "subtract" and (negated := source(1, "negative")) is not None:
         return become("add", args[0], negated)
-    if name == "add" and is_float and args[0] is args[1]:
+    if name == "add" and args[0] is args[1]:
         return become("multiply", 2.0, args[0])
-    if name == "multiply" and is_float and args[0] is args[1]:
+    if name == "multiply" and args[0] is args[1]:
         return become("square", args[0])
     if name == "power" and is_literal(args[1], 2):
         return become("square", args[0])

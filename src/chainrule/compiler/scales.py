@@ -306,8 +306,7 @@ def _carriers(maker: Equation, carrying: set[Variable]) -> list[Variable] | None
     if linear == "jointly":
         return carriers if len(carriers) == len(args) else None
     if maker.name == "where":
-        chosen = all(a in carriers or is_literal(a, 0) for a in args[1:])
-        return carriers if chosen and args[0] not in carriers else None
+        return carriers if all(a in carriers or is_literal(a, 0) for a in args[1:]) else None
     is_linear = carriers == [args[0]] if linear == "first" else linear == "each"
     return carriers if is_linear and len(carriers) == 1 else None
 

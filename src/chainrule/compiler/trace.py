@@ -54,12 +54,12 @@ class _Recording:
     def constant(self, array: np.ndarray[Any, Any]) -> Variable:
         """The array as it is now: the function may write into its own one later."""
         known = self._originals.setdefault(id(array), [])
-        for variable, original in known:
-            if original is array and _same_bits(self.constants[variable], array):
+        for variable, _ in known:
+            if _same_bits(self.constants[variable], array):
                 return variable
         variable = Variable(array.shape, array.dtype, "constant")
         self.constants[variable] = np.array(array)
-        known.append((variable, array))
+        known.append((variable, array))  # which lives on, so that no other has its id
         return variable
 
     def record(
@@ -206,8 +206,7 @@ class TracedArray(AbstractArray):
             cotangents[own] = (*cotangents.get(own, ()), value.variable)
 
     def note_name(self, name: str) -> None:
-        if not self.variable.name:
-            self._recording.names.setdefault(self.variable, name)
+        self._recording.names.setdefault(self.variable, name)
 
     def _atom(self, argument: Any, primitive: Primitive) -> Atom:
         if isinstance(argument, TracedArray):

@@ -69,6 +69,21 @@ class Program(ABC):
         """
         return run_batches(batches, rng, until, interrupted, self.take)
 
+    def run_epochs(
+        self,
+        batches: Batches,
+        n_epochs: int,
+        order_rng: np.random.Generator | None,
+        rng: Any,
+    ) -> NumPyArray | None:
+        """Whole epochs of a training, `batches.rates` being those of each, and `order_rng` drawing
+        the order of the samples of each.
+
+        Returns the losses (epochs, n_batches) of those before the first in which a loss or a
+        parameter is not finite, which is taken too; None where this engine takes no epochs.
+        """
+        return None
+
     @abstractmethod
     def thread_limit(self) -> AbstractContextManager[None]:
         """Keep the threads of matrix products to as many as suit the program, while it runs."""

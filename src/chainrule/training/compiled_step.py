@@ -78,6 +78,13 @@ class CompiledStep:
 
         return run_all(batches, until, run_alike)
 
+    def run_epochs(
+        self, batches: Batches, n_epochs: int, order_rng: np.random.Generator | None, rng: Any
+    ) -> np.ndarray | None:
+        """The losses of whole epochs, where the engine takes them; see `Program.run_epochs`."""
+        program = self._program(batches.example())
+        return program.run_epochs(batches, n_epochs, order_rng, rng)
+
     def take(
         self, batch: Batch, learning_rate: float, step: int, rng: Any = None
     ) -> tuple[Any, Any]:

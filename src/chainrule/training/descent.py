@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from chainrule import scope
+from chainrule import scope, tree
 from chainrule.engines.batches import Batches
 from chainrule.optim import Optimizer
 from chainrule.training.compiling import StepMaker
@@ -71,31 +71,100 @@ class Descent:
                 raise
 
     def _run(self) -> None:
+        run = self.session.run
+        hurries = self._may_hurry()
+        while run.epoch < run.epochs and not run.stopped_by and not self.session.problem:
+            hurries = hurries and self._take_many_epochs()
+            if run.epoch < run.epochs:
+                run.epoch += 1
+                self._run_epoch()
+                if self.epoch.done < self.n_batches:
+                    return  # stopped within the epoch
+
+    def _run_epoch(self) -> None:
+        """One epoch, and what is to be done at its ends."""
         session, run = self.session, self.session.run
-        n_samples, n_epochs = len(session.training), run.epochs
-        for run.epoch in range(1, n_epochs + 1):
-            began = perf_counter()
-            order = None if self.shuffle_rng is None else self.shuffle_rng.permutation(n_samples)
-            session.call("on_epoch_begin")
-            if session.has_callbacks:
-                self._take_over()
-            self.epoch.begin(order, self._rates(run.step + 1), run.step + 1)
-            with ignore_overflow(), session.detection():
-                self._take_epoch()
-            if session.problem:
-                return
+        began = perf_counter()
+        n_samples = len(session.training)
+        order = None if self.shuffle_rng is None else self.shuffle_rng.permutation(n_samples)
+        session.call("on_epoch_begin")
+        if session.has_callbacks:
+            self._take_over()
+        self.epoch.begin(order, self._rates(run.step + 1), run.step + 1)
+        with ignore_overflow(), session.detection():
+            self._take_epoch()
+        if session.problem:
+            return
+        self._save()
+        if self.epoch.done < self.n_batches:
+            return  # a callback stopped it within the epoch
+        row = {"loss": float(self.epoch.losses @ self.shares)}
+        if self.epoch.outputs is not None:
+            weight = session.training.metric_weight
+            weight = weight if order is None or weight is None else weight[order]
+            targets = session.training.y if order is None else session.training.y[order]
+            row.update(session.goal.measure(self.epoch.outputs, targets, weight))
+        session.end_epoch(row, self.epoch.rates[-1], began)
+
+    def _may_hurry(self) -> bool:
+        """Whether nobody looks between two epochs, so that many may run in one call."""
+        session = self.session
+        is_watched = session.has_callbacks or session.validation is not None
+        is_watched = is_watched or session.progress is not None or session.detects_nonfinite
+        is_steady = not callable(self.optimizer.learning_rate) and self.epoch.outputs is None
+        return is_steady and not is_watched
+
+    def _take_many_epochs(self) -> bool:
+        """As many epochs as are done within a moment, again and again; False where an engine takes
+        none, or comes to one that is not finite, which is then taken by itself.
+        """
+        run = self.session.run
+        rngs = [rng for rng in (self.shuffle_rng, self.layer_rng) if rng is not None]
+        count = 1
+        with deferred_interrupts() as interrupted:
+            while run.epoch < run.epochs:
+                n_epochs = min(count, run.epochs - run.epoch)
+                start = tree.map_tree(np.array, self.step.read_state())
+                states = [rng.bit_generator.state for rng in rngs]
+                began = perf_counter()
+                taken = self._hurry(n_epochs)
+                if taken is None:
+                    return False
+                if len(taken) < n_epochs:
+                    self.step.write_state(start)
+                    for rng, state in zip(rngs, states, strict=True):
+                        rng.bit_generator.state = state
+                    taken = self._hurry(len(taken)) if len(taken) else taken
+                    assert taken is not None
+                seconds = perf_counter() - began
+                self._record(taken, seconds)
+                if interrupted:
+                    raise KeyboardInterrupt
+                if len(taken) < n_epochs:
+                    return False
+                count = max(1, int(n_epochs * _LOOK_SECONDS / max(seconds, 1e-6)))
+        return True
+
+    def _hurry(self, n_epochs: int) -> np.ndarray | None:
+        """The losses of so many epochs, in one call."""
+        step = self.session.run.step
+        self.epoch.begin(None, self._rates(step + 1), step + 1)
+        self.is_saved = False
+        return self.step.run_epochs(self.epoch, n_epochs, self.shuffle_rng, self.layer_rng)
+
+    def _record(self, losses: np.ndarray, seconds: float) -> None:
+        """Put epochs that were taken in one call down in the history."""
+        run, n_epochs = self.session.run, len(losses)
+        rate = self._rate(run.step + 1)
+        for row in losses:  # one by one, for a product of all rounds otherwise
+            loss = float(row @ self.shares)
+            run.history.append({"loss": loss, "learning_rate": rate}, seconds / n_epochs)
+        if n_epochs:
+            run.epoch += n_epochs
+            run.step += n_epochs * self.n_batches
+            run.batch, run.loss = self.n_batches, float(losses[-1, -1])
+            self.epoch.done = self.n_batches
             self._save()
-            if self.epoch.done < self.n_batches:
-                return  # a callback stopped it within the epoch
-            row = {"loss": float(self.epoch.losses @ self.shares)}
-            if self.epoch.outputs is not None:
-                weight = session.training.metric_weight
-                weight = weight if order is None or weight is None else weight[order]
-                targets = session.training.y if order is None else session.training.y[order]
-                row.update(session.goal.measure(self.epoch.outputs, targets, weight))
-            session.end_epoch(row, self.epoch.rates[-1], began)
-            if run.stopped_by:
-                return
 
     def _take_over(self) -> None:
         """Let the step have what callbacks have changed: parameters, state, options of layers."""

@@ -51,6 +51,11 @@ class EagerStep:
 
         return run_all(batches, until, run_alike)
 
+    def run_epochs(
+        self, batches: Batches, n_epochs: int, order_rng: np.random.Generator | None, rng: Any
+    ) -> None:
+        """Nothing: this step takes one batch after the other."""
+
     def take(
         self, batch: Batch, learning_rate: float, step: int, rng: Any = None
     ) -> tuple[Any, Any]:

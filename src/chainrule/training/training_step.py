@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import numpy as np
+
 from chainrule.engines.batches import Batches
 from chainrule.training.samples import Batch
 from chainrule.training.step import Learned
@@ -21,6 +23,14 @@ class TrainingStep(Protocol):
 
         `until` is a value of `perf_counter`. Raises KeyboardInterrupt after a step where
         `interrupted` is no longer empty.
+        """
+
+    def run_epochs(
+        self, batches: Batches, n_epochs: int, order_rng: np.random.Generator | None, rng: Any
+    ) -> np.ndarray | None:
+        """Take whole epochs in one call: the losses (epochs, n_batches) of those that were finite.
+
+        None where the step takes one batch after the other.
         """
 
     def take(

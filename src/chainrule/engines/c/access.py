@@ -45,6 +45,11 @@ class Access:
         )
 
     @property
+    def part(self) -> Access:
+        """The first of the parts along the first axis."""
+        return replace(self, shape=self.shape[1:], strides=self.strides[1:])
+
+    @property
     def first(self) -> str:
         """The address of the first element."""
         return f"{self.pointer} + {self.start}" if self.start else self.pointer

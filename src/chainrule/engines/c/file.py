@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from math import prod
 
+from chainrule.engines.c.epochs import epochs_of
 from chainrule.engines.c.functions import function_names, function_text
 from chainrule.engines.c.many import steps_of
+from chainrule.engines.c.parts import Field, File
+from chainrule.engines.c.text import comment
 from chainrule.engines.c.types import c_type
-from chainrule.engines.c.write import Field, File, comment
 
 __all__ = ["print_files"]
 
@@ -46,9 +48,10 @@ def print_files(files: Sequence[File]) -> str:
         kernels = [_kernel(text, name) for text, name in file.kernels.items()]
         programs += [_structure(file), *kernels, _step(file)]
         if (many := steps_of(file)) is not None:
-            programs.append(many)
+            programs += [many, *filter(None, [epochs_of(file)])]
     words = set(re.findall(r"\b\w+(?=\()", "\n".join(programs)))
     draws = any(own.kind == "generator" for file in files for own in file.fields)
+    draws = draws or "struct generator" in "\n".join(programs)
     parts = [
         "\n".join(_title(first.labels.title)),
         "\n".join(f"#include <{header}>" for header in _HEADERS),

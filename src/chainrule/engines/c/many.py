@@ -18,10 +18,10 @@ from typing import Any, final
 
 import numpy as np
 
-from chainrule.compiler.graph import Variable
 from chainrule.engines.batches import Batches
 from chainrule.engines.c.access import Access
-from chainrule.engines.c.write import Field, File
+from chainrule.engines.c.epochs import Epochs, epochs_of
+from chainrule.engines.c.parts import Field, File
 
 __all__ = ["ManySteps", "batch_fields", "steps_of"]
 
@@ -142,7 +142,7 @@ class ManySteps:
         self._generators = [v for v in file.graph.inputs if v.kind == "generator"]
         for number, own in enumerate(self._arrays):
             self._table[len(self._arrays) + number] = memory.arrays[own.name].ctypes.data
-        self._of: tuple[Any, ...] = ()
+        self._epochs = Epochs(file, library) if epochs_of(file) is not None else None
 
     def fits(self, batches: Batches) -> bool:
         """Whether all arrays are as the function reads them."""
@@ -153,28 +153,53 @@ class ManySteps:
             dtypes.append(self._rows.dtype)
         return all(a.flags.c_contiguous for a in arrays) and dtypes == [a.dtype for a in arrays]
 
+    def _fill(
+        self, batches: Batches, order: Any, rates: np.ndarray, losses: np.ndarray
+    ) -> np.ndarray:
+        """The table for these arrays, which must live as long as the call."""
+        n_arrays, table, out = len(self._arrays), self._table, batches.outputs
+        table[:n_arrays] = [array.ctypes.data for array in batches.arrays]
+        table[2 * n_arrays :] = [
+            0 if order is None else order.ctypes.data,
+            rates.ctypes.data,
+            losses.ctypes.data,
+            0 if out is None else out.ctypes.data,
+            batches.batch_size,
+            batches.first_step,
+            0,
+            len(batches.losses),
+        ]
+        return table
+
+    def run_epochs(
+        self, batches: Batches, n_epochs: int, order_rng: np.random.Generator | None
+    ) -> np.ndarray | None:
+        """The losses of whole epochs, up to the first that is not finite; None where it cannot."""
+        if self._epochs is None or batches.n_samples % batches.batch_size:
+            return None
+        n_samples = batches.n_samples
+        if order_rng is not None and not self._epochs.draws_as_numpy(order_rng, n_samples):
+            return None
+        losses = np.empty((n_epochs, len(batches.losses)))
+        rates = np.array(batches.rates)
+        table = self._fill(batches, None, rates, losses)
+        try:
+            address = self._memory.address
+            done = self._epochs.run(address, table, batches, order_rng, n_epochs)
+        finally:
+            self._memory.restore_inputs()
+        return losses[:done]
+
     def run(self, batches: Batches, until: float, interrupted: Sequence[bool]) -> int:
         """Take batches of equal size until the time `until`, at least one; how many it took.
 
         How many the next call takes is estimated from how long those before it took.
         """
-        n_arrays, table = len(self._arrays), self._table
-        rates = np.array(batches.rates)
         order = batches.order
         if order is not None:
             order = np.ascontiguousarray(order, np.int64)
-        table[:n_arrays] = [array.ctypes.data for array in batches.arrays]
-        out = batches.outputs
-        table[2 * n_arrays :] = [
-            0 if order is None else order.ctypes.data,
-            rates.ctypes.data,
-            batches.losses.ctypes.data,
-            0 if out is None else out.ctypes.data,
-            batches.batch_size,
-            batches.first_step,
-            0,
-            0,
-        ]
+        rates = np.array(batches.rates)
+        table = self._fill(batches, order, rates, batches.losses)
         first, end = batches.done, batches.done + batches.n_alike()
         began = now = perf_counter()
         count = 1
@@ -195,6 +220,3 @@ class ManySteps:
         finally:
             self._memory.restore_inputs()
         return batches.done - first
-
-
-_ = Variable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -24,8 +24,9 @@ from chainrule.engines.c.blas import find_blas
 from chainrule.engines.c.file import print_files
 from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
+from chainrule.engines.c.parts import Field, File, Result
 from chainrule.engines.c.toolchain import build_library
-from chainrule.engines.c.write import Field, File, Result, write_statements
+from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
 from chainrule.engines.numpy import program as numpy_program
 from chainrule.engines.threads import limit_threads
@@ -96,6 +97,22 @@ class CProgram(Program):
             taken = self._many.run(batches, until, interrupted)
         # a step that fails is taken once more by itself, which says why
         return taken or super().run(batches, rng, until, interrupted)
+
+    def run_epochs(
+        self,
+        batches: Batches,
+        n_epochs: int,
+        order_rng: np.random.Generator | None,
+        rng: Any,
+    ) -> NumPyArray | None:
+        """Whole epochs inside C."""
+        if self._many is None or not self._many.fits(batches):
+            return None
+        with (
+            self._memory.drawing(rng),
+            nullcontext() if order_rng is None else (order_rng.bit_generator.lock),
+        ):
+            return self._many.run_epochs(batches, n_epochs, order_rng)
 
     def thread_limit(self) -> AbstractContextManager[None]:
         return limit_threads(self.graph)

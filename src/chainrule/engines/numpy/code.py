@@ -270,7 +270,7 @@ class Printer:
     def _infix(self, code: Infix) -> tuple[str, int]:
         operands = [self._bound(operand) for operand in code.operands]
         if len(operands) == 2:
-            return infix(code.primitive, operands[0], operands[1])
+            return infix(code.primitive, operands[0], operands[1], as_code=True)
         ((text, binding),) = operands
         if code.primitive == "absolute":
             return f"abs({text})", 5

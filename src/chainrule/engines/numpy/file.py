@@ -33,7 +33,7 @@ class Text:
 
 
 def _stands_in_text(constant: NumPyArray) -> bool:
-    return 0 < constant.size <= _SHORT or uniform(constant) is not None
+    return constant.size <= _SHORT or uniform(constant) is not None
 
 
 def print_file(file: File) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,9 +60,13 @@ class NumPyAbilities:
             return False  # a number is made faster than it is written anywhere
         is_ufunc = isinstance(equation.primitive.evaluate, np.ufunc)
         takes_out = is_ufunc or equation.name in _WRITE_OUT
-        if equation.name == "where" and equation.out.dtype.kind in "iu":
-            # np.where wraps a number that does not fit, np.copyto refuses it
-            takes_out = all(isinstance(atom, Variable) for atom in equation.args)
+        if equation.name == "where":
+            # np.copyto refuses what np.where takes: conditions of other dtypes than bool, and
+            # numbers that do not fit, which wrap
+            condition, *_ = equation.args
+            takes_out = isinstance(condition, Variable) and condition.dtype == np.bool_
+            if equation.out.dtype.kind in "iu":
+                takes_out = takes_out and all(isinstance(a, Variable) for a in equation.args)
         return takes_out or _kernel_of(equation, self.exact) is not None
 
     def writes_over(self, equation: Equation, position: int) -> bool:
@@ -203,13 +208,13 @@ class Writer:
         return Statement(Call(NumPy(name, bare), args, words, out))
 
     def _ready_operand(self, equation: Equation, atom: Atom, operand: Operand) -> Code:
-        """A number as an array that stands ready, where the equation computes in one dtype."""
+        """A number as an array that stands ready, in the dtype of the array that it meets."""
         if isinstance(atom, Variable | bool):
             return operand(atom)
-        dtypes = {v.dtype for v in equation.variables if v.is_array}
-        if len(dtypes) != 1 or (dtype := dtypes.pop()).kind != "f":
-            return operand(atom)
-        if type(atom) is int and abs(atom) > 2**11:
+        (array,) = equation.variables  # a ufunc has two arguments at most
+        dtype = array.dtype
+        # what overflows warns where it is computed with, not where the file is read
+        if dtype.kind != "f" or float(np.finfo(dtype).max) < abs(atom) < math.inf:
             return operand(atom)
         if atom == 0 and equation.name == "maximum" and not np.signbit(atom):
             return self.ready.zeros(equation.out)

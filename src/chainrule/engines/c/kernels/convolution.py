@@ -15,7 +15,7 @@ from typing import final
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.kernels.kernel_sums import KernelSums
-from chainrule.engines.c.kernels.place_sums import PlaceSums
+from chainrule.engines.c.kernels.place_sums import Fold, PlaceSums
 from chainrule.engines.c.kernels.pointers import Finish, as_it_is, c_type, pointer_kernel
 from chainrule.engines.c.kernels.sweeps import Border, convolution_sweep, transposed_sweeps
 
@@ -37,14 +37,18 @@ class _How:
         told = {**equation.primitive.defaults, **equation.params}
         return _How(told["stride"], told["padding"], told["dilation"], told["groups"])
 
+    def is_channelwise(self, kernel: tuple[int, ...]) -> bool:
+        """Whether each channel has one filter of its own: groups of one channel and one filter."""
+        return self.groups > 1 and kernel[2] == 1 and kernel[3] == self.groups
+
     def met(self) -> str:
-        """The place in an image that element (i, j) of the kernel meets at place (y, x)."""
+        """The place in an image that element (i, j) of the kernel meets, as a formula."""
         terms = []
-        for axis, (place, tap) in enumerate((("y", "i"), ("x", "j"))):
+        for axis, (place, tap) in enumerate((("row", "i"), ("column", "j"))):
             stride, dilation = self.stride[axis], self.dilation[axis]
             before = self.padding[axis][0]
-            term = f"{stride}{place}" if stride > 1 else place
-            term += f" + {dilation}{tap}" if dilation > 1 else f" + {tap}"
+            term = f"{stride} * {place}" if stride > 1 else place
+            term += f" + {dilation} * {tap}" if dilation > 1 else f" + {tap}"
             terms.append(f"{term} - {before}" if before else term)
         return ", ".join(terms)
 
@@ -66,49 +70,60 @@ def _convolution(equation: Equation) -> PlaceSums:
     formula = f"Σ(i, j, c) $1[i, j, c, d] · $0[n, {how.met()}, c]"
     formula += " + $2[d]" if bias else ""
     return PlaceSums(
-        comment=how.comment(f"${2 + len(bias)}[n, y, x, d] = {formula}", equation),
+        comment=how.comment(f"${2 + len(bias)}[n, row, column, d] = {formula}", equation),
         source=x,
         kernel=kernel,
         result=out.shape,
         borders=how.padding,
         phases=((rows, columns),),
-        groups=how.groups,
+        groups=1 if how.is_channelwise(kernel) else how.groups,
         group_step=kernel[3] // how.groups,
         channel_step=kernel[3],
         lane_step=1,
         ctype=c_type(out),
+        is_channelwise=how.is_channelwise(kernel),
     )
 
 
 def _transposed(equation: Equation) -> PlaceSums:
     how, out = _How.of(equation), equation.out
     y, kernel = (v.shape for v in equation.variables)
-    (rows, above), (columns, aside) = (
+    formula = (
+        f"$2[n, {how.met()}, c] = Σ(row, column, i, j, d) $1[i, j, c, d] · $0[n, row, column, d]"
+    )
+    sweeps = [
         transposed_sweeps(
             out.shape[1 + i], y[1 + i], kernel[i], how.stride[i], how.padding[i][0], how.dilation[i]
         )
         for i in range(2)
-    )
-    formula = f"$2[n, {how.met()}, c] = Σ(y, x, i, j, d) $1[i, j, c, d] · $0[n, y, x, d]"
+    ]
+    (rows, border), (columns, sides) = sweeps
+    fold = None
+    is_channelwise = how.is_channelwise(kernel)
+    if not is_channelwise:
+        columns, sides = [convolution_sweep(y[2], 1, 1, 1)], (0, 0)
+        fold = Fold(kernel[1], how.stride[1], how.dilation[1], how.padding[1][0])
     return PlaceSums(
         comment=how.comment(formula, equation),
         source=y,
         kernel=kernel,
         result=out.shape,
-        borders=(above, aside),
+        borders=(border, sides),
         phases=tuple((row, column) for row in rows for column in columns),
-        groups=how.groups,
+        groups=1 if is_channelwise else how.groups,
         group_step=kernel[3] // how.groups,
         channel_step=1,
-        lane_step=kernel[3],
+        lane_step=1 if is_channelwise else kernel[3],
         ctype=c_type(out),
+        fold=fold,
+        is_channelwise=is_channelwise,
     )
 
 
 def _kernel_sums(equation: Equation) -> KernelSums:
     how, out = _How.of(equation), equation.out
     x, y = (v.shape for v in equation.variables)
-    formula = f"$2[i, j, c, d] = Σ(n, y, x) $0[n, {how.met()}, c] · $1[n, y, x, d]"
+    formula = f"$2[i, j, c, d] = Σ(n, row, column) $0[n, {how.met()}, c] · $1[n, row, column, d]"
     return KernelSums(
         comment=how.comment(formula, equation),
         image=x,
@@ -117,8 +132,9 @@ def _kernel_sums(equation: Equation) -> KernelSums:
         stride=how.stride,
         borders=how.padding,
         dilation=how.dilation,
-        groups=how.groups,
+        groups=1 if how.is_channelwise(out.shape) else how.groups,
         ctype=c_type(out),
+        is_channelwise=how.is_channelwise(out.shape),
     )
 
 
@@ -135,7 +151,8 @@ def _write_convolve_add(
     x, kernel, bias, out = pointers
 
     def add(value: str, index: str) -> str:
-        return finish(f"{value} + {bias}[{index}]", index)
+        total = f"{value} + {bias}[{index}]"
+        return total if finish is as_it_is else finish(f"({total})", index)
 
     return _convolution(equation).write(x, kernel, out, add)
 

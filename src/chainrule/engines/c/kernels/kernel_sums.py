@@ -24,8 +24,10 @@ class KernelSums:
     """For images (N, H, W, C) and y (N, OH, OW, D): the result (KH, KW, C // groups, D).
 
     Elements of the kernel that meet neighbours in memory are the columns of a tile, and its lanes
-    are filters. A tile has its own part of the workspace, where the images are added up, in their
-    order; so tiles may overlap, and lanes that are no filters do no harm.
+    are filters; where it is channelwise, each channel having one filter of its own, the columns are
+    the elements of one line of the kernel. A tile has its own part of the workspace, where the
+    images are added up, in their order; so tiles may overlap, and lanes that are no filters do no
+    harm.
     """
 
     comment: tuple[str, ...]
@@ -37,6 +39,7 @@ class KernelSums:
     dilation: tuple[int, int]
     groups: int
     ctype: str
+    is_channelwise: bool = False
 
     @property
     def n_lanes(self) -> int:
@@ -57,6 +60,8 @@ class KernelSums:
         """
         height, width, channels, _ = self.result
         down, across = self.dilation[0] * self.line, self.dilation[1] * self.image[3]
+        if self.is_channelwise:
+            return (1, 0), (height, down), (width, across)
         if across == channels:
             return (1, 0), (height, down), (width * channels, 1)
         return (height, down), (width, across), (channels, 1)
@@ -64,7 +69,8 @@ class KernelSums:
     @property
     def tile(self) -> Tile:
         _, (n_rows, _), (n_columns, _) = self.axes
-        return best_tile(n_rows, n_columns, self.n_lanes, self.ctype)
+        tile = best_tile(n_rows, n_columns, self.n_lanes, self.ctype)
+        return tile.within(self.n_lanes) if self.is_channelwise else tile
 
     @property
     def n_sums(self) -> int:
@@ -125,16 +131,17 @@ class KernelSums:
         """The body for every group, first filter, and first element along each of the axes."""
         tile = self.tile
         (n_outer, _), (n_rows, _), (n_columns, _) = self.axes
+        names = ("", "i", "start") if n_outer == 1 else ("i", "j", "start")
         step = f"total += {tile.rows * tile.columns * tile.lanes};"
 
         def columns(*at: str) -> list[str]:
-            return tiled("e", n_columns, tile.columns, lambda e: [*body(*at, e), step])
+            return tiled(names[2], n_columns, tile.columns, lambda e: [*body(*at, e), step])
 
         def rows(*at: str) -> list[str]:
-            return tiled("j", n_rows, tile.rows, lambda j: columns(*at, j))
+            return tiled(names[1], n_rows, tile.rows, lambda j: columns(*at, j))
 
         def outer(*at: str) -> list[str]:
-            return tiled("i", n_outer, 1, lambda i: rows(*at, i))
+            return tiled(names[0], n_outer, 1, lambda i: rows(*at, i))
 
         def filters(group: str) -> list[str]:
             n = max(self.n_lanes, tile.lanes)
@@ -161,9 +168,11 @@ class KernelSums:
             (row, j),
             (column, e),
             (C // self.groups, group),
+            (int(self.is_channelwise), first),
         )
         cotangent = affine((self.y[2] * self.y[3], "row"), (self.n_lanes, group), (1, first))
-        read = affine((row, in_row), (column, in_column))
+        of_image = (int(self.is_channelwise), "lane")
+        read = affine((row, in_row), (column, in_column), of_image)
         product = f"sum[element][lane] += pixel[{read}] * g[lane];"
         columns = (
             f"{count('column', self.y[2])[:-1]}, pixel += {self.stride[1] * C}, g += {self.y[3]})"

@@ -10,15 +10,30 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import final
 
-from chainrule.engines.c.kernels.pointers import Finish
+from chainrule.engines.c.kernels.pointers import Finish, as_it_is
 from chainrule.engines.c.kernels.sweeps import Border, Sweep
 from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
 from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
 
-__all__ = ["Axes", "PlaceSums", "bordered_image", "n_bordered"]
+__all__ = ["Axes", "Fold", "PlaceSums", "bordered_image", "n_bordered"]
 
 Shape = tuple[int, ...]
 Axes = tuple[Sweep, Sweep]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """How the sums at the places of a line are added up in a line of the result.
+
+    For each place, `taps` elements of the kernel side by side, of which element j stands at place *
+    stride + j * dilation - before.
+    """
+
+    taps: int
+    stride: int
+    dilation: int
+    before: int
 
 
 @final
@@ -28,7 +43,8 @@ class PlaceSums:
 
     The source is (N, H, W, groups * channels), and gets a border; the result (N, OH, OW, groups *
     lanes). For group g, source channel c and lane l, the kernel's element is number
-    `g * group_step + c * channel_step + l * lane_step` of those of its tap.
+    `g * group_step + c * channel_step + l * lane_step` of those of its tap. Where it is
+    channelwise, lane l is summed over channel l of the source alone.
     """
 
     comment: tuple[str, ...]
@@ -42,16 +58,32 @@ class PlaceSums:
     channel_step: int
     lane_step: int
     ctype: str
+    fold: Fold | None = None
+    is_channelwise: bool = False
 
     @property
     def channels(self) -> int:
         """Channels of the source that a sum goes over."""
-        return self.source[3] // self.groups
+        return 1 if self.is_channelwise else self.source[3] // self.groups
 
     @property
     def n_lanes(self) -> int:
-        """Channels of the result in a group."""
-        return self.result[3] // self.groups
+        """Channels of the result in a group, of all elements that are folded."""
+        return self.result[3] // self.groups * (self.fold.taps if self.fold else 1)
+
+    @property
+    def n_parts(self) -> int:
+        """Sums at the places of a line, which are to be folded."""
+        return self.phases[0][1].n * self.groups * self.n_lanes if self.fold else 0
+
+    @property
+    def n_line(self) -> int:
+        """Elements of a line of the result, with what the fold puts beside it."""
+        if self.fold is None:
+            return 0
+        fold = self.fold
+        behind = (self.phases[0][1].n - 1) * fold.stride + (fold.taps - 1) * fold.dilation + 1
+        return max(behind, fold.before + self.result[2]) * self.result[3]
 
     @property
     def is_packed(self) -> bool:
@@ -70,7 +102,7 @@ class PlaceSums:
     def workspace(self) -> int:
         """Elements of the workspace: the weights, and an image with its border."""
         packed = self.n_packed if self.is_packed else 0
-        return packed + n_bordered(self.source, self.sides)
+        return packed + n_bordered(self.source, self.sides) + self.n_parts + self.n_line
 
     @property
     def skips_lines(self) -> bool:
@@ -84,8 +116,9 @@ class PlaceSums:
 
     def tile(self, axes: Axes) -> Tile:
         rows, columns = axes
-        n_rows = 1 if self.skips_lines else rows.n
-        return best_tile(n_rows, columns.n, self.n_lanes, self.ctype)
+        n_rows = 1 if self.skips_lines or self.fold else rows.n
+        tile = best_tile(n_rows, columns.n, self.n_lanes, self.ctype)
+        return tile.within(self.n_lanes) if self.is_channelwise else tile
 
     def n_blocks(self, axes: Axes) -> int:
         """Tiles of lanes in all groups."""
@@ -105,10 +138,17 @@ class PlaceSums:
             lines += self._pack(kernel)
         before, inner = bordered_image(self.source, self.sides, source, border, T)
         inner.append(f"{T} *result = {out} + {prod(self.result[1:])} * n;")
-        is_read = any(map(_has_taps, self.phases))
-        inner.append(f"const {T} *weights = {weights};" if is_read else f"(void){kernel};")
+        if not any(map(_has_taps, self.phases)):
+            before.append(f"(void){kernel};")
+        if self.fold:
+            first = self.workspace - self.n_parts - self.n_line
+            before.append(f"{T} *parts = workspace + {first}, *line = parts + {self.n_parts};")
+        first = 0
         for axes in self.phases:
-            inner += self._phase(axes, finish)
+            at = f"{weights} + {first}" if first else weights
+            lines_of_phase = self._phase(axes, at, finish)
+            inner += lines_of_phase if len(self.phases) == 1 else block("", lines_of_phase)
+            first += self.n_blocks(axes) * self.block_size(axes)
         return [*lines, *before, *block(count("n", self.source[0]), inner)]
 
     def _pack(self, kernel: str) -> list[str]:
@@ -159,51 +199,86 @@ class PlaceSums:
 
         return tiled("group", self.groups, 1, in_group)
 
-    def _phase(self, axes: Axes, finish: Finish) -> list[str]:
-        """All groups and tiles of a phase."""
+    def _phase(self, axes: Axes, weights: str, finish: Finish) -> list[str]:
+        """All tiles of a phase, from packed weights on."""
         rows, columns = axes
         if not _has_taps(axes):
             return self._untouched(axes, finish)
-        tile, is_alone = self.tile(axes), len(self.phases) == 1
+        tile = self.tile(axes)
 
-        def body(group: str, first: str) -> list[str]:
-            lines = tiled(
-                "row",
-                rows.n,
-                tile.rows,
-                lambda row: tiled(
-                    "column",
-                    columns.n,
-                    tile.columns,
-                    lambda column: self._tile(axes, (group, first, row, column), finish),
-                ),
-            )
-            if self.is_packed and not (is_alone and self.n_blocks(axes) == 1):
-                lines.append(f"weights += {self.block_size(axes)};")
-            return lines
+        def line(row: str) -> list[str]:
+            def tiles(group: str, first: str) -> list[str]:
+                def body(column: str) -> list[str]:
+                    return self._tile(axes, (group, first, row, column), finish)
+
+                lines = tiled("column", columns.n, tile.columns, body)
+                if self.n_blocks(axes) > 1:
+                    lines.append(f"weights += {self.block_size(axes)};")
+                return lines
+
+            lines = [f"const {self.ctype} *weights = {weights};", *self._blocks(axes, tiles)]
+            return lines + (self._folded(axes, row, finish) if self.fold else [])
 
         places = f"{tile.rows} × {tile.columns}" if tile.rows > 1 else f"{tile.columns}"
         return [
             f"/* Tiles of {places} places × {tile.lanes} lanes are summed in registers: what is",
             "   read of the source serves all lanes, and a weight all places. */",
-            *(self._blocks(axes, body) if is_alone else block("", self._blocks(axes, body))),
+            *tiled("row", rows.n, tile.rows, line),
+        ]
+
+    def _folded(self, axes: Axes, row: str, finish: Finish) -> list[str]:
+        """The parts of a line, put where the kernel stands, and added up."""
+        assert self.fold
+        fold, n, (_, _, width, channels) = self.fold, axes[1].n, self.result
+        per_group = channels // self.groups
+        is_run = self.groups == 1 and fold.dilation == 1
+        heads = [count("place", n)]
+        if not is_run:
+            heads += [count("group", self.groups), count("j", fold.taps)]
+        to = affine(
+            (fold.stride * channels, "place"),
+            (0 if is_run else fold.dilation * channels, "j"),
+            (0 if is_run else per_group, "group"),
+            (1, "k"),
+        )
+        of = affine(
+            (self.groups * self.n_lanes, "place"),
+            (0 if is_run else self.n_lanes, "group"),
+            (0 if is_run else per_group, "j"),
+            (1, "k"),
+        )
+        first = affine((1, self._in_result(axes, row, "0")), (channels, "column"), (1, "channel"))
+        value = f"line[{affine((channels, 'column'), (1, 'channel'), fold.before * channels)}]"
+        return [
+            "/* Each place's part is added where its kernel stands. */",
+            *nest([count("k", self.n_line)], "line[k] = 0;"),
+            *nest(
+                [*heads, count("k", self.n_lanes if is_run else per_group)],
+                f"line[{to}] += parts[{of}];",
+            ),
+            *nest(
+                [count("column", width), count("channel", channels)],
+                f"result[{first}] = {finish(value, 'channel')};",
+            ),
         ]
 
     def _untouched(self, axes: Axes, finish: Finish) -> list[str]:
         """The elements of the result that no element of the kernel reaches: sums of nothing."""
         rows, columns = axes
-        channels = self.result[3]
-        heads = [count("row", rows.n), count("column", columns.n), count("channel", channels)]
+        _, _, width, channels = self.result
+        n_columns = width if self.fold else columns.n
         index = affine((1, self._in_result(axes, "row", "column")), (1, "channel"))
+        heads = [count("row", rows.n), count("column", n_columns), count("channel", channels)]
         return nest(heads, f"result[{index}] = {finish('0', 'channel')};")
 
-    def _in_result(self, axes: Axes, *places: str) -> str:
+    def _in_result(self, axes: Axes, row: str, column: str) -> str:
         """The number of the first channel of a place in its image."""
-        _, _, width, channels = self.result
-        sizes = (width * channels, channels)
+        (rows, columns), (_, _, width, channels) = axes, self.result
+        line = width * channels
         return affine(
-            sum(sweep.start * size for sweep, size in zip(axes, sizes, strict=True)),
-            *((s.step * size, p) for s, size, p in zip(axes, sizes, places, strict=True)),
+            (rows.step * line, row),
+            (columns.step * channels, column),
+            rows.start * line + columns.start * channels,
         )
 
     def _tile(self, axes: Axes, at: tuple[str, str, str, str], finish: Finish) -> list[str]:
@@ -223,7 +298,7 @@ class PlaceSums:
             *nest([place, SIMD, lane], "sum[place][lane] = 0;"),
         ]
         # channels of neighbouring elements of the kernel that lie side by side are one loop
-        is_run = columns.spread == 1 and self.groups == 1
+        is_run = columns.spread == 1 and self.groups == 1 and not self.is_channelwise
         n_channels = columns.n_taps * C if is_run else self.channels
         tap = "i" if rows.n_taps > 1 or self.skips_lines else "0"
         top = self.borders[0][0]
@@ -231,12 +306,14 @@ class PlaceSums:
         pixel = affine(
             (line, "line" if self.skips_lines else met),
             (columns.stride * C, column),
-            (columns.spread * C, "0" if is_run else "j"),
+            (columns.spread * C, "0" if is_run or columns.n_taps == 1 else "j"),
             (self.channels, group),
+            (int(self.is_channelwise), first),
             columns.first * C,
         )
+        of_source = "lane" if self.is_channelwise else "channel"
         read = affine((rows.stride * line, in_row), (columns.stride * C, in_column))
-        product = f"sum[place][lane] += pixel[{affine((1, read), (1, 'channel'))}] * weight[lane];"
+        product = f"sum[place][lane] += pixel[{affine((1, read), (1, of_source))}] * weight[lane];"
         inner = [
             f"const {T} *pixel = image + {pixel};",
             *block(
@@ -244,7 +321,9 @@ class PlaceSums:
                 nest([place, SIMD, lane], product),
             ),
         ]
-        if not is_run:
+        if is_run and columns.n_taps > 1:
+            inner = ["/* The elements j and channels c, which lie side by side. */", *inner]
+        elif columns.n_taps > 1:
             inner = block(count("j", columns.n_taps), inner)
         weight = affine((columns.n_taps * self.channels * tile.lanes, tap))
         inner = [f"const {T} *weight = weights{'' if weight == '0' else f' + {weight}'};", *inner]
@@ -253,16 +332,22 @@ class PlaceSums:
             inner = [f"int line = {met};", outside, *inner]
         lines += block(count("i", rows.n_taps) if tap == "i" else "", inner)
         channel = affine((self.n_lanes, group), (1, first), (1, "lane"))
-        _, _, width, channels = self.result
-        stored = affine(
-            (1, self._in_result(axes, row, column)),
-            (rows.step * width * channels, in_row),
-            (columns.step * channels, in_column),
-            (1, channel),
-        )
+        if self.fold:
+            channels, finish = self.groups * self.n_lanes, as_it_is
+            in_parts = affine((channels, column), (channels, "place"), (1, channel))
+            stored = f"parts[{in_parts}]"
+        else:
+            _, _, width, channels = self.result
+            in_result = affine(
+                (1, self._in_result(axes, row, column)),
+                (rows.step * width * channels, in_row),
+                (columns.step * channels, in_column),
+                (1, channel),
+            )
+            stored = f"result[{in_result}]"
         value = finish("sum[place][lane]", channel)
         if tile.lanes == self.n_lanes or self.n_lanes > tile.lanes:
-            return [*lines, *nest([place, SIMD, lane], f"result[{stored}] = {value};")]
+            return [*lines, *nest([place, SIMD, lane], f"{stored} = {value};")]
         # a loop over a part of the lanes would take the sums out of their registers
         value = finish("stored[lane]", channel)
         few = count("lane", self.n_lanes)
@@ -270,7 +355,7 @@ class PlaceSums:
         return lines + nest(
             [place],
             *nest([SIMD, lane], "stored[lane] = sum[place][lane];"),
-            *nest([few], f"result[{stored}] = {value};"),
+            *nest([few], f"{stored} = {value};"),
         )
 
 

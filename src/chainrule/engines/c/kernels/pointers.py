@@ -19,7 +19,7 @@ All arrays are contiguous. Some take a `finish` too.
 
 Finish = Callable[[str, str], str]
 """From the C expression of an element of a result, and that of its index along the last axis, to
-the expression of what is stored."""
+the expression of what is stored. It may write the element's down several times."""
 
 
 def as_it_is(value: str, index: str) -> str:
@@ -50,23 +50,30 @@ def pointer_kernel(
 ) -> Kernel:
     """A kernel whose writer takes names of contiguous arrays."""
 
-    def written(equation: Equation, arrays: Sequence[Access]) -> list[str]:
-        return _named(write, equation, [array.pointer for array in arrays])
+    def written(
+        equation: Equation, arrays: Sequence[Access], finish: Finish = as_it_is
+    ) -> list[str]:
+        return _named(write, equation, [array.pointer for array in arrays], finish)
 
     if workspace is None:
         return Kernel(written, contiguous=True, refuses=_refuses)
     return Kernel(written, contiguous=True, refuses=_refuses, workspace=workspace)
 
 
-def _named(write: PointerWriter, equation: Equation, pointers: Sequence[str]) -> list[str]:
+def _named(
+    write: PointerWriter, equation: Equation, pointers: Sequence[str], finish: Finish
+) -> list[str]:
     """What the writer writes, told other names than the pointers', which are put in at the end.
 
     Where a local of the text has the name of a pointer it gets an underscore.
     """
     marks = [f"${position}" for position in range(len(pointers))]
-    text = "\n".join(write(equation, marks))
+    words = {} if finish is as_it_is else {"finish": finish}
+    text = "\n".join(write(equation, marks, **words))
+    parts = re.split(r"(/\*.*?\*/)", text, flags=re.DOTALL)  # every second one a comment
     for name in pointers:
-        text = re.sub(rf"\b{name}\b", f"{name}_", text)
+        parts[::2] = [re.sub(rf"\b{name}\b", f"{name}_", code) for code in parts[::2]]
+    text = "".join(parts)
     for mark, name in zip(marks, pointers, strict=True):
         text = text.replace(mark, name)
     return text.split("\n")

@@ -14,7 +14,7 @@ from typing import final
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.kernels.pointers import c_type, pointer_kernel
-from chainrule.engines.c.kernels.text import block, count
+from chainrule.engines.c.kernels.text import affine, block, count, nest
 
 __all__ = ["KERNELS"]
 
@@ -37,42 +37,61 @@ class _Windows:
         """Whether no element stands in two windows."""
         return self.stride >= self.size
 
-    def comment(self, what: str) -> list[str]:
+    @property
+    def are_all(self) -> bool:
+        """Whether each element stands in exactly one window."""
+        return self.stride == self.size and self.n * self.size == self.length
+
+    def comment(self, formula: str) -> list[str]:
+        place = f"{self.stride} * window" if self.stride > 1 else "window"
         return [
-            f"/* {what}",
-            f"   {self.n} windows of {self.size} in steps of {self.stride}, x ({self.outer}, "
-            f"{self.length}, {self.run}) */",
+            f"/* {formula.format(place=place, window=f'{place} + m')}",
+            f"   m = 0 ... {self.size - 1}, axis of {self.length}: ({self.outer}, {self.length}, "
+            f"{self.run}) -> ({self.outer}, {self.n}, {self.run}) */",
         ]
 
+    def at(self, m: int) -> str:
+        """The index of element m of the window, of which `first` is element 0."""
+        return affine((1, "first"), m * self.run, (1, "k"))
+
     def loops(self, body: list[str], before: list[str] | None = None) -> list[str]:
-        """The body for every element of every window's result; `x` is its first element's index."""
-        inner = block(count("k", self.run), body)
-        first = [f"int x = (o * {self.length} + w * {self.stride}) * {self.run};"]
-        first += [f"int out = (o * {self.n} + w) * {self.run};"]
-        windows = block(count("w", self.n), [*first, *inner])
+        """The body for every element of the result; it is number `to + k`."""
+        first = affine((self.length * self.run, "o"), (self.stride * self.run, "window"))
+        places = [
+            f"int first = {first};",
+            f"int to = {affine((self.n * self.run, 'o'), (self.run, 'window'))};",
+            *block(count("k", self.run), body),
+        ]
+        windows = block(count("window", self.n), places)
         return block(count("o", self.outer), [*(before or []), *windows])
 
     def clear(self, out: str) -> list[str]:
+        """Zeros for what windows are added to, or what stands in none."""
+        if self.are_all:
+            return []
         size = self.length * self.run
-        return [f"{count('k', size)} {out}[o * {size} + k] = 0;"]
+        return nest([count("k", size)], f"{out}[{affine((size, 'o'), (1, 'k'))}] = 0;")
 
 
 def _write_max(this: _Windows, pointers: Sequence[str]) -> list[str]:
     x, out = pointers
-    body = [f"{this.ctype} largest = {x}[x + k];"]
+    body = [f"{this.ctype} largest = {x}[{this.at(0)}];"]
     for m in range(1, this.size):
-        part = f"{x}[x + {m * this.run} + k]"
+        part = f"part{m}"
+        body.append(f"{this.ctype} {part} = {x}[{this.at(m)}];")
         body.append(f"largest = {part} > largest || {part} != {part} ? {part} : largest;")
-    body.append(f"{out}[out + k] = largest;")
-    return this.comment("out[w] = the largest of x[w * stride + m]") + this.loops(body)
+    body.append(f"{out}[to + k] = largest;")
+    return this.comment("$1[o, window, k] = largest over m of $0[o, {window}, k]") + this.loops(
+        body
+    )
 
 
 def _following(this: _Windows, x: str) -> list[str]:
     """For each element of a window but the last: the largest of those that follow it."""
-    T, size, run = this.ctype, this.size, this.run
+    T, size = this.ctype, this.size
     if size == 1:
         return [f"(void){x};"]
-    lines = [f"{T} part{m} = {x}[x + {m * run} + k];" for m in range(size)]
+    lines = [f"{T} part{m} = {x}[{this.at(m)}];" for m in range(size)]
     for m in range(size - 2, -1, -1):
         if m == size - 2:
             lines.append(f"{T} after{m} = part{m + 1};")
@@ -85,17 +104,16 @@ def _following(this: _Windows, x: str) -> list[str]:
 def _write_max_vjp(this: _Windows, pointers: Sequence[str]) -> list[str]:
     g, x, out = pointers
     T = this.ctype
-    body = [*_following(this, x), f"{T} rest = {g}[out + k];"]
+    body = [*_following(this, x), f"{T} rest = {g}[to + k];"]
     sign = "=" if this.are_apart else "+="
     for m in range(this.size - 1):
         body.append(f"{T} share{m} = part{m} >= after{m} ? rest : 0 * rest;")
         body.append(f"rest -= share{m};")
-        body.append(f"{out}[x + {m * this.run} + k] {sign} share{m};")
-    body.append(f"{out}[x + {(this.size - 1) * this.run} + k] {sign} rest;")
-    is_whole = this.are_apart and this.n * this.stride == this.length and this.size == this.stride
-    return this.comment("out[x] = g of the windows whose first largest element x is") + this.loops(
-        body, [] if is_whole else this.clear(out)
-    )
+        body.append(f"{out}[{this.at(m)}] {sign} share{m};")
+    body.append(f"{out}[{this.at(this.size - 1)}] {sign} rest;")
+    return this.comment(
+        "$2[o, {window}, k] = Σ $0[o, window, k] where $1[o, {window}, k] is the first largest"
+    ) + this.loops(body, this.clear(out))
 
 
 def _write_at(this: _Windows, pointers: Sequence[str]) -> list[str]:
@@ -103,28 +121,29 @@ def _write_at(this: _Windows, pointers: Sequence[str]) -> list[str]:
     T, last = this.ctype, this.size - 1
     body = _following(this, x)
     # All are read before one is chosen: GCC 12 reads wrongly where only some are.
-    body += [f"{T} value{m} = {values}[x + {m * this.run} + k];" for m in range(this.size)]
+    body += [f"{T} value{m} = {values}[{this.at(m)}];" for m in range(this.size)]
     body.append(f"{T} found = value{last};")
     for m in range(last - 1, -1, -1):
         body.append(f"found = part{m} >= after{m} ? value{m} : found;")
-    body.append(f"{out}[out + k] = found;")
-    return this.comment("out[w] = value where x[w * stride + m] is largest") + this.loops(body)
+    body.append(f"{out}[to + k] = found;")
+    return this.comment(
+        "$2[o, window, k] = $0[o, {window}, k] where $1[o, {window}, k] is the first largest"
+    ) + this.loops(body)
 
 
 def _write_sum(this: _Windows, pointers: Sequence[str]) -> list[str]:
     x, out = pointers
-    parts = " + ".join(f"{x}[x + {m * this.run} + k]" for m in range(this.size))
-    body = [f"{out}[out + k] = {parts};"]
-    return this.comment("out[w] = sum of x[w * stride + m]") + this.loops(body)
+    parts = " + ".join(f"{x}[{this.at(m)}]" for m in range(this.size))
+    body = [f"{out}[to + k] = {parts};"]
+    return this.comment("$1[o, window, k] = Σ(m) $0[o, {window}, k]") + this.loops(body)
 
 
 def _write_sum_vjp(this: _Windows, pointers: Sequence[str]) -> list[str]:
     g, out = pointers
     sign = "=" if this.are_apart else "+="
-    body = [f"{out}[x + {m * this.run} + k] {sign} {g}[out + k];" for m in range(this.size)]
-    is_whole = this.are_apart and this.n * this.stride == this.length and this.size == this.stride
-    return this.comment("out[w * stride + m] += g[w]") + this.loops(
-        body, [] if is_whole else this.clear(out)
+    body = [f"{out}[{this.at(m)}] {sign} {g}[to + k];" for m in range(this.size)]
+    return this.comment("$1[o, {window}, k] = Σ $0[o, window, k]") + this.loops(
+        body, this.clear(out)
     )
 
 

@@ -10,8 +10,8 @@ __all__ = ["affine", "block", "count", "nest", "tiled"]
 def affine(*terms: tuple[int, str] | int) -> str:
     """The sum of numbers and of multiples of C expressions, as one would write it.
 
-    >>> affine(4, (1, "row"), (0, "column"), (32, "place / 3"), (5, "0"), 3)
-    'row + 32 * (place / 3) + 7'
+    >>> affine(4, (1, "row"), (0, "column"), (32, "place / 3"), (5, "0"), -7)
+    'row + 32 * (place / 3) - 3'
     """
     constant = sum(term for term in terms if isinstance(term, int))
     parts = []
@@ -19,9 +19,9 @@ def affine(*terms: tuple[int, str] | int) -> str:
         if factor and index != "0":
             index = index if index.isidentifier() or factor == 1 else f"({index})"
             parts.append(index if factor == 1 else f"{factor} * {index}")
-    if constant or not parts:
-        parts.append(str(constant))
-    return " + ".join(parts)
+    if constant > 0 or not parts:
+        return " + ".join([*parts, str(constant)])
+    return " + ".join(parts) + (f" - {-constant}" if constant else "")
 
 
 def count(index: str, n: int, step: int = 1) -> str:
@@ -51,7 +51,7 @@ def nest(heads: Sequence[str], *statements: str) -> list[str]:
         return [head, *inner]
     if len(statements) > 1 and not others:
         return block(head, inner)
-    return [head, *(line if line.startswith("#") else f"    {line}" for line in inner)]
+    return [head, *(f"    {line}" for line in inner)]
 
 
 def tiled(index: str, n: int, size: int, body: Callable[[str], list[str]]) -> list[str]:
