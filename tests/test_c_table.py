@@ -252,15 +252,20 @@ def test_elementwise_primitives_of_every_dtype(start):
 
 def everything_that_joins_or_reduces(dtype):
     """Reductions, scans, gathers and kin of one dtype: functions of x (2, 3, 4) and y (3, 2)."""
-    x = np.resize(values_of(dtype), (2, 3, 4))
+    x = raw = np.resize(values_of(dtype), (2, 3, 4))
     y = np.resize(values_of(dtype, 1), (3, 2))
     if x.dtype.kind == "f":
         x, y = np.where(np.isfinite(x), x, 2), np.where(np.isfinite(y), y, 3)
     places, scatter_add = np.array([[0, -1], [1, 0]], np.int16), PRIMITIVES["scatter_add"]
     targets = ALL_DTYPES[2:5] + FLOATS if dtype in FLOATS else ALL_DTYPES
 
-    def function(x, y, places):
+    def function(x, y, places, raw):
         found = [
+            PRIMITIVES[name](raw, axis=axis)  # with NaN and infinities
+            for name in ("argmax", "argmin", "max", "min", "all", "any")
+            for axis in (None, 0, 1, 2)
+        ]
+        found += [
             PRIMITIVES[name](x, axis=axis, keepdims=keepdims)
             for name in ("sum", "prod", "max", "min", "all", "any")
             for axis in (None, 0, -1, (0, 2), ())
@@ -298,7 +303,7 @@ def everything_that_joins_or_reduces(dtype):
         ]  # fmt: skip
         return found
 
-    return function, (x, y, places)
+    return function, (x, y, places, raw)
 
 
 @pytest.mark.parametrize("dtype", ALL_DTYPES)
