@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from chainrule.engines.c.toolchain import Compiler, find_compiler
 from chainrule.engines.c.types import UnsupportedError
 from chainrule.engines.engine import Program
 
-__all__ = ["TOLERANCE", "LateProgram", "Shared", "assert_close", "needs_compiler"]
+__all__ = ["OF_ONE", "TOLERANCE", "LateProgram", "Shared", "assert_close", "needs_compiler"]
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-4}
 """How far results may be from NumPy's: of each element, and of the largest one of its array.
@@ -26,12 +26,21 @@ Sums run in another order, a product and a sum round once, and exp, tanh and the
 few units in the last place: a few hundred such units in all, in the networks of these tests.
 """
 
+OF_ONE = {"float64": 1e-13, "float32": 3e-6}
+"""The same for one primitive, with its rules: what is left is a few units in the last place."""
+
 needs_compiler = pytest.mark.skipif(
     not isinstance(find_compiler(), Compiler), reason="needs a C compiler"
 )
 
 
-def assert_close(found: Any, expected: Any, what: str = "", computed_in: str = "") -> None:
+def assert_close(
+    found: Any,
+    expected: Any,
+    what: str = "",
+    computed_in: str = "",
+    table: Mapping[str, float] = TOLERANCE,
+) -> None:
     """Shape and dtype are equal; so are integers and booleans, and floats to a tolerance.
 
     It is that of their dtype, or of the one that they were computed in where that was another.
@@ -41,7 +50,7 @@ def assert_close(found: Any, expected: Any, what: str = "", computed_in: str = "
     if expected.dtype.kind != "f":
         np.testing.assert_array_equal(found, expected, err_msg=what)
         return
-    tolerance = max(TOLERANCE[expected.dtype.name], TOLERANCE[computed_in or "float64"])
+    tolerance = max(table[expected.dtype.name], table[computed_in or "float64"])
     scale = float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0))
     np.testing.assert_allclose(
         found, expected, rtol=tolerance, atol=tolerance * scale, err_msg=what

@@ -23,6 +23,7 @@ __all__ = [
     "combine",
     "computed_in",
     "element",
+    "limits_of_numbers",
     "number_as_operand",
     "own_function",
     "raises_below_0",
@@ -62,6 +63,8 @@ _LIBRARY = {
 }  # fmt: skip
 """What C's library calls a function, where it is not what NumPy does."""
 
+_QUESTIONS = ["isfinite", "isinf", "isnan", "signbit"]
+
 _OF_INTEGERS_TOO = {"floor", "ceil", "trunc", "rint"}
 
 
@@ -90,10 +93,46 @@ def element(equation: Equation, operands: Sequence[Operand]) -> Operand:
     out = equation.out.dtype
     name = "power" if equation.primitive is SCALAR_POWER else equation.name
     dtypes = computed_in(equation)
+    if name == "clip":
+        operands = [
+            _limited(o, d, atom) for o, d, atom in zip(operands, dtypes, equation.args, strict=True)
+        ]
     known = [cast(o, d) if d is not None else o for o, d in zip(operands, dtypes, strict=True)]
     compute = _TABLE.get(name, _call)
     made = compute(name, known, equation)
     return made if made.dtype == out else cast(made, out)
+
+
+def _limited(bound: Operand, dtype: np.dtype[Any] | None, atom: Atom) -> Operand:
+    """A Python int as a bound, which may be beyond what the integers that it bounds can be."""
+    is_number = isinstance(atom, Variable) and atom.is_number and atom.dtype.kind == "i"
+    if dtype is None or not is_number or dtype.kind not in "iu" or dtype == bound.dtype:
+        return bound
+    limits, text = np.iinfo(dtype), f"maximum_int64_t({bound.text}, {np.iinfo(dtype).min})"
+    if limits.max < 2**63:
+        text = f"minimum_int64_t({text}, {limits.max})"
+    return Operand(text, bound.dtype)
+
+
+def limits_of_numbers(equation: Equation) -> list[tuple[Variable, int | None, int | None]]:
+    """The Python ints that NumPy takes between two limits only, and raises where they are not."""
+    found: list[tuple[Variable, int | None, int | None]] = []
+    if equation.name == "where":  # lets them wrap around
+        return found
+    for position, (atom, dtype) in enumerate(
+        zip(equation.args, computed_in(equation), strict=True)
+    ):
+        if not isinstance(atom, Variable) or not atom.is_number or dtype is None:
+            continue
+        if atom.dtype.kind != "i" or dtype.kind not in "iu" or dtype == atom.dtype:
+            continue
+        limits = np.iinfo(dtype)
+        least: int | None = int(limits.min)
+        most = int(limits.max) if limits.max < 2**63 else None
+        if equation.name == "clip":  # a bound beyond its end is none
+            least, most = (None, most) if position == 1 else (least, None)
+        found.append((atom, least, most))
+    return found
 
 
 def raises_below_0(equation: Equation) -> bool:
@@ -109,6 +148,8 @@ def computed_in(equation: Equation) -> Sequence[np.dtype[Any] | None]:
     name = equation.name
     if equation.primitive is SCALAR_POWER:
         function = np.power
+    if name in _QUESTIONS:
+        return [None]
     if isinstance(function, np.ufunc):
         kinds = [_kind(atom) for atom in args]
         known = list(function.resolve_dtypes((*kinds, *(None,) * function.nout)))[: len(args)]
@@ -139,7 +180,10 @@ def number_as_operand(number: Any, equation: Equation, position: int) -> Operand
     """A number that is written into an equation, in the dtype that it is computed in there."""
     wanted = computed_in(equation)[position]
     dtype = wanted if wanted is not None else np.asarray(number).dtype
-    if dtype.kind in "iu" and not _fits(number, dtype):
+    if dtype.kind in "iu" and equation.name == "clip":
+        limits = np.iinfo(dtype)
+        number = min(max(int(number), int(limits.min)), int(limits.max))
+    if dtype.kind in "iu" and not _fits(number, dtype) and equation.name != "where":  # which wraps
         raise UnsupportedError(f"{equation.primitive.name} of the number {number} in {dtype}")
     text = literal(number, dtype)
     return Operand(text, dtype, 8 if text.startswith("-") else 9)
@@ -335,7 +379,7 @@ _TABLE: dict[str, Callable[[str, Operands, Equation], Operand]] = {
     **dict.fromkeys(_SIGNS, _infix),
     **dict.fromkeys(_OF_INTEGERS_TOO, _rounded),
     **dict.fromkeys(["logical_and", "logical_or", "logical_xor", "logical_not"], _logical),
-    **dict.fromkeys(["isfinite", "isnan", "isinf", "signbit"], _question),
+    **dict.fromkeys(_QUESTIONS, _question),
     **dict.fromkeys(["astype", "to_discrete", "copy", "positive", "stop_gradient"], _same),
     **dict.fromkeys(["maximum", "minimum"], _maximum),
     **dict.fromkeys(["deg2rad", "rad2deg"], _angle),

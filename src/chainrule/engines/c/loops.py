@@ -264,7 +264,8 @@ def _around(
     inner = [*before.get(depth, []), *body.lines, *after.get(depth, [])]
     for level in reversed(range(depth)):
         head = f"for (long {loops[level]} = 0; {loops[level]} < {extents[level]}; {loops[level]}++)"
-        pragma = _pragma(reductions) if level == depth - 1 and extents[level] > 1 else []
+        is_simd = level == depth - 1 and extents[level] > 1 and "    return 1;" not in body.lines
+        pragma = _pragma(reductions) if is_simd else []
         block = len(inner) > 1
         loop = [*pragma, head + (" {" if block else "")]
         loop += [f"    {line}" for line in inner]

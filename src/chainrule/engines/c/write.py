@@ -14,7 +14,7 @@ from chainrule.compiler.groups import Group
 from chainrule.compiler.naming import Labels, Scope, Symbol
 from chainrule.compiler.plan import Plan
 from chainrule.engines.c.access import Access
-from chainrule.engines.c.expressions import Operand, computed_in
+from chainrule.engines.c.expressions import Operand, limits_of_numbers
 from chainrule.engines.c.functions import defined_names
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
@@ -129,14 +129,11 @@ class _Step:
         """Python ints that meet narrower integers must fit these, else NumPy raises."""
         lines: dict[str, None] = {}
         for equation in group.equations:
-            for atom, dtype in zip(equation.args, computed_in(equation), strict=True):
-                if not isinstance(atom, Variable) or not atom.is_number or dtype is None:
-                    continue
-                if atom.dtype.kind != "i" or dtype.kind not in "iu" or dtype == atom.dtype:
-                    continue
-                name, limits = self.places.numbers[atom].text, np.iinfo(dtype)
-                largest = f" || {name} > {limits.max}" if limits.max < 2**63 else ""
-                lines[f"if ({name} < {limits.min}{largest})"] = None
+            for atom, least, most in limits_of_numbers(equation):
+                name = self.places.numbers[atom].text
+                outside = [f"{name} < {least}"] if least is not None else []
+                outside += [f"{name} > {most}"] if most is not None else []
+                lines[f"if ({' || '.join(outside)})"] = None
         return [line for head in lines for line in (head, "    return 1;")]
 
     def _call(self, equation: Equation) -> list[str]:

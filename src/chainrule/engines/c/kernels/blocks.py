@@ -11,17 +11,14 @@ from chainrule.engines.c.expressions import Operand, cast
 __all__ = ["copied", "cut", "filled", "index_names", "looped", "zeroed"]
 
 
-def index_names(number: int, after: int = 0) -> list[str]:
-    """Names for the indices of nested loops, which differ from those of `after` others.
+def index_names(number: int) -> list[str]:
+    """Names for the indices of nested loops.
 
-    >>> index_names(2), index_names(2, after=5)
-    (['i', 'j'], ['n', 'i6'])
+    >>> index_names(3), index_names(8)[-2:]
+    (['i', 'j', 'k'], ['i6', 'i7'])
     """
     letters = "ijklmn"
-    return [
-        letters[place] if place < len(letters) else f"i{place}"
-        for place in range(after, after + number)
-    ]
+    return [letters[k] if k < len(letters) else f"i{k}" for k in range(number)]
 
 
 def looped(loops: Iterable[tuple[str, int]], lines: Sequence[str]) -> list[str]:

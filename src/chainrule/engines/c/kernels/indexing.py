@@ -115,7 +115,7 @@ def _visited(
     found: list[str] = []
     for number, (array, size) in enumerate(zip(arrays, places.sizes, strict=False)):
         name = "place" if len(places.sizes) == 1 else f"place_{number + 1}"
-        checks += place_lines(name, array.at(*names[n:m]), size)
+        checks += _place_lines(name, array.at(*names[n:m]), size)
         found.append(name)
     if not part.size:
         return looped(zip(names[n:m], picked, strict=True), checks) if checks else []
@@ -139,7 +139,7 @@ def _axes(access: Access, first: int, last: int) -> Access:
     )
 
 
-def place_lines(name: str, index: str, size: int) -> list[str]:
+def _place_lines(name: str, index: str, size: int) -> list[str]:
     """An index as a place along an axis of this size, or the end of the function."""
     return [
         f"long {name} = (long){index};",
@@ -210,7 +210,7 @@ def _along_axis(
     names = index_names(len(extents))
     place = index_text([*line.strides, whole.strides[axis]], [*names, "place"])
     lines = [
-        *place_lines("place", indices.at(*names), whole.shape[axis]),
+        *_place_lines("place", indices.at(*names), whole.shape[axis]),
         statement(f"{whole.pointer}[{place}]", space.at(*names)),
     ]
     return looped(zip(names, extents, strict=True), lines)

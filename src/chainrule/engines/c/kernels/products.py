@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access, contiguous_strides, index_text
 from chainrule.engines.c.kernels.kernel import Kernel
-from chainrule.engines.c.types import literal
+from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
+from chainrule.engines.c.kernels.tiles import SIMD, best_tile
+from chainrule.engines.c.types import c_type, literal
 
 __all__ = ["KERNELS", "matmul", "wants_blas"]
 
 _WORTH_BLAS = 16_384
-"""Multiplications from which on BLAS wins over loops of ours, measured: see docs/design/022."""
+"""Multiplications from which on BLAS may be faster: the printed file says where it is."""
+
+_WORTH_TILES = 1_024
+"""Multiplications from which on sums stand in registers; before, plain loops are as fast."""
+
+_LONG_ROW = 256
+"""Columns of a row whose sums stand in local variables."""
 
 _LONG_SUM = 4096
 """Terms of a sum of floats from which on it is added up in double."""
 
 
 def wants_blas(equation: Equation) -> bool:
-    """Whether a product is left to BLAS: large, of floats, by matrices that it can read."""
-    if equation.name != "matmul" or equation.out.dtype.kind != "f":
-        return False
-    left, right = equation.variables
-    rows, inner, columns = _sizes(left.shape, right.shape)
-    return rows * inner * columns >= _WORTH_BLAS and min(rows, columns) > 1
+    """Whether a product may be left to BLAS: a large one of floats."""
+    return _is_of_floats(equation) and _n_multiplications(equation) >= _WORTH_BLAS
+
+
+def _is_of_floats(equation: Equation) -> bool:
+    """Whether it multiplies matrices, not vectors, of floats."""
+    rows, inner, columns = _sizes(*(v.shape for v in equation.variables))
+    return equation.out.dtype.kind == "f" and min(rows, inner, columns) > 1
+
+
+def _n_multiplications(equation: Equation) -> int:
+    return prod(_sizes(*(v.shape for v in equation.variables)))
+
+
+def _workspace(equation: Equation) -> int:
+    """The columns of a tile, side by side."""
+    if not _is_of_floats(equation) or _n_multiplications(equation) < _WORTH_TILES:
+        return 0
+    rows, inner, columns = _sizes(*(v.shape for v in equation.variables))
+    return inner * best_tile(1, rows, columns, c_type(equation.out.dtype)).lanes
 
 
 def _sizes(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, int, int]:
@@ -51,13 +74,18 @@ def matmul(equation: Equation, arrays: Sequence[Access]) -> list[str]:
             lines.append(f"const {access.c_type} *restrict {pointer}_matrix = {pointer} + {place};")
         lines.append(f"{out.c_type} *restrict out_matrix = out + {index_text(z_stack, loops)};")
     names = ("x_matrix", "y_matrix", "out_matrix") if stack else (x.pointer, y.pointer, out.pointer)
-    loops_only = _product(names, x.strides[-2:], y.strides[-2:], (rows, inner, columns), out.c_type)
-    if wants_blas(equation) and _lies(x)[0] and _lies(y)[0]:
-        call = _blas_call(names, x, y, (rows, inner, columns))
-        lines += ["if (product) {", *(f"    {line}" for line in call), "} else {"]
-        lines += [*(f"    {line}" for line in loops_only), "}"]
+    sizes = rows, inner, columns
+    if _workspace(equation):
+        own = _in_tiles(names, x.strides[-2:], y.strides[-2:], sizes, out.c_type)
     else:
-        lines += loops_only
+        own = _product(names, x.strides[-2:], y.strides[-2:], sizes, out.c_type)
+    if wants_blas(equation) and _lies(x)[0] and _lies(y)[0]:
+        call = _blas_call(names, x, y, sizes)
+        own = [
+            *block(f"if (product && {prod(sizes)} >= WORTH_BLAS)", call)[:-1],
+            *block("} else", own),
+        ]
+    lines += own
     return _looped(list(zip(loops, stack, strict=True)), lines)
 
 
@@ -101,6 +129,57 @@ def _matrix(
     return whole.broadcast((*stack, *shape))
 
 
+def _in_tiles(
+    names: tuple[str, str, str],
+    x: Sequence[int],
+    y: Sequence[int],
+    sizes: tuple[int, int, int],
+    kind: str,
+) -> list[str]:
+    """One product with tiles of the result in registers."""
+    rows, inner, columns = sizes
+    left, right, out = names
+    tile = best_tile(1, rows, columns, kind)
+    n_rows, lanes, filled = tile.columns, tile.lanes, min(tile.lanes, columns)
+    row_and_lane = [count("r", n_rows), SIMD, count("lane", lanes)]
+
+    def copied(column: str) -> list[str]:
+        """The columns of a tile: in the order of memory, whichever that is."""
+        read = f"{right}[{affine((y[0], 'p'), (y[1], column), (y[1], 'lane'))}]"
+        write = f"panel[{affine((lanes, 'p'), (1, 'lane'))}] = "
+        heads = [count("p", inner), count("lane", filled)]
+        if y[0] == 1:
+            heads.reverse()
+        lines = nest(heads, f"{write}{read};")
+        if filled < lanes:
+            rest = f"for (int lane = {filled}; lane < {lanes}; lane++)"
+            lines += nest([count("p", inner), rest], f"{write}0;")
+        return lines
+
+    def of_columns(column: str) -> list[str]:
+        def of_rows(row: str) -> list[str]:
+            factor = f"{left}[{affine((x[0], row), (x[0], 'r'), (x[1], 'p'))}]"
+            place = affine((columns, row), (columns, "r"), (1, column), (1, "lane"))
+            stored = [count("r", n_rows), count("lane", filled)]
+            product = f"sum[r][lane] += {factor} * panel[{affine((lanes, 'p'), (1, 'lane'))}];"
+            return [
+                f"{kind} sum[{n_rows}][{lanes}];",
+                *nest(row_and_lane, "sum[r][lane] = 0;"),
+                *nest([count("p", inner), *row_and_lane], product),
+                *nest(stored, f"{out}[{place}] = sum[r][lane];"),
+            ]
+
+        return [*copied(column), *tiled("row", rows, n_rows, of_rows)]
+
+    body = tiled("column", max(columns, lanes), lanes, of_columns)
+    return [
+        f"/* Tiles of {n_rows} rows × {lanes} columns are summed in registers; the columns of one",
+        "   stand side by side in the workspace. */",
+        f"{kind} *restrict panel = workspace;",
+        *(body if columns > lanes or rows > n_rows else block("", body)),
+    ]
+
+
 def _product(
     names: tuple[str, str, str],
     x: Sequence[int],
@@ -127,23 +206,29 @@ def _product(
         ]
         return _looped([(i, rows), (j, columns)], lines)
     columns_loop = f"for (long j = 0; j < {columns}; j++)"
+    simd = ["#pragma omp simd"] if columns > 1 else []
     if inner == 1:
         x_i, y_j = index_text(x, [i, "0"]), index_text(y, ["0", "j"])
         place = index_text([columns, 1], [i, "j"])
-        row = [columns_loop, f"    {out}[{place}] = {left}[{x_i}] {times} {right}[{y_j}];"]
+        row = [*simd, columns_loop, f"    {out}[{place}] = {left}[{x_i}] {times} {right}[{y_j}];"]
         return _looped([(i, rows)], row)
+    is_long = columns > _LONG_ROW  # such a row is added up where it will stand
+    place = f"{out}[{index_text([columns, 1], [i, 'j'])}]"
+    total = place if is_long else "row[j]"
     lines = [
-        f"{kind} row[{columns}];",
+        *([] if is_long else [f"{kind} row[{columns}];"]),
         columns_loop,
-        "    row[j] = 0;",
+        f"    {total} = 0;",
         f"for (long p = 0; p < {inner}; p++) {{",
         f"    const {kind} factor = {left}[{x_place}];",
+        *(f"    {line}" for line in simd),
         f"    {columns_loop}",
-        f"        row[j] {plus} factor {times} {right}[{index_text(y, ['p', 'j'])}];",
+        f"        {total} {plus} factor {times} {right}[{index_text(y, ['p', 'j'])}];",
         "}",
-        columns_loop,
-        f"    {out}[{index_text([columns, 1], [i, 'j'])}] = row[j];",
+        *([] if is_long else [columns_loop, f"    {place} = row[j];"]),
     ]
+    if i == "0":
+        lines = ["{", *(f"    {line}" for line in lines), "}"]
     return _looped([(i, rows)], lines)
 
 
@@ -156,4 +241,4 @@ def _looped(loops: Sequence[tuple[str, int]], lines: list[str]) -> list[str]:
     return lines
 
 
-KERNELS = {"matmul": Kernel(matmul, wants_blas=wants_blas)}
+KERNELS = {"matmul": Kernel(matmul, wants_blas=wants_blas, workspace=_workspace)}
