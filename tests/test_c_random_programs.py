@@ -19,11 +19,13 @@ import programs
 import pytest
 from c_engine import Shared, assert_close, needs_compiler
 from programs import Failure, Program, difference, show
+from test_plan import graph_of, random_step
 
 import chainrule as cr
 from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.infer import PYTHON_OPERATORS
+from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import is_static, trace
 from chainrule.engines import compiled
 from chainrule.engines.c.types import UnsupportedError
@@ -271,6 +273,45 @@ def test_a_random_program_is_the_eager_one(chunk):
 def test_many_more_programs(chunk):
     first = 1_000_000 * (100 + chunk)
     check_programs(range(first, first + 500), () if chunk % 4 else ("-Og",))
+
+
+def check_steps(numbers: range, flags: tuple[str, ...]) -> None:
+    """Functions of two states and an input, which hand on, swap and view states: three steps."""
+    shared = Shared(flags)
+    made = []
+    for number in numbers:
+        graph = graph_of(random_step(number), (3, 3), state=[(3, 3), (3, 3)])
+        program = shared.build(graph, Labels("step"), exact=bool(number % 2))
+        made.append((number, graph, program))
+    shared.load()
+    for number, graph, program in made:
+        step, rng = random_step(number), np.random.default_rng(number)
+        state = tuple(rng.normal(size=(2, 3, 3)))
+        program.write_state([array.copy() for array in state])
+        for _ in range(3):
+            x = rng.normal(size=(3, 3))
+            # states grow, and the sine of what is large is as uncertain as that
+            tolerance = 1e-9 * max(1.0, float(np.max(np.abs(state))))
+            if any(e.name == "astype" for e in graph.equations):
+                tolerance *= 1e4
+            with np.errstate(all="ignore"):
+                expected, state = step(state, x.copy())
+            state = tuple(np.array(array, order="C") for array in state)
+            found = (*program(x), *program.read_state())
+            for ours, wanted in zip(found, (*expected, *state), strict=True):
+                np.testing.assert_allclose(
+                    ours, wanted, rtol=tolerance, atol=tolerance, err_msg=f"step {number}"
+                )
+
+
+def test_a_random_step_is_the_eager_one():
+    check_steps(range(100), ("-Og",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(5))
+def test_many_more_steps(chunk):
+    check_steps(range(1_000 + 300 * chunk, 1_300 + 300 * chunk), ())
 
 
 # The tool itself

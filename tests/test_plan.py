@@ -392,7 +392,7 @@ def steps(array):
 
 
 def test_layouts_are_as_numpy_lays_arrays_out(monkeypatch):
-    def build(graph, labels, *, strides):
+    def build(graph, labels, *, exact, strides):
         expanded = check_graph(expand_fused(run_passes(graph, EXACT)))
         return Beside(expanded, Layouts(expanded, strides, follow=True))
 
@@ -430,7 +430,7 @@ def test_an_input_may_lie_backwards():
 
 
 def test_planning_leaves_the_graph_as_it_is(monkeypatch):
-    def build(graph, labels, *, strides):
+    def build(graph, labels, *, exact, strides):
         expanded = check_graph(expand_fused(run_passes(graph, EXACT)))
         _, titled = wish_names(expanded, labels)
         text, equations = str(expanded), expanded.equations

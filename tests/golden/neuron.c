@@ -122,6 +122,7 @@ static void matmul_4(const double *restrict x, const double *restrict y, double 
 {
     /* (2, 1) @ (1, 3) */
     for (long i = 0; i < 2; i++) {
+        #pragma omp simd
         for (long j = 0; j < 3; j++)
             out[3 * i + j] = x[i] * y[j];
     }

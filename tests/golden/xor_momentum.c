@@ -133,6 +133,7 @@ static void matmul_1(const float *restrict x, const float *restrict y, float *re
             row[j] = 0;
         for (long p = 0; p < 2; p++) {
             const float factor = x[2 * i + p];
+            #pragma omp simd
             for (long j = 0; j < 3; j++)
                 row[j] += factor * y[3 * p + j];
         }
@@ -159,6 +160,7 @@ static void matmul_5(const float *restrict x, const float *restrict y, float *re
 {
     /* (4, 1) @ (1, 3) */
     for (long i = 0; i < 4; i++) {
+        #pragma omp simd
         for (long j = 0; j < 3; j++)
             out[3 * i + j] = x[i] * y[j];
     }
@@ -187,6 +189,7 @@ static void matmul_7(const float *restrict x, const float *restrict y, float *re
             row[j] = 0;
         for (long p = 0; p < 4; p++) {
             const float factor = x[i + 2 * p];
+            #pragma omp simd
             for (long j = 0; j < 3; j++)
                 row[j] += factor * y[3 * p + j];
         }

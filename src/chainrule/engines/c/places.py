@@ -45,8 +45,11 @@ class Places:
         self._buffer_names = name_buffers(plan, symbols, titled)
         self._layouts = Layouts(plan.graph, {}, follow=False)
         self._pointers: set[Symbol] = set()
+        # an old state that is the new value of another one keeps its own name
         self._new = {
-            new: old for old, new in plan.graph.updates.items() if isinstance(new, Variable)
+            new: old
+            for old, new in plan.graph.updates.items()
+            if isinstance(new, Variable) and new not in plan.graph.updates
         }
 
     # Fields
@@ -200,8 +203,7 @@ class Places:
 
     def name(self, variable: Variable) -> str:
         """What a value is called in comments: the new value of a state by the state's name."""
-        while variable in self._new and self._new[variable] is not variable:
-            variable = self._new[variable]
+        variable = self._new.get(variable, variable)
         variable = self.shown_as.get(variable, variable)
         return self.scope.claim(self.symbols[variable])
 
