@@ -184,9 +184,10 @@ class CompiledStep:
         graph = replace(graph, inputs=(*arrays, rate, *used))
         labels = self._labels(len(inputs[0]))
         self._traced = self._traced or (graph, labels)
-        program, self.remark = build_program(
+        program, remark = build_program(
             graph, labels, self._engine, exact=False, n_calls=self._n_steps
         )
+        self.remark = self.remark or remark
         program.write_state(tree.flatten(self._learned))
         return program
 

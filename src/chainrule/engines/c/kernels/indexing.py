@@ -24,7 +24,6 @@ __all__ = [
     "add_along_axis",
     "index",
     "one_hot",
-    "place_lines",
     "scatter_add",
     "take_along_axis",
 ]
