@@ -158,6 +158,33 @@ def test_the_same_seed_gives_the_same_bits():
     np.testing.assert_array_equal(net.parameters.flat, other.parameters.flat)
 
 
+class Watch:
+    """Lets nobody take several epochs in one call."""
+
+    def on_epoch_end(self, run):
+        pass
+
+
+@needs_compiler
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("batch_size", [6, 24])
+def test_many_epochs_a_call_are_epochs_one_by_one(shuffle, batch_size):
+    """The bits are the same: orders, dropout, losses, parameters and state."""
+    x, y, weight = samples(24)
+    results = []
+    for engine, callbacks in (("c", ()), ("c", [Watch()]), ("numpy", ())):
+        net = network()
+        history = net.fit(
+            x, y, loss="squared_error", optimizer=optim.Adam(0.01), epochs=50, seed=0, verbose=0,
+            batch_size=batch_size, shuffle=shuffle, sample_weight=weight, callbacks=callbacks,
+            engine=engine,
+        )  # fmt: skip
+        results.append([history["loss"], net.parameters.flat, *net.state.values()])
+    for one, other, numpys in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, numpys, rtol=1e-9, atol=1e-12)
+
+
 @needs_compiler
 def test_callbacks_see_and_change_the_parameters_between_steps():
     seen = {}
@@ -329,6 +356,21 @@ def test_a_function_raises_what_numpy_raises_and_goes_on():
         ours(x, np.array([0, 5]))
     np.testing.assert_array_equal(ours(x, np.array([1, 1])), [2.0, 2.0])
     assert ours.engine == "c"
+
+
+@needs_compiler
+def test_what_c_has_no_form_of_runs_on_numpy_with_one_warning():
+    def halves(x):
+        return np.sort(x) + 1
+
+    for x, what in ((np.ones(3, np.float16), "float16"), (np.ones(3), "sort")):
+        ours = cr.compile(halves, engine="c")
+        with pytest.warns(RuntimeWarning, match=f"'numpy', not 'c'.*{what}") as caught:
+            found = ours(x)
+        assert len(caught) == 1
+        np.testing.assert_array_equal(found, halves(x))
+        assert ours(x).dtype == x.dtype
+        assert ours.engine == "numpy"
 
 
 @needs_compiler

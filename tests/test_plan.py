@@ -31,12 +31,11 @@ from chainrule.compiler.naming import Labels, wish_names
 from chainrule.compiler.passes import EXACT, run_passes
 from chainrule.compiler.plan import Buffer, PlanError, check_plan, make_plan
 from chainrule.compiler.trace import trace
-from chainrule.engines import compiled
 from chainrule.engines.engine import Program
+from chainrule.engines.numpy import program as numpy_program
 from chainrule.primitives import PRIMITIVES, sigmoid, softplus, stop_gradient
 from chainrule.primitives.dispatch import named
 from chainrule.scope import RuleCall, scope
-from chainrule.training import compiled_step
 
 F64 = np.dtype(np.float64)
 N_PROGRAMS, N_SLOW = 300, 2_000
@@ -48,8 +47,7 @@ every_ability = pytest.mark.parametrize("can", ABILITIES.values(), ids=ABILITIES
 def use(monkeypatch, build):
     """Let `cr.compile` and compiled steps build their programs so."""
 
-    monkeypatch.setattr(compiled, "build", build)
-    monkeypatch.setattr(compiled_step, "build", build)
+    monkeypatch.setattr(numpy_program, "build", build)
 
 
 @pytest.fixture
@@ -118,14 +116,14 @@ def failures(numbers):
     """
     found = [(program, check(program)) for program in map(make, numbers)]
     failed = [program for program, failure in found if failure is not None]
-    build, compiled.build = compiled.build, NUMPY_BUILD
+    build, numpy_program.build = numpy_program.build, NUMPY_BUILD
     try:
         return [p for p in failed if check(p) is None]
     finally:
-        compiled.build = build
+        numpy_program.build = build
 
 
-NUMPY_BUILD = compiled.build
+NUMPY_BUILD = numpy_program.build
 
 
 def assert_run(numbers):

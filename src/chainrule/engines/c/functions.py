@@ -10,7 +10,7 @@ from importlib import resources
 
 from chainrule.names import look_up
 
-__all__ = ["function_names", "function_text"]
+__all__ = ["defined_names", "function_names", "function_text"]
 
 _FOR_TYPES = re.compile(r"/\* for (\w in .+?) \*/\n", re.DOTALL)
 _NAME = re.compile(r"^(?:static|typedef).*?(\w+)(?:\(|\[|;)", re.MULTILINE)
@@ -67,6 +67,12 @@ def _uses() -> dict[str, frozenset[str]]:
 def function_names() -> frozenset[str]:
     """The names of all functions, such as `exp_float` and `floor_divide_int64_t`."""
     return frozenset(name for name, text in _definitions().items() if "static inline" in text)
+
+
+@functools.cache
+def defined_names() -> frozenset[str]:
+    """All names that the functions of a printed file may define: theirs, and their tables'."""
+    return frozenset(_definitions())
 
 
 def function_text(names: Iterable[str]) -> str:

@@ -184,10 +184,22 @@ def _body(
         body.lines.append(f"const {c_type(operand.dtype)} {name} = {operand.text};")
         return Operand(name, operand.dtype)
 
+    def shorter(operands: list[Operand], equation: Equation) -> list[Operand]:
+        """The operands, those that are formulas by names where they fill a line together."""
+        if sum(len(operand.text) for operand in operands) <= _LONGEST_INLINE:
+            return operands
+        for i, atom in enumerate(equation.args):
+            if isinstance(atom, Variable) and " " in operands[i].text.partition("[")[0]:
+                name = nest.local(atom)
+                body.lines.append(f"const {c_type(atom.dtype)} {name} = {operands[i].text};")
+                operands[i] = Operand(name, atom.dtype)
+        return operands
+
     for equation in nest.equations:
         operands = [read(equation, i, atom) for i, atom in enumerate(equation.args)]
         if equation.name in _READ_TWICE:
             operands = [named(operand, equation) for operand in operands]
+        operands = shorter(operands, equation)
         out = equation.out
         if out in by_out:
             reduction = by_out[out]

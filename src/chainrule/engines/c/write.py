@@ -15,6 +15,7 @@ from chainrule.compiler.naming import Labels, Scope, Symbol
 from chainrule.compiler.plan import Plan
 from chainrule.engines.c.access import Access
 from chainrule.engines.c.expressions import Operand, limits_of_numbers
+from chainrule.engines.c.functions import defined_names
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
@@ -39,7 +40,7 @@ def write_statements(
 
     The functions of its own are numbered from `first_kernel`, for files of several programs.
     """
-    scope = Scope(RESERVED, is_ascii=True)
+    scope = Scope(RESERVED | defined_names() | {*INDICES}, is_ascii=True)
     function = scope.claim(Symbol(labels.function))
     file = File(labels, plan.graph, scope, function, first_kernel)
     places = Places(file, plan, symbols, titled)
@@ -281,7 +282,7 @@ class _Step:
             *where,
             *before,
             head,
-            *(f"    {line}" for line in (*inside.lines, *step.lines)),
+            *(f"    {line}" for line in (*_read_pointers(inside.lines, step.lines), *step.lines)),
             "}",
         ]
 
@@ -348,3 +349,9 @@ def _shape(variable: Variable) -> str:
 
 def _identifier(name: str) -> str:
     return name if name.isidentifier() else "kernel"
+
+
+def _read_pointers(pointers: list[str], lines: list[str]) -> list[str]:
+    """The lines that set pointers which other lines read."""
+    words = set(re.findall(r"\w+", "\n".join(lines)))
+    return [line for line in pointers if line.partition(" = ")[0].split()[-1] in words]
