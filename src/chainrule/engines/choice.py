@@ -98,7 +98,7 @@ def _saved(graph: Graph) -> float:
 def _saved_of(equation: Equation) -> float:
     if equation.body is not None:
         xs = equation.params["form"].split(equation.args)[1]
-        return xs[0].shape[0] * _saved(equation.body)
+        return int(xs[0].shape[0]) * _saved(equation.body)
     if equation.primitive.is_view:
         return 0.0
     return _CALL + _ELEMENT * sum(out.size for out in equation.outs)

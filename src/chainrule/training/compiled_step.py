@@ -198,9 +198,7 @@ class CompiledStep:
         engine = self._engine
         if self._programs:
             engine = "c" if self.engine == "c" else "numpy"
-        program, remark = build_program(
-            graph, labels, engine, exact=False, n_calls=self._n_steps
-        )
+        program, remark = build_program(graph, labels, engine, exact=False, n_calls=self._n_steps)
         self.remark = self.remark or remark
         program.write_state(tree.flatten(self._learned))
         return program
