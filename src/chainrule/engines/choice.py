@@ -36,8 +36,8 @@ def check_engine(engine: str | None) -> Engine:
     for known in get_args(Engine):
         if given == known:
             return known  # type: ignore[no-any-return]
-    where = "engine" if engine is not None else f"the environment variable {_VARIABLE}"
-    raise ValueError(unknown_name(f"{where}: engine", given, get_args(Engine)))
+    where = "" if engine is not None else f"the environment variable {_VARIABLE}: "
+    raise ValueError(where + unknown_name("engine", given, get_args(Engine)))
 
 
 def build_program(
