@@ -25,7 +25,7 @@ from chainrule.engines.c.file import print_files
 from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.parts import Field, File, Result
-from chainrule.engines.c.toolchain import build_library
+from chainrule.engines.c.toolchain import Library, build_library
 from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
 from chainrule.engines.numpy import program as numpy_program
@@ -41,8 +41,9 @@ class CProgram(Program):
 
     engine = "c"
 
-    def __init__(self, prepared: Prepared, source: str, library: Any) -> None:
-        file = prepared.file
+    def __init__(self, prepared: Prepared, source: str, built: Library) -> None:
+        file, library = prepared.file, built.functions
+        self.compiler, self.flags = str(built.compiler), built.flags
         graph = self.graph = prepared.simplified
         self.source = source
         self._memory = Memory(file)
@@ -315,5 +316,5 @@ def load(programs: Sequence[Prepared], *, extra: Sequence[str] = ()) -> list[CPr
     blas = find_blas()
     bits = blas.integer_bits if blas is not None else 64
     defined = f"#define LIBRARY\n#define BLAS_INTEGER int{bits}_t\n"
-    library = build_library(defined + source, extra=extra).functions
+    library = build_library(defined + source, extra=extra)
     return [CProgram(prepared, source, library) for prepared in programs]
