@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,12 @@ collect_ignore = ["mutants.py"]  # a tool that runs tests, and none itself
 _DATA_BESIDE = ROOT.parent / "shared" / "data"
 if _DATA_BESIDE.is_dir():
     os.environ.setdefault("CHAINRULE_DATA", str(_DATA_BESIDE))
+
+# What the tests compile is kept for one run, in a folder of its own; the processes of pytest-xdist
+# have it from the one that starts them, and the user's own cache is neither read nor written.
+_CACHE = ""
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = os.environ["CHAINRULE_CACHE"] = tempfile.mkdtemp(prefix="chainrule-tests-")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets one, and tables would be folded to it
 
@@ -43,6 +51,11 @@ for _scheme in ("http", "https", "all"):
 # The same examples on every machine, and no deadline: CI machines are shared.
 settings.register_profile("house", derandomize=True, database=None, deadline=None)
 settings.load_profile("house")
+
+
+def pytest_unconfigure() -> None:
+    if _CACHE:
+        shutil.rmtree(_CACHE, ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,6 +13,7 @@ import sys
 
 import numpy as np
 import pytest
+from c_engine import needs_compiler
 from typer.testing import CliRunner
 
 from chainrule import nn
@@ -510,3 +511,51 @@ def test_a_run_in_a_folder_called_like_a_data_set(tmp_path, monkeypatch):
     assert "Training step of Network(4-" in run("source", "iris").stdout
     (tmp_path / "iris" / "step.py").write_text("pass\n")
     assert run("source", "iris").stdout == "pass\n"
+
+
+# Engines
+
+
+@needs_compiler
+def test_the_engine_of_a_run_is_named_and_its_step_is_beside_the_report(tmp_path, no_pictures):
+    report = train("iris", tmp_path, "--engine", "c")
+    assert report["engine"] == report["ran_on"]["engine"] == "c"
+    assert report["ran_on"]["compiler"]
+    assert "-shared" in report["ran_on"]["flags"]
+    assert "step.c" in report["files"]
+    text = (tmp_path / "step.c").read_text()
+    assert text.startswith("/*")
+    assert run("source", tmp_path).stdout == text
+    printed = run("train", "iris", "--epochs", 1, "--engine", "numpy", "-q", "--output", tmp_path)
+    assert re.search("^engine +numpy$", printed.stdout, re.MULTILINE)
+    assert {path.name for path in tmp_path.glob("step.*")} == {"step.py"}
+
+
+@pytest.mark.parametrize("command", ["train", "source"])
+def test_a_misspelt_engine_gets_the_nearest_name(command, monkeypatch):
+    result = run(command, "iris", "--engine", "nunpy")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "there is no engine 'nunpy': did you mean 'numpy'?" in result.stderr
+    monkeypatch.setenv("CHAINRULE_ENGINE", "cc")
+    result = run(command, "iris")
+    assert result.exit_code == 2
+    assert "the environment variable CHAINRULE_ENGINE: there is no engine 'cc'" in result.stderr
+
+
+def test_without_a_compiler_a_run_says_why_it_is_on_numpy(tmp_path, no_pictures, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    command = ("train", "iris", "--epochs", 1, "--engine", "c", "--output", tmp_path)
+    result = run(*command)
+    assert result.exit_code == 0
+    assert result.stderr.count("chainrule: the training step runs on the engine 'numpy'") == 1
+    assert "no C compiler: $CC, 'no-such-compiler', is not there" in result.stderr
+    assert re.search("^engine +numpy$", result.stdout, re.MULTILINE)
+    assert run(*command, "--quiet").stderr == ""
+
+
+def test_source_prints_c_where_it_is_asked_for_without_a_compiler(monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    result = run("source", "iris", "--engine", "c")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("/*\n * Training step of Network(4-8-3, tanh)")
+    assert run("source", "iris", "--engine", "numpy").stdout == run("source", "iris").stdout

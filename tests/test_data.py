@@ -347,7 +347,7 @@ def mirrors(published, tmp_path, monkeypatch):
             Path(output_file).write_bytes(content)
 
     monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
     hosts = tuple(f"https://{host}.example/" for host in ("first", "second", "last"))
     monkeypatch.setitem(storage._MIRRORS, "mnist", hosts)
     return asked, answering
@@ -364,7 +364,7 @@ def test_download_tries_the_mirrors_in_turn_and_keeps_the_files(mirrors, tmp_pat
     del asked[:]
     assert len(data.read_images("mnist")[0]) == 5
     assert asked == []
-    assert len(list((tmp_path / "cache" / "chainrule" / "mnist").iterdir())) == 4
+    assert len(list((tmp_path / "cache" / "mnist").iterdir())) == 4
 
 
 def test_without_an_answer_the_message_says_what_to_do(mirrors, tmp_path):

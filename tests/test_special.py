@@ -71,6 +71,15 @@ def test_they_have_scipys_values_on_tensors(name):
     np.testing.assert_allclose(number.value, function(0.25), rtol=1e-14)
 
 
+def test_the_error_function_of_huge_numbers_is_0_or_1_without_a_warning():
+    huge = np.array([100.0, 1e154, 1.2e307, 1.7e308, INF])  # 16 times the third is no number
+    np.testing.assert_array_equal(primitives.erfc(huge), np.zeros(5))
+    np.testing.assert_array_equal(primitives.erfc(-huge), np.full(5, 2.0))
+    np.testing.assert_array_equal(primitives.ndtr(huge), np.ones(5))
+    np.testing.assert_array_equal(primitives.ndtr(-huge), np.zeros(5))
+    np.testing.assert_array_equal(primitives.log_ndtr(huge), np.zeros(5))
+
+
 @pytest.mark.parametrize("name", ["xlogy", "xlog1py", "rel_entr", "kl_div"])
 def test_those_of_two_arrays_have_scipys_values_and_gradients_at_0(name):
     function = getattr(scipy.special, name)

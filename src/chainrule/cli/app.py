@@ -135,6 +135,10 @@ def _add_train(app: "typer.Typer") -> None:
         verbose: Annotated[
             bool, typer.Option("--verbose", "-v", help="The layers, and plain lines of progress.")
         ] = False,
+        engine: Annotated[
+            str | None,
+            typer.Option(help="numpy, c, or auto: C where it saves time. [default: auto]"),
+        ] = None,
     ) -> None:
         """Train a network on a data set, report how good it is, and draw how it went.
 
@@ -156,6 +160,7 @@ def _add_train(app: "typer.Typer") -> None:
             as_json,
             quiet,
             verbose,
+            engine,
         )
         _end(run_train, options)
 
@@ -174,9 +179,14 @@ def _add_source(app: "typer.Typer") -> None:
         batch_size: Annotated[
             int | None, typer.Option(min=1, max=_MOST, help="Samples per step.")
         ] = None,
+        engine: Annotated[
+            str | None, typer.Option(help="numpy prints Python, c prints C. [default: numpy]")
+        ] = None,
     ) -> None:
-        """Print the training step of a network as NumPy source: a file that runs on its own."""
-        options = Options(name, model, layers, activation, loss, optimizer, batch_size=batch_size)
+        """Print the training step of a network as source: a file that runs on its own."""
+        options = Options(
+            name, model, layers, activation, loss, optimizer, batch_size=batch_size, engine=engine
+        )
         _end(run_source, options)
 
 

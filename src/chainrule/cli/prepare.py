@@ -13,6 +13,7 @@ import numpy.typing as npt
 from chainrule import nn, optim
 from chainrule.cli.console import CommandError
 from chainrule.data import Dataset, Standardizer, one_hot, split
+from chainrule.engines.choice import Engine
 from chainrule.training.reports import (
     ClassificationReport,
     RegressionReport,
@@ -35,7 +36,7 @@ class Setup:
     """How a network is made and trained.
 
     `layers` is None for a model that has its own, `learning_rate` for the optimizer's own, and
-    `schedule` for a minimizer, which has none.
+    `schedule` for a minimizer, which has none. `engine` is the one asked for.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Setup:
     batch_size: int
     seed: int
     dtype: str
+    engine: Engine
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
-__all__ = ["FILES", "Result", "print_report", "summarise", "write_results"]
+__all__ = ["FILES", "STEPS", "Result", "print_report", "summarise", "write_results"]
 
-FILES = ("history.csv", "report.json", "step.py", "curves.png")
-"""Files that every run leaves; pictures that suit the data come on top."""
+STEPS = {"numpy": "step.py", "c": "step.c"}
+"""The file of the training step, by the engine that it ran on."""
+
+FILES = ("history.csv", "report.json", *STEPS.values(), "curves.png")
+"""Files that a run leaves, of the steps one; pictures that suit the data come on top."""
 
 _MOST_UNITS_SHOWN = 100
 _MOST_CLASSES_PRINTED = 20
@@ -79,6 +82,11 @@ def summarise(result: Result) -> dict[str, Any]:
         "n_test_samples": len(prepared.x_test) if prepared.has_test else 0,
         "epochs_done": history.epochs,
         "stopped_by": history.stopped_by,
+        "ran_on": {
+            "engine": history.engine,
+            "compiler": history.compiler,
+            "flags": list(history.flags),
+        },
         "seconds": result.seconds,
         "history": history.last(),
         "training": result.training.as_dict(),
@@ -103,9 +111,12 @@ def write_results(result: Result, summary: dict[str, Any], folder: Path) -> list
         beside.write_text(json_text(summary) + "\n", encoding="utf-8")
     names = ["history.csv", "report.json"]
     if result.source:
-        with replacing(folder / "step.py") as beside:
+        for other in STEPS.values():  # of a run before, perhaps
+            (folder / other).unlink(missing_ok=True)
+        step = STEPS[result.network.step.engine]
+        with replacing(folder / step) as beside:
             beside.write_text(result.source, encoding="utf-8")
-        names.append("step.py")
+        names.append(step)
     for name, figure in _pictures(result):
         plots.save(figure, folder / name)
         names.append(name)
@@ -240,6 +251,7 @@ def print_report(console: Console, result: Result) -> None:
         ("parts", _parts(result)),
         ("network", f"{result.architecture}; {result.network.parameters.flat.size} parameters"),
         ("training", f"{history.epochs} epochs, {setup.optimizer}{rate}, {setup.loss}"),
+        ("engine", ", ".join(part for part in (history.engine, history.compiler) if part)),
         ("seconds", f"{result.seconds:.2f}"),
     ]
     console.print(f"[bold]{prepared.dataset.name}[/bold]")

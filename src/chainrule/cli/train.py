@@ -24,6 +24,7 @@ from chainrule.cli.prepare import PreparedData, Setup, make_network, make_optimi
 from chainrule.cli.recipes import SCHEDULES, recipe_for
 from chainrule.cli.results import FILES, Result, print_report, summarise, write_results
 from chainrule.data import Dataset
+from chainrule.engines.choice import Engine, check_engine
 from chainrule.training.metrics import accuracy
 
 __all__ = ["Options", "make_setup", "train"]
@@ -51,6 +52,7 @@ class Options:
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
+    engine: str | None = None
 
 
 def train(options: Options) -> int:
@@ -111,12 +113,20 @@ def make_setup(options: Options, dataset: Dataset) -> Setup:
         batch_size=options.batch_size or recipe.batch_size,
         seed=options.seed,
         dtype="float64" if is_minimizer else "float32",
+        engine=_choose_engine(options.engine),
     )
 
 
 def _given(option: str | None, of_recipe: str) -> str:
     """What the user said, be it nothing but an empty text, which no table knows."""
     return of_recipe if option is None else option
+
+
+def _choose_engine(name: str | None) -> Engine:
+    try:
+        return check_engine(name)
+    except ValueError as error:  # of the option, or of the environment variable
+        raise CommandError(str(error), status=2) from error
 
 
 def _choose_model(options: Options, dataset: Dataset) -> str:
@@ -190,8 +200,11 @@ def _run(prepared: PreparedData, setup: Setup, options: Options) -> Result:
         message(network.summary())
     begin = time.perf_counter()
     with warnings.catch_warnings():
+        warnings.simplefilter("always", RuntimeWarning)
+        # until the block ends
+        warnings.showwarning = _pass_over if options.quiet else _say  # type: ignore[assignment]
         # Of a loss that is not finite, said below in the command line's own words.
-        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.filterwarnings("ignore", "training stopped", RuntimeWarning)
         history = network.fit(
             prepared.inputs(prepared.x),
             prepared.targets(prepared.y),
@@ -203,6 +216,7 @@ def _run(prepared: PreparedData, setup: Setup, options: Options) -> Result:
             metrics=_metrics(prepared),
             seed=setup.seed,
             verbose=0 if options.quiet else 2 if options.verbose else "auto",
+            engine=setup.engine,
         )
     seconds = time.perf_counter() - begin
     if history.stopped_by == "nonfinite":
@@ -225,6 +239,15 @@ def _run(prepared: PreparedData, setup: Setup, options: Options) -> Result:
         training=prepared.report(prepared.y, prepared.predict(network, prepared.x)),
         test=prepared.report(prepared.y_test, predicted),
     )
+
+
+def _say(warning: Warning | str, *_place: Any) -> None:
+    """A warning as a message: the line that it points at is none of the user's."""
+    message(f"chainrule: {warning}")
+
+
+def _pass_over(_warning: Warning | str, *_place: Any) -> None:
+    pass
 
 
 def _validation_data(prepared: PreparedData) -> tuple[Any, Any] | None:

@@ -1,7 +1,8 @@
 """Where the files of a data set are: the user's folder, the cache, or a checked download.
 
 The folder is what the environment variable CHAINRULE_DATA names. A file is looked for in its
-subfolder of the data set's name, then in the folder itself, with and without `.gz`.
+subfolder of the data set's name, then in the folder itself, with and without `.gz`; then in the
+subfolder of that name in the cache (`files.cache_root`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.extras import missing_extra
+from chainrule.files import cache_root
 from chainrule.names import look_up
 
 __all__ = [
@@ -226,7 +228,7 @@ def where_to_put(name: str) -> str:
 
 
 def _cached_or_downloaded(name: str, file: _File) -> Path:
-    """The file in pooch's cache, or else from the first mirror that has it with its MD5."""
+    """The file in our cache folder, or else from the first mirror that has it with its MD5."""
     try:
         import pooch
     except ImportError as missing:
@@ -243,7 +245,7 @@ def _cached_or_downloaded(name: str, file: _File) -> Path:
                 url,
                 known_hash=f"md5:{file.md5}",
                 fname=f"{file.name}.gz",
-                path=pooch.os_cache("chainrule") / name,
+                path=cache_root() / name,
                 downloader=pooch.HTTPDownloader(timeout=10),
             )
         except (OSError, ValueError) as fault:  # no answer; another content than published

@@ -8,9 +8,6 @@ from typing import Literal, TypeAlias, get_args
 
 from chainrule.compiler.graph import Equation, Graph, Variable
 from chainrule.compiler.naming import Labels
-from chainrule.engines.c import program as c_program
-from chainrule.engines.c.toolchain import CompileError
-from chainrule.engines.c.types import UnsupportedError
 from chainrule.engines.engine import Program
 from chainrule.engines.numpy import program as numpy_program
 from chainrule.names import unknown_name
@@ -39,8 +36,8 @@ def check_engine(engine: str | None) -> Engine:
     for known in get_args(Engine):
         if given == known:
             return known  # type: ignore[no-any-return]
-    where = "engine" if engine is not None else f"the environment variable {_VARIABLE}"
-    raise ValueError(unknown_name(f"{where}: engine", given, get_args(Engine)))
+    where = "" if engine is not None else f"the environment variable {_VARIABLE}: "
+    raise ValueError(where + unknown_name("engine", given, get_args(Engine)))
 
 
 def build_program(
@@ -60,12 +57,19 @@ def build_program(
     """
     reason = ""
     if engine == "c" or (engine == "auto" and is_worth_compiling(graph, n_calls)):
+        # imported here: a process that stays on NumPy has no use for its forty modules
+        from chainrule.engines.c import program as c_program
+        from chainrule.engines.c.toolchain import CompileError
+        from chainrule.engines.c.types import UnsupportedError
+
         try:
             return c_program.build(graph, labels, exact=exact, strides=strides), ""
         except UnsupportedError as error:
             reason = f"the C engine has no form of {error}"
         except CompileError as error:
             reason = str(error)
+        except Exception as error:  # a fault of ours: NumPy's program is right all the same
+            engine, reason = "c", f"{type(error).__name__}: {error} (please report it)"
     program = numpy_program.build(graph, labels, exact=exact, strides=strides)
     return program, reason if engine == "c" else ""
 
@@ -75,17 +79,28 @@ def source_for(engine: Engine, graph: Graph, labels: Labels, *, exact: bool = Tr
     the C engine has no form of something in it.
     """
     if engine == "c":
+        from chainrule.engines.c import program as c_program  # as in build_program
+
         return c_program.text_of([c_program.prepare(graph, labels, exact=exact)])
     return numpy_program.build(graph, labels, exact=exact).source
 
 
 def is_worth_compiling(graph: Graph, n_calls: int) -> bool:
     """Whether C saves several times as long as its compiler takes, by a count of the work."""
-    computing = [e for e in graph.all_equations() if not e.primitive.is_view]
-    saved = sum(_CALL + _ELEMENT * _elements(equation) for equation in computing)
+    n_computing = sum(not equation.primitive.is_view for equation in graph.all_equations())
     start, each = _COMPILING
-    return n_calls * saved > _TIMES_AS_MUCH * (start + each * len(computing))
+    return n_calls * _saved(graph) > _TIMES_AS_MUCH * (start + each * n_computing)
 
 
-def _elements(equation: Equation) -> int:
-    return sum(out.size for out in equation.outs)
+def _saved(graph: Graph) -> float:
+    """The seconds that a call takes less in C."""
+    return sum(_saved_of(equation) for equation in graph.equations)
+
+
+def _saved_of(equation: Equation) -> float:
+    if equation.body is not None:
+        xs = equation.params["form"].split(equation.args)[1]
+        return int(xs[0].shape[0]) * _saved(equation.body)
+    if equation.primitive.is_view:
+        return 0.0
+    return _CALL + _ELEMENT * sum(out.size for out in equation.outs)

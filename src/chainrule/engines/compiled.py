@@ -37,9 +37,12 @@ class CompiledFunction:
     tensors (inside `grad`, say) or traced arrays it is the original function.
     """
 
-    def __init__(self, function: Callable[..., Any], engine: Engine = "numpy") -> None:
+    def __init__(
+        self, function: Callable[..., Any], engine: Engine = "numpy", n_calls: int = 1
+    ) -> None:
         self._function = function
         self._engine: Engine = engine
+        self._n_calls = n_calls  # that are expected of a version, by which "auto" decides
         self._traced: tuple[Graph, Labels] | None = None
         self._versions: OrderedDict[Any, _Version] = OrderedDict()
         self._latest: Program | None = None
@@ -69,6 +72,16 @@ class CompiledFunction:
     def engine(self) -> str:
         """The engine that runs the version made last: "numpy" or "c"."""
         return self._require_version().engine
+
+    @property
+    def compiler(self) -> str:
+        """The C compiler that made a library of it, with its version; "" for none."""
+        return self._require_version().compiler
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the compiler was told."""
+        return self._require_version().flags
 
     @property
     def source(self) -> str:
@@ -124,7 +137,9 @@ class CompiledFunction:
         name = self.__name__ if self.__name__.isidentifier() else "function"
         title = f"{name}, written by chainrule for NumPy 2. Regenerate: chainrule.compile({name})."
         labels = Labels(name, title, "returns what the function returns")
-        program, remark = build_program(graph, labels, self._engine, strides=strides)
+        program, remark = build_program(
+            graph, labels, self._engine, n_calls=self._n_calls, strides=strides
+        )
         if remark:
             warn_user(f"{name} runs on the engine 'numpy', not 'c': {remark}")
         self._latest, self._traced = program, (graph, labels)

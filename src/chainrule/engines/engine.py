@@ -27,12 +27,15 @@ NumPyArray = np.ndarray[Any, Any]
 class Program(ABC):
     """A graph that runs: its text, and the state it works on.
 
-    `engine` is the name of the engine that made it, `graph` the simplified graph, `source` the text
-    of what runs, and `function` takes one step: from the inputs to the output, or a tuple of
-    several, in the order of the graph's.
+    `engine` is the name of the engine that made it, `compiler` the compiler that it had make a
+    library of the text, and `flags` what it told it, where it has one. `graph` is the simplified
+    graph, `source` the text of what runs, and `function` takes one step: from the inputs to the
+    output, or a tuple of several, in the order of the graph's.
     """
 
     engine: str
+    compiler: str = ""
+    flags: tuple[str, ...] = ()
     graph: Graph
     source: str
     function: Callable[..., Any]

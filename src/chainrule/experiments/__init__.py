@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from chainrule.data import DamagedFileError, DataNotFoundError
+from chainrule.engines.choice import Engine
 from chainrule.extras import MissingExtraError
 from chainrule.names import unknown_name
 
 __all__ = [
+    "ENGINE",
     "Experiment",
     "Row",
     "at_least",
@@ -34,6 +36,14 @@ __all__ = [
     "reproduce",
     "select",
 ]
+
+
+ENGINE: Engine = "c"
+"""What experiments train on, so that their figures do not hang on a choice made elsewhere.
+
+It is the faster one for nearly all of them. Where there is no compiler they run on NumPy, which a
+warning says; the rows hold there too.
+"""
 
 
 @dataclass(frozen=True)

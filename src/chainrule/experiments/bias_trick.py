@@ -12,6 +12,7 @@ networks of all seeds, and as their losses are summed, each gets its own gradien
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 import chainrule as cr
+from chainrule.experiments import ENGINE
 from chainrule.primitives import sigmoid
 from chainrule.primitives.dispatch import Array
 
@@ -69,7 +71,7 @@ def train(
 ) -> Iterator[Weights]:
     """One update per sample, in file order; gives the weights after each epoch."""
 
-    @cr.compile
+    @partial(cr.compile, engine=ENGINE)
     def step(weights: Sequence[Array], x: Array, y: Array) -> list[Array]:
         gradients = cr.grad(lambda w: np.sum(summed_loss(w, x, y)))(weights)
         return [w - learning_rate * g for w, g in zip(weights, gradients, strict=True)]

@@ -12,7 +12,7 @@ import numpy as np
 
 import chainrule as cr
 from chainrule import data, plots
-from chainrule.experiments import Row
+from chainrule.experiments import ENGINE, Row
 from chainrule.experiments.bias_trick import outputs, starts, summed_loss, train, with_ones
 from chainrule.experiments.seeds import fits, spread
 
@@ -32,7 +32,7 @@ def run(output: Path | None) -> list[Row]:
     x, y = with_ones(xor.x), xor.y[:, None].astype(np.float64)
 
     weights, curves = starts([2, 2, 1], SEEDS), np.empty((EPOCHS, len(SEEDS)))
-    losses_of = cr.compile(summed_loss)
+    losses_of = cr.compile(summed_loss, engine=ENGINE)
     for epoch, trained in enumerate(train(weights, x, y, learning_rate=0.5, epochs=EPOCHS)):
         curves[epoch] = losses_of(trained, x, y)
 

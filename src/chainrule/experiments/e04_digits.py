@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import data, nn, optim, plots
-from chainrule.experiments import Row
+from chainrule.experiments import ENGINE, Row
 from chainrule.experiments.bias_trick import start, with_ones
 from chainrule.experiments.seeds import fits, spread
 from chainrule.training.reports import ClassificationReport, classification_report
@@ -80,6 +80,7 @@ def train(seed: int) -> tuple[dict[int, float], ClassificationReport]:
         shuffle=False,
         callbacks=[summed_loss],
         verbose=0,
+        engine=ENGINE,
     )
     predicted = network.predict(with_ones(x_test)).argmax(axis=1)
     return summed_loss.losses, classification_report(y_test, predicted, digits.class_names)

@@ -15,7 +15,7 @@ import numpy as np
 
 import chainrule as cr
 from chainrule import data, nn, optim, plots
-from chainrule.experiments import Row, at_least
+from chainrule.experiments import ENGINE, Row, at_least
 from chainrule.experiments.seeds import spread
 from chainrule.primitives.dispatch import Array
 from chainrule.training.history import History
@@ -108,6 +108,7 @@ def train(
         metrics="accuracy",
         seed=seed,
         verbose=0,
+        engine=ENGINE,
     )
 
 

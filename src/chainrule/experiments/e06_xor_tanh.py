@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule import data, nn, optim, plots
-from chainrule.experiments import Row
+from chainrule.experiments import ENGINE, Row
 from chainrule.experiments.seeds import fits, spread
 
 __all__ = ["QUICK", "TITLE", "run"]
@@ -44,6 +44,7 @@ def run(output: Path | None) -> list[Row]:
             batch_size=1,
             shuffle=False,
             verbose=0,
+            engine=ENGINE,
         )
         curves.append(history["loss"])
         found.append(network.predict(xor.x).ravel())

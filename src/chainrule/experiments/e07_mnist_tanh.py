@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chainrule import data, nn, optim, plots
-from chainrule.experiments import Row
+from chainrule.experiments import ENGINE, Row
 from chainrule.experiments.seeds import fits, spread
 
 __all__ = ["QUICK", "TITLE", "run"]
@@ -46,6 +46,7 @@ def run(output: Path | None) -> list[Row]:
             batch_size=1,
             shuffle=False,
             verbose=0,
+            engine=ENGINE,
         )
         curves.append(history["loss"])
         found.append(network.predict(x_test[:3]).argmax(axis=1).tolist())

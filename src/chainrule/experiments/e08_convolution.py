@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import check_gradient, data, nn, optim, plots
-from chainrule.experiments import Row
+from chainrule.experiments import ENGINE, Row
 from chainrule.experiments.seeds import spread
 from chainrule.primitives import convolve, convolve_kernel_vjp
 
@@ -49,6 +49,7 @@ def run(output: Path | None) -> list[Row]:
             batch_size=1,
             shuffle=False,
             verbose=0,
+            engine=ENGINE,
         )
         curves.append(history["loss"])
         found = network.predict(x_test.reshape(-1, 28, 28, 1)).argmax(axis=1)

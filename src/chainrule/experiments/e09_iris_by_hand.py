@@ -7,13 +7,14 @@ partial derivatives on paper and trains with them; here they stand beside those 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import chainrule as cr
 from chainrule import plots
-from chainrule.experiments import Row
+from chainrule.experiments import ENGINE, Row
 from chainrule.experiments.iris_pair import load_iris_pair
 from chainrule.primitives import sigmoid
 from chainrule.primitives.dispatch import Array
@@ -79,7 +80,7 @@ def start(seed: int) -> dict[str, Array]:
     return {**weights, **{f"b{i}": np.zeros(()) for i in range(3)}}
 
 
-@cr.compile
+@partial(cr.compile, engine=ENGINE)
 def step(net: Net, x: Array, y: Array) -> dict[str, Array]:
     """One update with the gradient over all samples, learning rate 0.1."""
     gradient = cr.grad(loss)(net, x, y)

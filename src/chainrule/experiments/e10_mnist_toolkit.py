@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule import data, nn, optim, plots
-from chainrule.experiments import Row, at_least
+from chainrule.experiments import ENGINE, Row, at_least
 from chainrule.experiments.seeds import spread
 from chainrule.training.reports import ClassificationReport, classification_report
 
@@ -66,6 +66,7 @@ def train(mnist: data.Dataset, seed: int) -> ClassificationReport:
             batch_size=BATCH_SIZE,
             shuffle=False,
             verbose=0,
+            engine=ENGINE,
         )
     x_test, y_test = mnist.test
     predicted = network.predict(x_test).argmax(axis=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule import data, nn, optim, plots
-from chainrule.experiments import Row
+from chainrule.experiments import ENGINE, Row
 from chainrule.experiments.iris_pair import load_iris_pair
 
 __all__ = ["QUICK", "TITLE", "run"]
@@ -46,6 +46,7 @@ def run(output: Path | None) -> list[Row]:
             batch_size=None,
             shuffle=False,
             verbose=0,
+            engine=ENGINE,
         )
         right = network.predict(iris.x_test).argmax(axis=1) == iris.y_test
         found.append([int(np.sum(right[iris.y_test == c])) for c in (0, 1)])

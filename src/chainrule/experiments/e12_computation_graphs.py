@@ -8,6 +8,7 @@ and differentiated again. The library does both with the same rules.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,19 +44,19 @@ def unit(W: Array, x: Array, b: Array) -> Array:
     return np.sum(sigmoid(W @ x + b))
 
 
-@cr.compile
+@partial(cr.compile, engine="numpy")
 def line_derivatives(m: Array, x: Array, b: Array) -> tuple[Array, ...]:
     """∂y/∂m, ∂y/∂x and ∂y/∂b as a graph."""
     return cr.grad(line, argnums=(0, 1, 2))(m, x, b)  # type: ignore[no-any-return]
 
 
-@cr.compile
+@partial(cr.compile, engine="numpy")
 def unit_derivatives(W: Array, x: Array, b: Array) -> tuple[Array, ...]:
     """The derivatives by W, x and b as a graph."""
     return cr.grad(unit, argnums=(0, 1, 2))(W, x, b)  # type: ignore[no-any-return]
 
 
-@cr.compile
+@partial(cr.compile, engine="numpy")
 def unit_curvature(W: Array, x: Array, b: Array) -> Array:
     """The derivative of the derivative by b, by b again."""
     return cr.grad(lambda c: np.sum(cr.grad(unit, argnums=2)(W, x, c)))(b)

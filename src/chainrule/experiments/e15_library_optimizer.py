@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule import data, nn, optim, plots
-from chainrule.experiments import Row, at_least
+from chainrule.experiments import ENGINE, Row, at_least
 from chainrule.experiments.ex4 import N_SAMPLES, network, samples
 from chainrule.experiments.seeds import fits, spread
 from chainrule.training.reports import classification_report
@@ -35,7 +35,7 @@ def run(output: Path | None) -> list[Row]:
         net = network(w1=uniform, b1=uniform, w2=uniform, b2=uniform, seed=seed)
         history = net.fit(
             x, y, loss="binary_cross_entropy", penalty=nn.L2(1 / N_SAMPLES), metrics=(),
-            optimizer=optim.TNC(max_iterations=1000, max_evaluations=250), verbose=0,
+            optimizer=optim.TNC(max_iterations=1000, max_evaluations=250), verbose=0, engine=ENGINE,
         )  # fmt: skip
         costs.append(history["loss"][-1])
         predicted = net.predict(x).argmax(axis=1)

@@ -270,15 +270,12 @@ class Network:
             outputs[built.layer.name] = self._own(x, given)
         return outputs
 
-    def _engine_of_step(self) -> Engine:
-        """The engine that predictions run on by default: that of the last fit."""
-        return "c" if self._step is not None and self._step.engine == "c" else "numpy"
-
     def infer(self, x: np.ndarray, engine: Engine | None = None) -> np.ndarray:
         """The outputs for inputs that `as_inputs` has made, without noting which layer runs."""
         if current_scope().detect_nonfinite:  # tensors look at each value they compute
             return np.array(self.forward(self.parameters, Tensor(x)).detach())
-        engine = engine or self._engine_of_step()
+        if engine is None:  # that of the last fit
+            engine = "c" if self._step is not None and self._step.engine == "c" else "numpy"
         inference = self._inferences.get(engine)
         if inference is None:
             inference = self._inferences[engine] = Inference(self, engine)

@@ -41,7 +41,8 @@ class CompiledStep:
     what the compiler raises, `TracedValueError` for the most part, at the first batch of a shape
     where the network or the loss cannot be compiled. A program is fixed when it is made: what it
     read of layers, loss and penalties is looked at again by `outdated`. `n_steps` is how many there
-    will be, which the engine "auto" goes by; `remark` says why it is not the engine asked for.
+    will be, which the engine "auto" goes by; `remark` says why it is not the engine asked for. All
+    batches run on the engine of the first.
     """
 
     def __init__(
@@ -121,6 +122,16 @@ class CompiledStep:
         return self._first().engine
 
     @property
+    def compiler(self) -> str:
+        """The C compiler that made a library of it, with its version; "" for none."""
+        return self._first().compiler
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the compiler was told."""
+        return self._first().flags
+
+    @property
     def source(self) -> str:
         """The step as a file of its own, for the batch size compiled first: Python, or C."""
         return self._first().source
@@ -184,9 +195,11 @@ class CompiledStep:
         graph = replace(graph, inputs=(*arrays, rate, *used))
         labels = self._labels(len(inputs[0]))
         self._traced = self._traced or (graph, labels)
-        program, self.remark = build_program(
-            graph, labels, self._engine, exact=False, n_calls=self._n_steps
-        )
+        engine = self._engine
+        if self._programs:
+            engine = "c" if self.engine == "c" else "numpy"
+        program, remark = build_program(graph, labels, engine, exact=False, n_calls=self._n_steps)
+        self.remark = self.remark or remark
         program.write_state(tree.flatten(self._learned))
         return program
 

@@ -86,7 +86,9 @@ class StepMaker:
                 self._compiled, lambda: self._tried(self._eager()), network.parts
             )
         network.keep_step(step)
-        return self._eager() if step is None else step
+        made: TrainingStep = self._eager() if step is None else step
+        self._session.run.history.ran_on(made)
+        return made
 
     def _compiled(self) -> CompiledStep:
         goal = self._session.goal

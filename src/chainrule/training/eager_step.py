@@ -33,6 +33,10 @@ class EagerStep:
     Slower for small networks than a compiled one, but whatever Python can do it can.
     """
 
+    engine = "eager"
+    compiler = ""
+    flags: tuple[str, ...] = ()
+
     def __init__(
         self,
         network: Trainable,

@@ -155,7 +155,7 @@ def fit(
         if isinstance(optimizer, Minimizer):
             objective = Objective(goal, training, layer_rng)
             if compiles:
-                objective.compile()
+                objective.compile(engine, epochs)
             minimizer = replace(optimizer, max_iterations=epochs)
             trainer = Minimization(session, minimizer, objective)
         else:

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
-__all__ = ["History"]
+__all__ = ["History", "RunsOnEngine"]
+
+
+class RunsOnEngine(Protocol):
+    """What steps run on: `engine` is the name of an engine, or "eager" where they run as they are.
+
+    `compiler` is the compiler that made a library of them and its version, "" for none, and `flags`
+    what it was told.
+    """
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def compiler(self) -> str: ...
+
+    @property
+    def flags(self) -> tuple[str, ...]: ...
 
 
 class History(Mapping[str, list[float]]):
@@ -22,11 +40,19 @@ class History(Mapping[str, list[float]]):
     evaluations), or what a callback gave `run.stop`; it is "" while training runs. `best_epoch` is
     the epoch whose parameters a callback restored, counted from 1, or None.
 
+    `engine` is what the steps ran on: "numpy" or "c", or "eager" where they ran as they are. Of the
+    C engine, `compiler` is the compiler with its version, and `flags` what it was told.
+
     >>> history = History()
     >>> history.append({"loss": 0.5}, seconds=0.01)
     >>> history["loss"], history.epochs
     ([0.5], 1)
     """
+
+    # also of histories that were kept before there were engines to choose
+    engine = ""
+    compiler = ""
+    flags: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._curves: dict[str, list[float]] = {}
@@ -50,6 +76,10 @@ class History(Mapping[str, list[float]]):
             self._curves.setdefault(name, []).append(float(value))
         self.seconds.append(seconds)
 
+    def ran_on(self, what: RunsOnEngine) -> None:
+        """Note the engine of what runs from now on, its compiler and flags."""
+        self.engine, self.compiler, self.flags = what.engine, what.compiler, what.flags
+
     def last(self) -> dict[str, float]:
         """The numbers of the last finished epoch; empty before the first."""
         return {name: curve[-1] for name, curve in self._curves.items()}
@@ -70,6 +100,8 @@ class History(Mapping[str, list[float]]):
             f"{name} {value:.4g}" for name, value in self.last().items() if name != "learning_rate"
         )
         parts = [f"{self.epochs} epochs in {sum(self.seconds):.3g} s", numbers]
+        if self.engine:
+            parts.append(f"engine {self.engine}")
         if self.stopped_by not in ("", "epochs"):
             parts.append(f"stopped by {self.stopped_by}")
         if self.best_epoch is not None:

@@ -10,7 +10,8 @@ from typing import Any, final
 import numpy as np
 
 from chainrule.autodiff import hvp, value_and_grad
-from chainrule.engines.compiled import compile as compile_function
+from chainrule.engines.choice import Engine
+from chainrule.engines.compiled import CompiledFunction
 from chainrule.engines.threads import limit_threads
 from chainrule.optim import Minimizer
 from chainrule.primitives.dispatch import Array
@@ -23,6 +24,8 @@ from chainrule.training.step import make_loss
 from chainrule.training.trainable import ArraysByName
 
 __all__ = ["Minimization", "Objective"]
+
+_CALLS = 1.2  # of the objective in an iteration: a line search seldom tries a second point
 
 _STOPPED_BY = {"max_evaluations": "evaluations"}  # a minimizer's own word -> that of the history
 
@@ -40,6 +43,7 @@ class Minimization:
         self.minimizer = minimizer
         self.objective = objective
         self.began = 0.0
+        session.run.history.ran_on(objective)
 
     def run(self) -> None:
         """Let the minimizer run until it is content, or something stops the run."""
@@ -90,6 +94,7 @@ class Minimization:
             self.session.call("on_epoch_begin")
         if self.session.has_callbacks:
             self.objective.renew()
+            run.history.ran_on(self.objective)
 
 
 @final
@@ -97,8 +102,12 @@ class Objective:
     """The loss over all samples as a minimizer sees it: a function of one float64 vector.
 
     Layers that draw random numbers draw the same ones each time, so that it is one function. It is
-    computed in the network's dtype.
+    computed in the network's dtype. `engine`, `compiler` and `flags` are as of a training's step.
     """
+
+    engine = "eager"
+    compiler = ""
+    flags: tuple[str, ...] = ()
 
     def __init__(self, goal: Goal, samples: Samples, layer_rng: np.random.Generator) -> None:
         self.layout = goal.network.parameters
@@ -118,19 +127,29 @@ class Objective:
         self._loss: Callable[..., Any] = loss
         self._eager: Callable[..., Any] = value_and_grad(loss, has_aux=True)
         self._loss_and_gradient = self._eager
+        self._asked: tuple[Engine, int] = "numpy", 1
 
-    def compile(self) -> None:
-        """Write the loss and its gradient out as NumPy source, and run that from now on.
+    def compile(self, engine: Engine = "numpy", iterations: int = 1) -> None:
+        """Write the loss and its gradient out as source, and run that from now on.
 
-        Where that cannot be done, a warning says why, and it runs as it is.
+        The engine "auto" goes by how many iterations there will be. Where it cannot be compiled, a
+        warning says why, and it runs as it is.
         """
-        self._loss_and_gradient = (
-            compiled_or_none(self._compiled, self._evaluate, self._parts) or self._eager
-        )
+        self._asked = engine, iterations
+        compiled = compiled_or_none(self._compiled, self._evaluate, self._parts)
+        self._loss_and_gradient = compiled or self._eager
+        self.engine, self.compiler, self.flags = "eager", "", ()
+        if compiled is not None:
+            self.engine, self.compiler, self.flags = (
+                compiled.engine,
+                compiled.compiler,
+                compiled.flags,
+            )
         self._as_read = Observed(self._parts)
 
-    def _compiled(self) -> Callable[..., Any]:
-        compiled = compile_function(self._eager)
+    def _compiled(self) -> CompiledFunction:
+        engine, iterations = self._asked
+        compiled = CompiledFunction(self._eager, engine, math.ceil(_CALLS * iterations))
         with ignore_overflow(), refuse_draws("the loss", self._parts):
             compiled(*self._arguments(self.layout.flat))
         return compiled
@@ -142,7 +161,7 @@ class Objective:
     def renew(self) -> None:
         """Compile anew where layers, say, have other options by now than the source has read."""
         if self._loss_and_gradient is not self._eager and self._as_read.difference():
-            self.compile()
+            self.compile(*self._asked)
 
     def value_and_gradient(self, flat: np.ndarray) -> tuple[float, Array]:
         """The loss at a point (n_parameters,) and its gradient there."""

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from chainrule.engines.batches import Batches
+from chainrule.training.history import RunsOnEngine
 from chainrule.training.samples import Batch
 from chainrule.training.step import Learned
 
 __all__ = ["TrainingStep"]
 
 
-class TrainingStep(Protocol):
+class TrainingStep(RunsOnEngine, Protocol):
     """A step with what it learns: parameters, slots and state are its own, and handed out here."""
 
     def run(self, batches: Batches, rng: Any, until: float, interrupted: Sequence[bool]) -> int:

@@ -24,12 +24,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from chainrule.files import replacing
+from chainrule.files import cache_root, replacing
 
 __all__ = [
     "FORMAT",
     "CompileError",
-    "cache_root",
     "clean",
     "find_entry",
     "forget_entry",
@@ -59,26 +58,6 @@ class CompileError(RuntimeError):
 def library_suffix() -> str:
     """The end of a shared library's name on this platform."""
     return {"win32": ".dll", "cygwin": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-
-
-def cache_root() -> Path:
-    """The folder of all that chainrule keeps: CHAINRULE_CACHE, or the platform's own place.
-
-    That is `$XDG_CACHE_HOME/chainrule` or `~/.cache/chainrule`, on macOS
-    `~/Library/Caches/chainrule`, on Windows `%LOCALAPPDATA%/chainrule/chainrule/Cache`: where
-    downloaded data sets are too. Raises RuntimeError where the user has no home.
-    """
-    named = os.environ.get("CHAINRULE_CACHE")
-    if named:
-        return Path(os.path.abspath(named))
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-        return base / "chainrule" / "chainrule" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "chainrule"
-    named = os.environ.get("XDG_CACHE_HOME", "")  # its specification: one that is relative is void
-    return (Path(named) if os.path.isabs(named) else Path.home() / ".cache") / "chainrule"
 
 
 def library_folder() -> tuple[Path | None, str]:

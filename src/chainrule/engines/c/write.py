@@ -74,6 +74,9 @@ class _Step:
         for group in self.plan.groups:
             if all(e.out in self.plan.views or e.out in self.plan.placed for e in group.equations):
                 continue
+            if group.out.is_number:  # all of them before any state changes, for one may fail
+                self.numbers_first += self._number(group)
+                continue
             if group.section != section:
                 section = group.section
                 self.lines += ["", *self._heading(section)] if with_headings else []
@@ -90,9 +93,6 @@ class _Step:
 
     def _group(self, group: Group) -> list[str]:
         equation = group.equations[0]
-        if equation.out.is_number:  # all of them before any state changes, for one may fail
-            self.numbers_first += self._number(group)
-            return []
         if equation.body is not None:
             return self._loop(equation)
         if group.is_nest:
@@ -305,8 +305,9 @@ class _Step:
                 continue
             last = self.original.get(out, equation)
             formula = formula_of(last, self.original, is_written_out).show(self.places.name)
-            layer = f", {equation.layer}" if equation.layer and group.section == "forward" else ""
-            lines += comment(f"{self.places.name(out)} = {formula}   {_shape(out)}{layer}")
+            layer = equation.layer if group.section == "forward" else ""
+            where = ", ".join(filter(None, [_shape(out), layer]))
+            lines += comment(f"{self.places.name(out)} = {formula}   {where}".rstrip())
         return lines
 
     def _write_updates(self) -> None:
