@@ -69,7 +69,8 @@ class Shared:
 
     def build(self, graph: Any, labels: Any, **options: Any) -> LateProgram:
         """As `engines.c.program.build`, but that the program is compiled with the others."""
-        options.pop("strides", None)  # inputs are copied, however they lie
+        # inputs are copied, however they lie; and what is asked for is worth compiling
+        options = {k: v for k, v in options.items() if k not in {"strides", "n_calls"}}
         self.count += 1
         labels = replace(labels, function=f"{labels.function}_{self.count}")
         try:

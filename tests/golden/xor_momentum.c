@@ -226,8 +226,6 @@ EXPORT int train_step(struct train_step *own)
     float *d_W2 = gradient + 9;
     float *d_b2 = gradient + 12;
 
-    /* backward: d_v is the derivative of the loss by v, times learning_rate */
-
     /* forward */
     /* matmul_2 = x @ W1   (4, 3), dense_1 */
     matmul_1(x, W1, a1);
@@ -243,7 +241,7 @@ EXPORT int train_step(struct train_step *own)
     matmul_3(a1, W2, z2);
     /* a2 = tanh(matmul_4 + b2)   (4, 1), tanh_2 */
     /* residuals = a2 - y   (4, 1), loss */
-    /* total = sum(residuals**2)   , loss */
+    /* total = sum(residuals**2)   loss */
     {
         float total_2 = 0.0f;
         #pragma omp simd reduction(+ : total_2)
@@ -256,7 +254,7 @@ EXPORT int train_step(struct train_step *own)
         }
         loss[0] = total_2;
     }
-    /* loss = total / 4   , loss */
+    /* loss = total / 4   loss */
     {
         const float total_3 = loss[0];
         loss[0] = total_3 / 4.0f;
