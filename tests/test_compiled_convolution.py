@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from chainrule import nn, optim
-from chainrule.engines.numpy import threads
+from chainrule.engines import threads
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.eager_step import EagerStep
 from chainrule.training.samples import Batch
