@@ -23,11 +23,12 @@ __all__ = ["drop_unused_parts", "keep_intermediates", "sum_at_once"]
 def keep_intermediates(graph: Graph) -> Graph:
     """Let loops hand on the values that a later loop would compute again, at the same steps."""
     loops = [e for e in graph.equations if e.body is not None]
-    for later in loops:
-        for earlier in loops[: loops.index(later)]:
-            changed = _hand_on(graph, earlier, later)
+    for later in range(len(loops)):
+        for earlier in range(later):
+            changed = _hand_on(graph, loops[earlier], loops[later])
             if changed is not None:
-                return keep_intermediates(changed)
+                graph = changed
+                loops = [e for e in graph.equations if e.body is not None]
     return graph
 
 
@@ -38,12 +39,16 @@ def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
     first, second = earlier.body, later.body
     assert first is not None
     assert second is not None
+    if _n_steps(earlier) != _n_steps(later):
+        return None
     same = _same_values(graph, earlier, later)
-    layouts = Layouts(first, {}, follow=True)
     computed = first.makers()
+    if not any(w in computed for w in same.values()):
+        return None
+    layouts = Layouts(first, {}, follow=True)
     same = {v: w for v, w in same.items() if w not in computed or layouts.is_plain(w)}
     needed = _needed(second, same)
-    if not needed or _n_steps(earlier) != _n_steps(later):
+    if not needed:
         return None
     form, later_form = earlier.params["form"], later.params["form"]
     outputs, outs = list(first.outputs), list(earlier.outs)
