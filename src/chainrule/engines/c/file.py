@@ -17,6 +17,8 @@ __all__ = ["print_files"]
 
 _HEADERS = ["math.h", "stdbool.h", "stdint.h", "string.h"]
 
+_THREADS_ALONE = 2  # of a file that runs by itself
+
 _EXPORT = """
 #ifdef __GNUC__
 #define EXPORT __attribute__((visibility("default")))
@@ -115,7 +117,7 @@ def _structure(file: File) -> str:
 
 
 def _member(own: Field) -> str:
-    if own.kind == "number":
+    if own.kind in {"number", "threads"}:
         return f"{own.c_type} {own.name}"
     if own.kind == "generator":
         return f"{own.c_type}{own.name}"
@@ -128,6 +130,10 @@ def _member(own: Field) -> str:
 def _said(own: Field) -> str:
     if own.kind in {"number", "generator", "product"}:
         return ""
+    if own.kind == "threads":
+        return "  /* that share long loops, where the compiler has OpenMP */"
+    if own.for_each_thread:
+        return f"  /* {own.shape[0]} + {own.for_each_thread} for each thread */"
     shape = str(own.shape) if own.shape else "one number"
     return f"  /* {shape}{'' if own.kind == 'work' else f', {own.kind}'} */"
 
@@ -160,7 +166,7 @@ def _step(file: File) -> str:
     for own in file.fields:
         if own.name not in used:
             continue
-        if own.kind in {"number", "product"}:
+        if own.kind in {"number", "product", "threads"}:
             lines.append(f"    const {own.c_type} {own.name} = own->{own.name};")
         elif own.kind == "generator":
             lines.append(f"    struct generator *{own.name} = own->{own.name};")
@@ -195,6 +201,8 @@ def _main(file: File) -> str:
     for own in file.fields:
         if own.kind == "number":
             lines.append(f"    own.{own.name} = 1;")
+        elif own.kind == "threads":
+            lines.append(f"    own.{own.name} = {_THREADS_ALONE};")
         elif own.kind == "product":
             lines.append(f"    own.{own.name} = NULL;")
         elif own.kind == "generator":
@@ -218,7 +226,7 @@ def _main(file: File) -> str:
 
 
 def _filled(own: Field) -> list[str]:
-    size = max(1, prod(own.shape))
+    size = max(1, prod(own.shape) + _THREADS_ALONE * own.for_each_thread)
     memory = f"calloc({size}, sizeof({own.c_type}))"
     if own.kind == "work" or own.dtype.kind != "f":
         return [f"    own.{own.name} = {memory};"]

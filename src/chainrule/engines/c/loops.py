@@ -28,6 +28,7 @@ from chainrule.engines.c.expressions import (
     start_value,
 )
 from chainrule.engines.c.nests import REDUCTIONS, nest_space
+from chainrule.engines.c.sharing import SHARED, shares_elements
 from chainrule.engines.c.types import c_type
 from chainrule.primitives.reduce import reduced_axes
 
@@ -46,7 +47,8 @@ class Nest:
     """What a nest needs to know: its equations, where values stand, and what they are called.
 
     `access` gives the memory of a value, None for one that lives in the loop alone; `number` the
-    text of a Python number; `local` a new name for a variable in the loop, after that of a value.
+    text of a Python number; `local` a new name for a variable in the loop, after that of a value;
+    `threads` the number of threads.
     """
 
     equations: Sequence[Equation]
@@ -54,6 +56,7 @@ class Nest:
     number: Callable[[Variable], Operand]
     local: Callable[[Variable], str]
     indices: Sequence[str]
+    threads: Callable[[], str]
 
 
 @dataclass
@@ -90,7 +93,19 @@ def nest_lines(nest: Nest) -> list[str]:
     loops = list(nest.indices[: len(extents)])
     _place_reductions(nest, reductions, extents)
     body = _body(nest, merged, reductions, loops)
-    return _around(extents, loops, body, reductions)
+    threads = nest.threads() if _is_shared(nest, extents, reductions) else ""
+    return _around(extents, loops, body, reductions, threads)
+
+
+def _is_shared(nest: Nest, extents: Sequence[int], reductions: Sequence[_Reduction]) -> bool:
+    """Whether the outermost loop is divided among threads: a long nest, none of whose rounds of
+    that loop adds to what another one does, or leaves the function.
+    """
+    if not extents or not shares_elements(prod(extents), extents[0]):
+        return False
+    if any(reduction.result.strides[0] == 0 for reduction in reductions):
+        return False
+    return not any(raises_below_0(equation) for equation in nest.equations)
 
 
 def _accesses(
@@ -222,7 +237,11 @@ def _body(
 
 
 def _around(
-    extents: list[int], loops: list[str], body: _Body, reductions: Sequence[_Reduction]
+    extents: list[int],
+    loops: list[str],
+    body: _Body,
+    reductions: Sequence[_Reduction],
+    threads: str,
 ) -> list[str]:
     """The loops around the body, and what stands before and after each of them."""
     before: dict[int, list[str]] = {}
@@ -253,6 +272,8 @@ def _around(
     for level in reversed(range(depth)):
         head = f"for (long {loops[level]} = 0; {loops[level]} < {extents[level]}; {loops[level]}++)"
         pragma = _pragma(reductions) if level == depth - 1 and extents[level] > 1 else []
+        if threads and not level:
+            pragma = [SHARED.replace(" for", " for simd") if pragma else SHARED]
         block = len(inner) > 1
         loop = [*pragma, head + (" {" if block else "")]
         loop += [f"    {line}" for line in inner]

@@ -18,7 +18,8 @@ __all__ = ["Field", "File", "Result"]
 class Field:
     """A member of the structure that a step works on: memory for an array, a number, a generator.
 
-    `variable` is the input, state or constant that it holds, None for memory of the step's own.
+    `variable` is the input, state or constant that it holds, None for memory of the step's own,
+    which may have more elements `for_each_thread`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Field:
     kind: str
     variable: Variable | None = None
     constant: np.ndarray[Any, Any] | None = None
+    for_each_thread: int = 0
 
     @property
     def access(self) -> Access:

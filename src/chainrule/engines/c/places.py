@@ -123,10 +123,12 @@ class Places:
         self.file.fields.append(own)
         self.numbers[variable] = Operand(name, variable.dtype)
 
-    def add_memory(self, wish: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Field:
+    def add_memory(
+        self, wish: str, shape: tuple[int, ...], dtype: np.dtype[Any], for_each_thread: int = 0
+    ) -> Field:
         """A field for memory that the plan does not know of."""
         name = self.scope.claim(Symbol(wish))
-        own = Field(name, c_type(dtype), shape, dtype, "work")
+        own = Field(name, c_type(dtype), shape, dtype, "work", for_each_thread=for_each_thread)
         self.file.fields.append(own)
         return own
 
@@ -139,6 +141,12 @@ class Places:
         name = self.scope.claim(Symbol("product"))
         self.file.fields.append(Field(name, kind, (), dtype, "product"))
         return name
+
+    def threads(self) -> str:
+        """The name of the field with the number of threads that share long loops."""
+        if not any(own.kind == "threads" for own in self.file.fields):
+            self.file.fields.append(Field("threads", "int64_t", (), np.dtype(np.int64), "threads"))
+        return "threads"
 
     # Values
 

@@ -29,7 +29,7 @@ from chainrule.engines.c.toolchain import build_library
 from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
 from chainrule.engines.numpy import program as numpy_program
-from chainrule.engines.threads import limit_threads
+from chainrule.engines.threads import limit_beside_loops, loop_threads
 from chainrule.files import replacing
 
 __all__ = ["CProgram", "Memory", "Prepared", "build", "load", "prepare", "text_of"]
@@ -41,11 +41,15 @@ class CProgram(Program):
 
     engine = "c"
 
-    def __init__(self, prepared: Prepared, source: str, library: Any) -> None:
+    def __init__(
+        self, prepared: Prepared, source: str, library: Any, has_threads: bool = False
+    ) -> None:
         file = prepared.file
         graph = self.graph = prepared.simplified
         self.source = source
-        self._memory = Memory(file)
+        is_shared = has_threads and any(own.kind == "threads" for own in file.fields)
+        self._threads = loop_threads(graph) if is_shared else 1
+        self._memory = Memory(file, self._threads)
         self._function = library[file.function]
         self._function.argtypes = [ctypes.c_void_p]
         self._function.restype = ctypes.c_int
@@ -115,7 +119,7 @@ class CProgram(Program):
             return self._many.run_epochs(batches, n_epochs, order_rng)
 
     def thread_limit(self) -> AbstractContextManager[None]:
-        return limit_threads(self.graph)
+        return limit_beside_loops(self.graph, self._threads)
 
     def read_state(self) -> tuple[NumPyArray, ...]:
         return self._state
@@ -136,7 +140,7 @@ class CProgram(Program):
 class Memory:
     """The structure that a step works on: a table of addresses and numbers, of 8 bytes each."""
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, threads: int = 1) -> None:
         self.file = file
         self.table = np.zeros(max(1, len(file.fields)), np.uint64)
         self.address = self.table.ctypes.data
@@ -144,13 +148,18 @@ class Memory:
         self._slots = {own.name: slot for slot, own in enumerate(file.fields)}
         self._fields = {own.variable: own for own in file.fields if own.variable is not None}
         for own in file.fields:
-            if own.kind in {"work", "scratch"}:
+            if own.for_each_thread:
+                size = own.shape[0] + threads * own.for_each_thread
+                self._hold(own, _aligned((size,), own.dtype))
+            elif own.kind in {"work", "scratch"}:
                 self._hold(own, _aligned(own.shape, own.dtype))
             elif own.kind == "constant":
                 assert own.constant is not None
                 self._hold(own, np.ascontiguousarray(own.constant).reshape(own.shape))
             elif own.kind == "input":
                 self._hold(own, _aligned(own.shape, own.dtype))
+            elif own.kind == "threads":
+                self.table[self._slots[own.name]] = threads
             elif own.kind == "product":
                 self.table[self._slots[own.name]] = _product_address(own.dtype)
         self._inputs = [own for own in file.fields if own.kind == "input"]
@@ -315,5 +324,6 @@ def load(programs: Sequence[Prepared], *, extra: Sequence[str] = ()) -> list[CPr
     blas = find_blas()
     bits = blas.integer_bits if blas is not None else 64
     defined = f"#define LIBRARY\n#define BLAS_INTEGER int{bits}_t\n"
-    library = build_library(defined + source, extra=extra).functions
-    return [CProgram(prepared, source, library) for prepared in programs]
+    threads = any(own.kind == "threads" for prepared in programs for own in prepared.file.fields)
+    library = build_library(defined + source, threads=threads, extra=extra)
+    return [CProgram(prepared, source, library.functions, library.threads) for prepared in programs]

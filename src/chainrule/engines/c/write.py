@@ -120,7 +120,12 @@ class _Step:
     def _nest(self, group: Group) -> list[str]:
         places = self.places
         nest = Nest(
-            group.equations, places.access, places.numbers.__getitem__, places.local_name, INDICES
+            group.equations,
+            places.access,
+            places.numbers.__getitem__,
+            places.local_name,
+            INDICES,
+            places.threads,
         )
         return [*self._limits(group), *nest_lines(nest)]
 
@@ -169,8 +174,12 @@ class _Step:
         if kernel.wants_blas(equation):
             passed.insert(0, self.places.product(equation.out.dtype))
         name, fails = self._kernel(equation, arrays, bool(generators))
-        if size := kernel.workspace(equation):
-            passed.append(self.places.add_memory("workspace", (size,), equation.out.dtype).name)
+        if kernel.shares(equation):
+            passed.insert(0, self.places.threads())
+        size, each = kernel.workspace(equation), kernel.for_each_thread(equation)
+        if size or each:
+            dtype = equation.out.dtype
+            passed.append(self.places.add_memory("workspace", (size,), dtype, each).name)
         call = f"{name}({', '.join(passed)})"
         return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
 
@@ -199,7 +208,9 @@ class _Step:
             parameters.append(f"product_{result.c_type} product")
         parameters += [f"const {a.c_type} *restrict {a.pointer}" for a in inputs]
         parameters += [f"{result.c_type} *restrict {result.pointer}"]
-        if kernel.workspace(equation):
+        if kernel.shares(equation):
+            parameters.insert(0, "int threads")
+        if kernel.workspace(equation) or kernel.for_each_thread(equation):
             parameters.append(f"{result.c_type} *restrict workspace")
         body = kernel.write(equation, inner)
         used = set(re.findall(r"\w+", "\n".join(body)))
