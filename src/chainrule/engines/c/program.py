@@ -25,6 +25,7 @@ from chainrule.engines.c.file import print_files
 from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.parts import Field, File, Result
+from chainrule.engines.c.sharing import PARTS
 from chainrule.engines.c.toolchain import build_library
 from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
@@ -47,8 +48,7 @@ class CProgram(Program):
         file = prepared.file
         graph = self.graph = prepared.simplified
         self.source = source
-        is_shared = has_threads and any(own.kind == "threads" for own in file.fields)
-        self._threads = loop_threads(graph) if is_shared else 1
+        self._threads = loop_threads(graph) if has_threads and file.has_threads else 1
         self._memory = Memory(file, self._threads)
         self._function = library[file.function]
         self._function.argtypes = [ctypes.c_void_p]
@@ -145,11 +145,12 @@ class Memory:
         self.table = np.zeros(max(1, len(file.fields)), np.uint64)
         self.address = self.table.ctypes.data
         self.arrays: dict[str, NumPyArray] = {}
+        numbers = {"threads": threads, "parts": PARTS * threads if threads > 1 else 1}
         self._slots = {own.name: slot for slot, own in enumerate(file.fields)}
         self._fields = {own.variable: own for own in file.fields if own.variable is not None}
         for own in file.fields:
-            if own.for_each_thread:
-                size = own.shape[0] + threads * own.for_each_thread
+            if own.for_each_part:
+                size = own.shape[0] + numbers["parts"] * own.for_each_part
                 self._hold(own, _aligned((size,), own.dtype))
             elif own.kind in {"work", "scratch"}:
                 self._hold(own, _aligned(own.shape, own.dtype))
@@ -158,8 +159,8 @@ class Memory:
                 self._hold(own, np.ascontiguousarray(own.constant).reshape(own.shape))
             elif own.kind == "input":
                 self._hold(own, _aligned(own.shape, own.dtype))
-            elif own.kind == "threads":
-                self.table[self._slots[own.name]] = threads
+            elif own.kind in numbers:
+                self.table[self._slots[own.name]] = numbers[own.kind]
             elif own.kind == "product":
                 self.table[self._slots[own.name]] = _product_address(own.dtype)
         self._inputs = [own for own in file.fields if own.kind == "input"]
@@ -324,6 +325,6 @@ def load(programs: Sequence[Prepared], *, extra: Sequence[str] = ()) -> list[CPr
     blas = find_blas()
     bits = blas.integer_bits if blas is not None else 64
     defined = f"#define LIBRARY\n#define BLAS_INTEGER int{bits}_t\n"
-    threads = any(own.kind == "threads" for prepared in programs for own in prepared.file.fields)
+    threads = any(prepared.file.has_threads for prepared in programs)
     library = build_library(defined + source, threads=threads, extra=extra)
     return [CProgram(prepared, source, library.functions, library.threads) for prepared in programs]

@@ -1,8 +1,13 @@
 """Which loops of a step are divided among threads, and how: in the C text, by OpenMP.
 
 A loop is divided where it is long, by a count of its work, so that the text is the same whatever
-the machine. How many threads there are is a number that the step is handed, `threads`: one does all
-of it by itself, as does a compiler without OpenMP, for which the text is the same C.
+the machine. It becomes a few tasks, `parts`, which whoever has nothing to do takes; the thread that
+takes the step does so too, and waits for no thread but one that is at a task. So a thread that the
+system does not let run, for others want the cores, costs nothing: with `parallel for` it would be
+waited for, at every loop, some ten milliseconds each. The threads come and go once a call.
+
+How many threads and parts there are is told the step; one of each is no division, and without
+OpenMP the text is the same C.
 """
 
 from __future__ import annotations
@@ -11,18 +16,23 @@ from chainrule.compiler.graph import Equation
 from chainrule.engines.threads import in_convolution
 
 __all__ = [
-    "SHARED",
+    "PARTS",
+    "TASKS",
     "cache_lines",
+    "part_loop",
     "part_of",
     "shares_convolution",
     "shares_elements",
-    "thread_loop",
+    "team_function",
 ]
 
-SHARED = "#pragma omp parallel for num_threads(threads) schedule(static)"
-"""Before a loop whose rounds are divided: each thread takes the same ones whenever it runs."""
+TASKS = "#pragma omp taskloop num_tasks(parts)"
+"""Before a loop whose rounds are divided: each part has the same ones whenever it runs."""
 
-_WORTH_SHARING = 3e6
+PARTS = 2
+"""Parts for each thread: one that begins late has fewer of them."""
+
+_WORTH_SHARING = 2e6
 """Multiplications in one convolution from which on threads pay, measured: see docs/design/022."""
 
 _WORTH_SHARING_ELEMENTS = 2**17
@@ -51,20 +61,34 @@ def cache_lines(n: int) -> int:
     return -(-n // _CACHE_LINE) * _CACHE_LINE
 
 
-def thread_loop(body: list[str]) -> list[str]:
-    """The body for each thread, of which it reads the number as `thread`."""
+def part_loop(body: list[str]) -> list[str]:
+    """The body for each part, of which it reads the number as `part`."""
     return [
-        SHARED,
-        "for (int thread = 0; thread < threads; thread++) {",
+        TASKS,
+        "for (int part = 0; part < parts; part++) {",
         *(f"    {line}" if line else "" for line in body),
         "}",
     ]
 
 
 def part_of(n: int) -> tuple[str, str]:
-    """Where a thread's part of n begins and ends.
+    """Where a part of n begins and ends.
 
     >>> part_of(64)
-    ('64 * thread / threads', '64 * (thread + 1) / threads')
+    ('64 * part / parts', '64 * (part + 1) / parts')
     """
-    return f"{n} * thread / threads", f"{n} * (thread + 1) / threads"
+    return f"{n} * part / parts", f"{n} * (part + 1) / parts"
+
+
+def team_function(kind: str, name: str, parameters: str, arguments: str) -> str:
+    """A function that calls another one, which ends in _alone, with threads that take its tasks."""
+    return f"""
+EXPORT {kind} {name}({parameters})
+{{
+    {kind} result = 0;
+#pragma omp parallel num_threads(own->threads)
+#pragma omp master
+    result = {name}_alone({arguments});
+    return result;
+}}
+""".strip()

@@ -186,7 +186,7 @@ def _kernel(write: PointerWriter, sums: Callable[[Equation], PlaceSums | KernelS
         write,
         workspace=lambda equation: sums(equation).workspace,
         shares=lambda equation: sums(equation).is_shared,
-        for_each_thread=lambda equation: sums(equation).for_each_thread,
+        for_each_part=lambda equation: sums(equation).for_each_part,
     )
 
 

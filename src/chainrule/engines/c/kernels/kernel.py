@@ -36,8 +36,8 @@ class Kernel:
     """A function of its own in the printed file, with the shapes of one equation in it.
 
     Its parameters are the array arguments, the result, and where it needs some, `workspace`: so
-    many elements of the result's type. One that `shares` its work among threads is handed their
-    number first, as `threads`, and more workspace, `for_each_thread`. Arguments may lie in any
+    many elements of the result's type. One that `shares` its work among threads is handed first
+    in how many `parts`, and more workspace, `for_each_part`. Arguments may lie in any
     order, unless they are wanted `contiguous`; the result is contiguous. One that `fails` returns 1
     where NumPy would raise, else 0. Where it `wants_blas`, it is handed the matrix product of BLAS
     first, as `product`, which is NULL where there is none. `refuses` says why it cannot write an
@@ -49,6 +49,6 @@ class Kernel:
     fails: bool = False
     workspace: Callable[[Equation], int] = no_workspace
     shares: Callable[[Equation], bool] = _not_shared
-    for_each_thread: Callable[[Equation], int] = no_workspace
+    for_each_part: Callable[[Equation], int] = no_workspace
     wants_blas: Callable[[Equation], bool] = _no_blas
     refuses: Callable[[Equation], str] = _nothing_refused

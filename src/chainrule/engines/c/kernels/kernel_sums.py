@@ -12,7 +12,7 @@ from chainrule.engines.c.kernels.pointers import Finish
 from chainrule.engines.c.kernels.sweeps import Border
 from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
 from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
-from chainrule.engines.c.sharing import cache_lines, part_of, thread_loop
+from chainrule.engines.c.sharing import cache_lines, part_loop, part_of
 
 __all__ = ["KernelSums"]
 
@@ -28,8 +28,8 @@ class KernelSums:
     are filters; where it is channelwise, each channel having one filter of its own, the columns are
     the elements of one line of the kernel. A tile has its own part of the workspace, where the
     images are added up, in their order; so tiles may overlap, and lanes that are no filters do no
-    harm. Where it is shared, threads take tiles each, of all images in their order: so the sums are
-    the same, however many threads there are.
+    harm. Where it is shared, a part has some of the tiles, of all images in their order: so the
+    sums are the same, however many parts there are.
     """
 
     comment: tuple[str, ...]
@@ -109,8 +109,8 @@ class KernelSums:
         return n_bordered(self.image, self.borders) + last
 
     @property
-    def for_each_thread(self) -> int:
-        """Elements of the workspace that each thread has for itself."""
+    def for_each_part(self) -> int:
+        """Elements of the workspace that each part has for itself."""
         return cache_lines(self.n_own) if self.is_shared else 0
 
     def write(self, image: str, y: str, out: str, finish: Finish) -> list[str]:
@@ -118,8 +118,8 @@ class KernelSums:
         T, tile = self.ctype, self.tile
         memory, first = "workspace", self.n_sums
         own: list[str] = []
-        if self.for_each_thread:
-            part = affine(self.workspace, (self.for_each_thread, "thread"))
+        if self.for_each_part:
+            part = affine(self.workspace, (self.for_each_part, "part"))
             own, memory, first = [f"{T} *own = workspace + {part};"], "own", 0
         border = f"{memory} + {first}" if first else memory
         before, inner = bordered_image(self.image, self.borders, image, border, T)
@@ -148,8 +148,9 @@ class KernelSums:
             bounds = [
                 f"workspace + {self.tile_size} * ({place})" for place in part_of(self.n_tiles)
             ]
-            images = thread_loop(
-                [f"const {T} *begin = {bounds[0]}, *end = {bounds[1]};", *own, *images]
+            no_tiles = "if (begin == end) continue;"
+            images = part_loop(
+                [f"const {T} *begin = {bounds[0]}, *end = {bounds[1]};", no_tiles, *own, *images]
             )
         return [
             *self.comment,

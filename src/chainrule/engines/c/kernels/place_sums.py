@@ -14,7 +14,7 @@ from chainrule.engines.c.kernels.pointers import Finish, as_it_is
 from chainrule.engines.c.kernels.sweeps import Border, Sweep
 from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
 from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
-from chainrule.engines.c.sharing import cache_lines, part_of, thread_loop
+from chainrule.engines.c.sharing import cache_lines, part_loop, part_of
 
 __all__ = ["Axes", "Fold", "PlaceSums", "bordered_image", "n_bordered"]
 
@@ -45,8 +45,8 @@ class PlaceSums:
     The source is (N, H, W, groups * channels), and gets a border; the result (N, OH, OW, groups *
     lanes). For group g, source channel c and lane l, the kernel's element is number
     `g * group_step + c * channel_step + l * lane_step` of those of its tap. Where it is
-    channelwise, lane l is summed over channel l of the source alone. Where it is shared, threads
-    take images each, in memory of their own.
+    channelwise, lane l is summed over channel l of the source alone. Where it is shared, each part
+    of the images has memory of its own.
     """
 
     comment: tuple[str, ...]
@@ -113,8 +113,8 @@ class PlaceSums:
         return n_bordered(self.source, self.sides) + self.n_parts + self.n_line
 
     @property
-    def for_each_thread(self) -> int:
-        """Elements of the workspace that each thread has for itself."""
+    def for_each_part(self) -> int:
+        """Elements of the workspace that each part has for itself."""
         return cache_lines(self.n_own) if self.is_shared else 0
 
     @property
@@ -150,8 +150,8 @@ class PlaceSums:
             weights, first = "packed", self.n_packed
             lines += self._pack(kernel)
         own: list[str] = []
-        if self.for_each_thread:
-            part = affine(self.workspace, (self.for_each_thread, "thread"))
+        if self.for_each_part:
+            part = affine(self.workspace, (self.for_each_part, "part"))
             own, memory, first = [f"{T} *own = workspace + {part};"], "own", 0
         border = f"{memory} + {first}" if first else memory
         before, inner = bordered_image(self.source, self.sides, source, border, T)
@@ -160,8 +160,8 @@ class PlaceSums:
             before.append(f"(void){kernel};")
         if self.fold:
             first += n_bordered(self.source, self.sides)
-            parts = f"{memory} + {first}" if first else memory
-            before.append(f"{T} *parts = {parts}, *line = parts + {self.n_parts};")
+            at = f"{memory} + {first}" if first else memory
+            before.append(f"{T} *places = {at}, *line = places + {self.n_parts};")
         first = 0
         for axes in self.phases:
             at = f"{weights} + {first}" if first else weights
@@ -172,7 +172,7 @@ class PlaceSums:
             return [*lines, *before, *block(count("n", self.source[0]), inner)]
         begin, end = part_of(self.source[0])
         images = block(f"for (int n = {begin}; n < {end}; n++)", inner)
-        return [*lines, *thread_loop([*own, *before, *images])]
+        return [*lines, *part_loop([*own, *before, *images])]
 
     def _pack(self, kernel: str) -> list[str]:
         """The weights in the order in which they are read, with zeros behind a group's last."""
@@ -277,7 +277,7 @@ class PlaceSums:
             *nest([count("k", self.n_line)], "line[k] = 0;"),
             *nest(
                 [*heads, count("k", self.n_lanes if is_run else per_group)],
-                f"line[{to}] += parts[{of}];",
+                f"line[{to}] += places[{of}];",
             ),
             *nest(
                 [count("column", width), count("channel", channels)],
@@ -358,7 +358,7 @@ class PlaceSums:
         if self.fold:
             channels, finish = self.groups * self.n_lanes, as_it_is
             in_parts = affine((channels, column), (channels, "place"), (1, channel))
-            stored = f"parts[{in_parts}]"
+            stored = f"places[{in_parts}]"
         else:
             _, _, width, channels = self.result
             in_result = affine(

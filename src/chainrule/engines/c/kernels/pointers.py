@@ -50,7 +50,7 @@ def pointer_kernel(
     *,
     shares: Callable[[Equation], bool],
     workspace: Callable[[Equation], int] = no_workspace,
-    for_each_thread: Callable[[Equation], int] = no_workspace,
+    for_each_part: Callable[[Equation], int] = no_workspace,
 ) -> Kernel:
     """A kernel whose writer takes names of contiguous arrays."""
 
@@ -64,7 +64,7 @@ def pointer_kernel(
         contiguous=True,
         workspace=workspace,
         shares=shares,
-        for_each_thread=for_each_thread,
+        for_each_part=for_each_part,
         refuses=_refuses,
     )
 

@@ -15,7 +15,7 @@ from chainrule.compiler.graph import Equation
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.kernels.pointers import c_type, pointer_kernel
 from chainrule.engines.c.kernels.text import affine, block, count, nest
-from chainrule.engines.c.sharing import SHARED, shares_elements
+from chainrule.engines.c.sharing import TASKS, shares_elements
 
 __all__ = ["KERNELS"]
 
@@ -66,7 +66,7 @@ class _Windows:
         ]
         windows = block(count("window", self.n), places)
         loop = block(count("o", self.outer), [*(before or []), *windows])
-        return [SHARED, *loop] if self.is_shared else loop
+        return [TASKS, *loop] if self.is_shared else loop
 
     def clear(self, out: str) -> list[str]:
         """Zeros for what windows are added to, or what stands in none."""
