@@ -165,7 +165,7 @@ def test_a_nest_that_may_fail_is_not_shared(all_shared):
 def test_threads_of_loops_are_those_of_blas_but_for_large_products(monkeypatch):
     from chainrule.engines import threads
 
-    monkeypatch.setattr(threads, "_n_cores", lambda: 4)
+    monkeypatch.setattr(threads, "n_cores", lambda: 4)
 
     def graph(*shapes):
         variables = [Variable(shape, F32, "xy"[i]) for i, shape in enumerate(shapes)]
@@ -175,6 +175,11 @@ def test_threads_of_loops_are_those_of_blas_but_for_large_products(monkeypatch):
         monkeypatch.setattr(threads, "_blas_threads", lambda n=own: n)
         assert loop_threads(graph((64, 60), (60, 30))) == expected
         assert loop_threads(graph((512, 784), (784, 512))) == 1
+
+
+def test_where_all_cores_are_to_work_one_thread_more_is_asked_for(monkeypatch):
+    monkeypatch.setattr(sharing, "n_cores", lambda: 4)
+    assert [sharing.team_of(threads) for threads in (1, 2, 3, 4)] == [1, 2, 3, 5]
 
 
 # Beside others

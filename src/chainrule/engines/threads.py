@@ -24,6 +24,7 @@ __all__ = [
     "limit_beside_loops",
     "limit_threads",
     "loop_threads",
+    "n_cores",
     "threads_of",
 ]
 
@@ -62,7 +63,7 @@ def loop_threads(graph: Graph) -> int:
     """How many threads share the long loops of a step that has loops of its own: as many as BLAS
     may use, but no more than there are cores; one where BLAS keeps them to itself.
     """
-    return 1 if _is_for_products(graph) else min(_blas_threads(), _n_cores())
+    return 1 if _is_for_products(graph) else min(_blas_threads(), n_cores())
 
 
 def _is_for_products(graph: Graph) -> bool:
@@ -204,7 +205,7 @@ def _blas_threads() -> int:
     return _LIMIT.own_threads
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

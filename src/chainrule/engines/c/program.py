@@ -25,7 +25,7 @@ from chainrule.engines.c.file import print_files
 from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.parts import Field, File, Result
-from chainrule.engines.c.sharing import PARTS
+from chainrule.engines.c.sharing import PARTS, team_of
 from chainrule.engines.c.toolchain import build_library
 from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
@@ -145,7 +145,7 @@ class Memory:
         self.table = np.zeros(max(1, len(file.fields)), np.uint64)
         self.address = self.table.ctypes.data
         self.arrays: dict[str, NumPyArray] = {}
-        numbers = {"threads": threads, "parts": PARTS * threads if threads > 1 else 1}
+        numbers = {"threads": team_of(threads), "parts": PARTS * threads if threads > 1 else 1}
         self._slots = {own.name: slot for slot, own in enumerate(file.fields)}
         self._fields = {own.variable: own for own in file.fields if own.variable is not None}
         for own in file.fields:

@@ -13,7 +13,7 @@ OpenMP the text is the same C.
 from __future__ import annotations
 
 from chainrule.compiler.graph import Equation
-from chainrule.engines.threads import in_convolution
+from chainrule.engines.threads import in_convolution, n_cores
 
 __all__ = [
     "PARTS",
@@ -24,6 +24,7 @@ __all__ = [
     "shares_convolution",
     "shares_elements",
     "team_function",
+    "team_of",
 ]
 
 TASKS = "#pragma omp taskloop num_tasks(parts)"
@@ -40,6 +41,15 @@ _WORTH_SHARING_ELEMENTS = 2**17
 
 _N_FIRST = 16  # rounds of a loop, at least, that is divided: fewer are no equal parts
 _CACHE_LINE = 16  # elements: what two threads write stands in no line of both
+
+
+def team_of(threads: int) -> int:
+    """How many threads OpenMP is asked for, so that as many work as there are to be.
+
+    One more than there are cores: then those of GCC's OpenMP that wait for work go to sleep soon,
+    in place of some ten milliseconds of waiting busily on a core that others may want.
+    """
+    return threads + 1 if threads > 1 and threads >= n_cores() else threads
 
 
 def shares_convolution(equation: Equation) -> bool:
