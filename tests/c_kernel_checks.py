@@ -19,6 +19,8 @@ from chainrule.primitives import PRIMITIVES
 KERNELS = {**convolution.KERNELS, **pooling.KERNELS}
 FLAGS = "-std=gnu99 -O3 -march=native -ffp-contract=fast -fno-math-errno -fopenmp-simd".split()
 NAMES = ("first", "second", "third")
+PARTS = 3
+"""In how many parts a kernel is divided that shares its work among threads."""
 
 
 def equation_of(name, arrays, params):
@@ -29,6 +31,12 @@ def equation_of(name, arrays, params):
     return equation
 
 
+def n_workspace(equation):
+    """The elements of the workspace of an equation's kernel."""
+    kernel = KERNELS[equation.name]
+    return kernel.workspace(equation) + PARTS * kernel.for_each_part(equation)
+
+
 def function_text(symbol, equation, **words):
     """A C function around the lines of a kernel."""
     kernel = KERNELS[equation.name]
@@ -37,14 +45,17 @@ def function_text(symbol, equation, **words):
     names = [*NAMES[: len(equation.args)], "out"]
     parameters = [f"const {T} *restrict {name}" for name in names[:-1]]
     parameters.append(f"{T} *restrict {names[-1]}")
-    if kernel.workspace(equation):
+    if kernel.shares(equation):
+        parameters.insert(0, "int parts")
+    if n_workspace(equation):
         parameters.append(f"{T} *restrict workspace")
     variables = [*equation.variables, equation.out]
     arrays = [
         Access(name, v.dtype, v.shape, contiguous_strides(v.shape))
         for name, v in zip(names, variables)
     ]
-    lines = kernel.write(equation, arrays, **words)
+    lines = [*["(void)parts;"] * kernel.shares(equation)]
+    lines += kernel.write(equation, arrays, **words)
     return "\n".join([f"void {symbol}({', '.join(parameters)}) {{", *lines, "}\n"])
 
 
@@ -69,12 +80,13 @@ def call(library, symbol, equation, arrays):
     before = [a.copy() for a in arrays]
     memory = poisoned(equation.out.size + 2, equation.out.dtype)
     out = memory[1:-1]
-    n = KERNELS[equation.name].workspace(equation)
+    n = n_workspace(equation)
     workspace = poisoned(n + 2, equation.out.dtype)
     pointers = [a.ctypes.data for a in arrays] + [out.ctypes.data]
     if n:
         pointers.append(workspace[1:].ctypes.data)
-    getattr(library, symbol)(*map(ctypes.c_void_p, pointers))
+    parts = [ctypes.c_int(PARTS)] if KERNELS[equation.name].shares(equation) else []
+    getattr(library, symbol)(*parts, *map(ctypes.c_void_p, pointers))
     for array, old in zip(arrays, before):
         np.testing.assert_array_equal(array, old)
     assert np.isnan(memory[[0, -1]]).all()
@@ -88,11 +100,14 @@ def run_sanitized(text, found, folder):
     for symbol, equation, arrays in found:
         T = {4: "float", 8: "double"}[equation.out.dtype.itemsize]
         sizes = [a.size for a in arrays] + [equation.out.size]
-        sizes += [n] if (n := KERNELS[equation.name].workspace(equation)) else []
+        sizes += [n] if (n := n_workspace(equation)) else []
         memory = ", ".join(f"{T}s({size})" for size in sizes)
         # the braces give the arguments an order, and the memory back
         calls.append(f"    {{ {T} *a[] = {{{memory}}};")
-        calls.append(f"      {symbol}({', '.join(f'a[{i}]' for i in range(len(sizes)))});")
+        passed = [f"a[{i}]" for i in range(len(sizes))]
+        if KERNELS[equation.name].shares(equation):
+            passed.insert(0, str(PARTS))
+        calls.append(f"      {symbol}({', '.join(passed)});")
         calls.append(f"      for (int i = 0; i < {len(sizes)}; i++) free(a[i]); }}")
     makers = [
         f"static {T} *{T}s(long n) {{ {T} *a = malloc(n * sizeof *a);"

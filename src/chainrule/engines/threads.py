@@ -9,6 +9,7 @@ leaves its product to the threads of BLAS, which wait for work busily and so beg
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +18,15 @@ from typing import Any, final
 
 from chainrule.compiler.graph import Equation, Graph, Variable
 
-__all__ = ["largest_product", "limit_threads", "threads_of"]
+__all__ = [
+    "in_convolution",
+    "largest_product",
+    "limit_beside_loops",
+    "limit_threads",
+    "loop_threads",
+    "n_cores",
+    "threads_of",
+]
 
 _WORTH_TWO_THREADS = 2e7
 """Multiplications in one product from which on the threads' coming and going is paid for."""
@@ -43,14 +52,38 @@ def threads_of(graph: Graph) -> dict[Variable, int]:
     Where matrix products are the greater part of the work and large, they keep BLAS's threads to
     themselves, and no convolution has some.
     """
-    products = sum(map(_in_product, graph.all_equations()))
-    if largest_product(graph) >= _WORTH_TWO_THREADS and products > sum(
-        map(_in_convolution, graph.all_equations())
-    ):
+    if _is_for_products(graph):
         return {}
-    large = [e.out for e in graph.all_equations() if _in_convolution(e) >= _WORTH_SHARING]
+    large = [e.out for e in graph.all_equations() if in_convolution(e) >= _WORTH_SHARING]
     threads = _blas_threads() if large else 1
     return dict.fromkeys(large, threads) if threads > 1 else {}
+
+
+def loop_threads(graph: Graph) -> int:
+    """How many threads share the long loops of a step that has loops of its own: as many as BLAS
+    may use, but no more than there are cores; one where BLAS keeps them to itself.
+    """
+    return 1 if _is_for_products(graph) else min(_blas_threads(), n_cores())
+
+
+def _is_for_products(graph: Graph) -> bool:
+    """Whether BLAS's threads are of more use in matrix products than ours in all else.
+
+    They cannot be had together: each waits for work busily, where the other one works.
+    """
+    equations = graph.all_equations()
+    products = sum(map(_in_product, equations))
+    return largest_product(graph) >= _WORTH_TWO_THREADS and products > sum(
+        map(in_convolution, equations)
+    )
+
+
+def limit_beside_loops(graph: Graph, n_threads: int) -> AbstractContextManager[None]:
+    """The limit for a step that has loops of its own in place of convolutions, on so many threads:
+    BLAS has one beside them, and where its products are small.
+    """
+    is_small = largest_product(graph) < _WORTH_TWO_THREADS
+    return _LIMIT.hold(is_limited=n_threads > 1 or is_small)
 
 
 def limit_threads(graph: Graph | None) -> AbstractContextManager[None]:
@@ -66,7 +99,7 @@ def limit_threads(graph: Graph | None) -> AbstractContextManager[None]:
 
 
 def _wants_one_thread(graph: Graph) -> bool:
-    convolution = max(map(_in_convolution, graph.all_equations()), default=0)
+    convolution = max(map(in_convolution, graph.all_equations()), default=0)
     is_large = largest_product(graph) >= _WORTH_TWO_THREADS or convolution >= _WORTH_BLAS_THREADS
     return bool(threads_of(graph)) or not is_large
 
@@ -147,7 +180,7 @@ def _in_product(equation: Equation) -> int:
     return 0
 
 
-def _in_convolution(equation: Equation) -> int:
+def in_convolution(equation: Equation) -> int:
     """The number of multiplications of a convolution or a cotangent of one; 0 for what is none.
 
     Each element of the convolution's result is a sum over one filter of the kernel.
@@ -170,6 +203,13 @@ def _in_convolution(equation: Equation) -> int:
 def _blas_threads() -> int:
     """How many threads NumPy's BLAS may use: the user's setting, or one per core."""
     return _LIMIT.own_threads
+
+
+def n_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _blas_libraries() -> list[Any]:

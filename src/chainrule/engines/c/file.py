@@ -10,12 +10,15 @@ from chainrule.engines.c.epochs import epochs_of
 from chainrule.engines.c.functions import function_names, function_text
 from chainrule.engines.c.many import steps_of
 from chainrule.engines.c.parts import Field, File
+from chainrule.engines.c.sharing import PARTS, team_function
 from chainrule.engines.c.text import comment
 from chainrule.engines.c.types import c_type
 
 __all__ = ["print_files"]
 
 _HEADERS = ["math.h", "stdbool.h", "stdint.h", "string.h"]
+
+_ALONE = {"threads": 2, "parts": 2 * PARTS}  # of a file that runs by itself
 
 _EXPORT = """
 #ifdef __GNUC__
@@ -121,7 +124,7 @@ def _structure(file: File) -> str:
 
 
 def _member(own: Field) -> str:
-    if own.kind == "number":
+    if own.kind in {"number", "threads", "parts"}:
         return f"{own.c_type} {own.name}"
     if own.kind == "generator":
         return f"{own.c_type}{own.name}"
@@ -134,6 +137,12 @@ def _member(own: Field) -> str:
 def _said(own: Field) -> str:
     if own.kind in {"number", "generator", "product"}:
         return ""
+    if own.kind == "threads":
+        return "  /* where the compiler has OpenMP */"
+    if own.kind == "parts":
+        return "  /* of a long loop, which threads share */"
+    if own.for_each_part:
+        return f"  /* {own.shape[0]} + {own.for_each_part} for each part */"
     shape = str(own.shape) if own.shape else "one number"
     return f"  /* {shape}{'' if own.kind == 'work' else f', {own.kind}'} */"
 
@@ -158,25 +167,32 @@ def _step(file: File) -> str:
     """The function that takes one step."""
     text = "\n".join(file.body)
     used = set(re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
+    name, alone = file.function, "_alone" if file.has_threads else ""
     lines = [
         *comment(f"{file.labels.returns or 'one call'}; 0, or 1 where NumPy would raise"),
-        f"EXPORT int {file.function}(struct {file.function} *own)",
+        f"{'static' if alone else 'EXPORT'} int {name}{alone}(struct {name} *own)",
         "{",
     ]
     for own in file.fields:
         if own.name not in used:
             continue
-        if own.kind in {"number", "product"}:
+        if own.kind in {"number", "product", "threads", "parts"}:
             lines.append(f"    const {own.c_type} {own.name} = own->{own.name};")
         elif own.kind == "generator":
             lines.append(f"    struct generator *{own.name} = own->{own.name};")
         else:
             constant = "const " if own.kind in {"input", "constant"} else ""
             lines.append(f"    {constant}{own.c_type} *restrict {own.name} = own->{own.name};")
+    if "parts" in used:
+        lines.append("    (void)parts;")
     if not any(own.name in used for own in file.fields):
         lines.append("    (void)own;")
     lines += [f"    {line}" if line else "" for line in file.body]
-    return "\n".join([*lines, "    return 0;", "}"])
+    lines += ["    return 0;", "}"]
+    if alone:
+        threads = "/* the same, with threads that take parts of long loops */"
+        lines += ["", threads, team_function("int", name, f"struct {name} *own", "own")]
+    return "\n".join(lines)
 
 
 def _main(file: File) -> str:
@@ -201,6 +217,8 @@ def _main(file: File) -> str:
     for own in file.fields:
         if own.kind == "number":
             lines.append(f"    own.{own.name} = 1;")
+        elif own.kind in _ALONE:
+            lines.append(f"    own.{own.name} = {_ALONE[own.kind]};")
         elif own.kind == "product":
             lines.append(f"    own.{own.name} = NULL;")
         elif own.kind == "generator":
@@ -224,7 +242,7 @@ def _main(file: File) -> str:
 
 
 def _filled(own: Field) -> list[str]:
-    size = max(1, prod(own.shape))
+    size = max(1, prod(own.shape) + _ALONE["parts"] * own.for_each_part)
     memory = f"calloc({size}, sizeof({own.c_type}))"
     if own.kind == "work" or own.dtype.kind != "f":
         return [f"    own.{own.name} = {memory};"]

@@ -28,6 +28,7 @@ from chainrule.engines.c.expressions import (
     start_value,
 )
 from chainrule.engines.c.nests import REDUCTIONS, nest_space
+from chainrule.engines.c.sharing import TASKS, shares_elements
 from chainrule.engines.c.types import c_type
 from chainrule.primitives.reduce import reduced_axes
 
@@ -46,7 +47,8 @@ class Nest:
     """What a nest needs to know: its equations, where values stand, and what they are called.
 
     `access` gives the memory of a value, None for one that lives in the loop alone; `number` the
-    text of a Python number; `local` a new name for a variable in the loop, after that of a value.
+    text of a Python number; `local` a new name for a variable in the loop, after that of a value;
+    `share` is called where the nest is divided in parts.
     """
 
     equations: Sequence[Equation]
@@ -54,6 +56,7 @@ class Nest:
     number: Callable[[Variable], Operand]
     local: Callable[[Variable], str]
     indices: Sequence[str]
+    share: Callable[[], None]
 
 
 @dataclass
@@ -90,7 +93,25 @@ def nest_lines(nest: Nest) -> list[str]:
     loops = list(nest.indices[: len(extents)])
     _place_reductions(nest, reductions, extents)
     body = _body(nest, merged, reductions, loops)
-    return _around(extents, loops, body, reductions)
+    is_shared = _is_shared(nest, extents, reductions)
+    if is_shared:
+        nest.share()
+    return _around(nest, extents, loops, body, reductions, is_shared)
+
+
+def _is_shared(nest: Nest, extents: Sequence[int], reductions: Sequence[_Reduction]) -> bool:
+    """Whether the outermost loop is divided among threads: a long nest, none of whose rounds of
+    that loop adds to what another one does, or leaves the function.
+    """
+    if not extents or not shares_elements(prod(extents), extents[0]):
+        return False
+    adds = any(reduction.result.strides[0] == 0 for reduction in reductions)
+    return not adds and not _may_fail(nest)
+
+
+def _may_fail(nest: Nest) -> bool:
+    """Whether a round may leave the function, as none may of a loop that OpenMP has to do with."""
+    return any(raises_below_0(equation) for equation in nest.equations)
 
 
 def _accesses(
@@ -234,7 +255,12 @@ def _body(
 
 
 def _around(
-    extents: list[int], loops: list[str], body: _Body, reductions: Sequence[_Reduction]
+    nest: Nest,
+    extents: list[int],
+    loops: list[str],
+    body: _Body,
+    reductions: Sequence[_Reduction],
+    is_shared: bool,
 ) -> list[str]:
     """The loops around the body, and what stands before and after each of them."""
     before: dict[int, list[str]] = {}
@@ -264,8 +290,10 @@ def _around(
     inner = [*before.get(depth, []), *body.lines, *after.get(depth, [])]
     for level in reversed(range(depth)):
         head = f"for (long {loops[level]} = 0; {loops[level]} < {extents[level]}; {loops[level]}++)"
-        is_simd = level == depth - 1 and extents[level] > 1 and "    return 1;" not in body.lines
+        is_simd = level == depth - 1 and extents[level] > 1 and not _may_fail(nest)
         pragma = _pragma(reductions) if is_simd else []
+        if is_shared and not level:
+            pragma = [TASKS.replace("taskloop", "taskloop simd") if pragma else TASKS]
         block = len(inner) > 1
         loop = [*pragma, head + (" {" if block else "")]
         loop += [f"    {line}" for line in inner]

@@ -22,6 +22,7 @@ from chainrule.engines.batches import Batches
 from chainrule.engines.c.access import Access
 from chainrule.engines.c.epochs import Epochs, epochs_of
 from chainrule.engines.c.parts import Field, File
+from chainrule.engines.c.sharing import team_function
 
 __all__ = ["ManySteps", "batch_fields", "steps_of"]
 
@@ -59,6 +60,7 @@ def steps_of(file: File) -> str | None:
     assert loss is not None
     assert outputs is not None
     name, rows = file.function, arrays[0].shape[0]
+    alone = "_alone" if file.has_threads else ""
     lines = [
         "/* the batches of an epoch, and where their results are put */",
         f"struct {name}_many {{",
@@ -75,7 +77,8 @@ def steps_of(file: File) -> str | None:
         "};",
         "",
         f"/* {name} for one batch after the other; gives the first that was not taken */",
-        f"EXPORT int64_t {name}_many(struct {name} *own, const struct {name}_many *many)",
+        f"{'static' if alone else 'EXPORT'} int64_t {name}_many{alone}"
+        f"(struct {name} *own, const struct {name}_many *many)",
         "{",
         "    for (int64_t batch = many->begin; batch < many->end; batch++) {",
         "        const int64_t first = batch * many->batch_size;",
@@ -105,7 +108,7 @@ def steps_of(file: File) -> str | None:
     out_size = prod(outputs.shape[1:]) if outputs.shape else 1
     source = outputs.pointer if not outputs.start else f"{outputs.pointer} + {outputs.start}"
     lines += [
-        f"        if ({name}(own))",
+        f"        if ({name}{alone}(own))",
         "            return batch;",
         f"        many->losses[batch] = {_at('own->', loss)};",
         "        if (many->outputs)",
@@ -115,6 +118,9 @@ def steps_of(file: File) -> str | None:
         "    return many->end;",
         "}",
     ]
+    if alone:
+        parameters = f"struct {name} *own, const struct {name}_many *many"
+        lines += ["", team_function("int64_t", f"{name}_many", parameters, "own, many")]
     return "\n".join(lines)
 
 

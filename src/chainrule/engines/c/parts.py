@@ -18,7 +18,8 @@ __all__ = ["Field", "File", "Result"]
 class Field:
     """A member of the structure that a step works on: memory for an array, a number, a generator.
 
-    `variable` is the input, state or constant that it holds, None for memory of the step's own.
+    `variable` is the input, state or constant that it holds, None for memory of the step's own,
+    which may have more elements `for_each_part`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Field:
     kind: str
     variable: Variable | None = None
     constant: np.ndarray[Any, Any] | None = None
+    for_each_part: int = 0
 
     @property
     def access(self) -> Access:
@@ -57,3 +59,8 @@ class File:
     kernels: dict[tuple[str, ...], str] = field(default_factory=dict)  # text -> name
     body: list[str] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether loops of it are divided among threads."""
+        return any(own.kind == "threads" for own in self.fields)

@@ -126,10 +126,12 @@ class Places:
         self.file.fields.append(own)
         self.numbers[variable] = Operand(name, variable.dtype)
 
-    def add_memory(self, wish: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Field:
+    def add_memory(
+        self, wish: str, shape: tuple[int, ...], dtype: np.dtype[Any], for_each_part: int = 0
+    ) -> Field:
         """A field for memory that the plan does not know of."""
         name = self.scope.claim(Symbol(wish))
-        own = Field(name, c_type(dtype), shape, dtype, "work")
+        own = Field(name, c_type(dtype), shape, dtype, "work", for_each_part=for_each_part)
         self.file.fields.append(own)
         return own
 
@@ -142,6 +144,14 @@ class Places:
         name = self.scope.claim(Symbol("product"))
         self.file.fields.append(Field(name, kind, (), dtype, "product"))
         return name
+
+    def share(self) -> None:
+        """Fields for the numbers of threads and of the parts of long loops."""
+        if not self.file.has_threads:
+            kind = np.dtype(np.int64)
+            self.file.fields += [
+                Field(name, "int64_t", (), kind, name) for name in ("threads", "parts")
+            ]
 
     # Values
 

@@ -25,11 +25,12 @@ from chainrule.engines.c.file import print_files
 from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.parts import Field, File, Result
+from chainrule.engines.c.sharing import PARTS, team_of
 from chainrule.engines.c.toolchain import Library, build_library
 from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
 from chainrule.engines.numpy import program as numpy_program
-from chainrule.engines.threads import limit_threads
+from chainrule.engines.threads import limit_beside_loops, loop_threads
 from chainrule.files import replacing
 
 __all__ = ["CProgram", "Memory", "Prepared", "build", "load", "prepare", "text_of"]
@@ -46,7 +47,8 @@ class CProgram(Program):
         self.compiler, self.flags = str(built.compiler), built.flags
         graph = self.graph = prepared.simplified
         self.source = source
-        self._memory = Memory(file)
+        self._threads = loop_threads(graph) if built.threads and file.has_threads else 1
+        self._memory = Memory(file, self._threads)
         self._function = library[file.function]
         self._function.argtypes = [ctypes.c_void_p]
         self._function.restype = ctypes.c_int
@@ -125,7 +127,7 @@ class CProgram(Program):
             return self._many.run_epochs(batches, n_epochs, order_rng)
 
     def thread_limit(self) -> AbstractContextManager[None]:
-        return limit_threads(self.graph)
+        return limit_beside_loops(self.graph, self._threads)
 
     def read_state(self) -> tuple[NumPyArray, ...]:
         return self._state
@@ -146,21 +148,27 @@ class CProgram(Program):
 class Memory:
     """The structure that a step works on: a table of addresses and numbers, of 8 bytes each."""
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, threads: int = 1) -> None:
         self.file = file
         self.table = np.zeros(max(1, len(file.fields)), np.uint64)
         self.address = self.table.ctypes.data
         self.arrays: dict[str, NumPyArray] = {}
+        numbers = {"threads": team_of(threads), "parts": PARTS * threads if threads > 1 else 1}
         self._slots = {own.name: slot for slot, own in enumerate(file.fields)}
         self._fields = {own.variable: own for own in file.fields if own.variable is not None}
         for own in file.fields:
-            if own.kind in {"work", "scratch"}:
+            if own.for_each_part:
+                size = own.shape[0] + numbers["parts"] * own.for_each_part
+                self._hold(own, _aligned((size,), own.dtype))
+            elif own.kind in {"work", "scratch"}:
                 self._hold(own, _aligned(own.shape, own.dtype))
             elif own.kind == "constant":
                 assert own.constant is not None
                 self._hold(own, np.ascontiguousarray(own.constant).reshape(own.shape))
             elif own.kind == "input":
                 self._hold(own, _aligned(own.shape, own.dtype))
+            elif own.kind in numbers:
+                self.table[self._slots[own.name]] = numbers[own.kind]
             elif own.kind == "product":
                 self.table[self._slots[own.name]] = _product_address(own.dtype)
         self._inputs = [own for own in file.fields if own.kind == "input"]
@@ -325,5 +333,6 @@ def load(programs: Sequence[Prepared], *, extra: Sequence[str] = ()) -> list[CPr
     blas = find_blas()
     bits = blas.integer_bits if blas is not None else 64
     defined = f"#define LIBRARY\n#define BLAS_INTEGER int{bits}_t\n"
-    library = build_library(defined + source, extra=extra)
+    threads = any(prepared.file.has_threads for prepared in programs)
+    library = build_library(defined + source, threads=threads, extra=extra)
     return [CProgram(prepared, source, library) for prepared in programs]

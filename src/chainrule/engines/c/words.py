@@ -25,7 +25,8 @@ scanf main stdin stdout stderr errno NULL EOF NAN INFINITY HUGE_VAL M_PI M_E
 int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintptr_t size_t
 ptrdiff_t ssize_t intmax_t uintmax_t wchar_t off_t time_t float_t double_t FILE unix linux i386
 signal select read write open close link pipe time clock step_many own status workspace generator
-many own i j k l m n EXPORT LIBRARY BLAS_INTEGER product_float product_double
+part parts threads result many own i j k l m n EXPORT LIBRARY BLAS_INTEGER product_float
+product_double WORTH_BLAS
 """.split()
 
 _MATHEMATICS = [

@@ -121,7 +121,12 @@ class _Step:
     def _nest(self, group: Group) -> list[str]:
         places = self.places
         nest = Nest(
-            group.equations, places.access, places.numbers.__getitem__, places.local_name, INDICES
+            group.equations,
+            places.access,
+            places.numbers.__getitem__,
+            places.local_name,
+            INDICES,
+            places.share,
         )
         return [*self._limits(group), *nest_lines(nest)]
 
@@ -167,8 +172,13 @@ class _Step:
         if kernel.wants_blas(equation):
             passed.insert(0, self.places.product(equation.out.dtype))
         name, fails = self._kernel(equation, arrays, bool(generators))
-        if size := kernel.workspace(equation):
-            passed.append(self.places.add_memory("workspace", (size,), equation.out.dtype).name)
+        if kernel.shares(equation):
+            self.places.share()
+            passed.insert(0, "parts")
+        size, each = kernel.workspace(equation), kernel.for_each_part(equation)
+        if size or each:
+            dtype = equation.out.dtype
+            passed.append(self.places.add_memory("workspace", (size,), dtype, each).name)
         call = f"{name}({', '.join(passed)})"
         return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
 
@@ -197,12 +207,16 @@ class _Step:
             parameters.append(f"product_{result.c_type} product")
         parameters += [f"const {a.c_type} *restrict {a.pointer}" for a in inputs]
         parameters += [f"{result.c_type} *restrict {result.pointer}"]
-        if kernel.workspace(equation):
+        if kernel.shares(equation):
+            parameters.insert(0, "int parts")
+        if kernel.workspace(equation) or kernel.for_each_part(equation):
             parameters.append(f"{result.c_type} *restrict workspace")
         body = kernel.write(equation, inner)
         used = set(re.findall(r"\w+", "\n".join(body)))
         unused = [own.pointer for own in inner if own.pointer not in used]
-        body = [*(f"(void){pointer};" for pointer in unused), *body]
+        if kernel.shares(equation):
+            unused.append("parts")  # where the compiler has no OpenMP
+        body = [*(f"(void){name};" for name in unused), *body]
         fails = kernel.fails and any("return 1;" in line for line in body)
         kind = "int" if fails else "void"
         text = (kind, f"({', '.join(parameters)})", equation.primitive.name, *body)

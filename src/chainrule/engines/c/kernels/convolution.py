@@ -8,7 +8,7 @@ images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -16,8 +16,15 @@ from chainrule.compiler.graph import Equation
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.kernels.kernel_sums import KernelSums
 from chainrule.engines.c.kernels.place_sums import Fold, PlaceSums
-from chainrule.engines.c.kernels.pointers import Finish, as_it_is, c_type, pointer_kernel
+from chainrule.engines.c.kernels.pointers import (
+    Finish,
+    PointerWriter,
+    as_it_is,
+    c_type,
+    pointer_kernel,
+)
 from chainrule.engines.c.kernels.sweeps import Border, convolution_sweep, transposed_sweeps
+from chainrule.engines.c.sharing import shares_convolution
 
 __all__ = ["KERNELS"]
 
@@ -82,6 +89,7 @@ def _convolution(equation: Equation) -> PlaceSums:
         lane_step=1,
         ctype=c_type(out),
         is_channelwise=how.is_channelwise(kernel),
+        is_shared=shares_convolution(equation) and x[0] > 1,
     )
 
 
@@ -117,6 +125,7 @@ def _transposed(equation: Equation) -> PlaceSums:
         ctype=c_type(out),
         fold=fold,
         is_channelwise=is_channelwise,
+        is_shared=shares_convolution(equation) and y[0] > 1,
     )
 
 
@@ -135,6 +144,7 @@ def _kernel_sums(equation: Equation) -> KernelSums:
         groups=1 if how.is_channelwise(out.shape) else how.groups,
         ctype=c_type(out),
         is_channelwise=how.is_channelwise(out.shape),
+        is_shared=shares_convolution(equation),
     )
 
 
@@ -171,10 +181,19 @@ def _write_kernel_vjp(
     return _kernel_sums(equation).write(x, y, out, finish)
 
 
+def _kernel(write: PointerWriter, sums: Callable[[Equation], PlaceSums | KernelSums]) -> Kernel:
+    return pointer_kernel(
+        write,
+        workspace=lambda equation: sums(equation).workspace,
+        shares=lambda equation: sums(equation).is_shared,
+        for_each_part=lambda equation: sums(equation).for_each_part,
+    )
+
+
 KERNELS: dict[str, Kernel] = {
-    "convolve": pointer_kernel(_write_convolve, lambda e: _convolution(e).workspace),
-    "convolve_add": pointer_kernel(_write_convolve_add, lambda e: _convolution(e).workspace),
-    "convolve_kernel_vjp": pointer_kernel(_write_kernel_vjp, lambda e: _kernel_sums(e).workspace),
-    "convolve_transpose": pointer_kernel(_write_transposed, lambda e: _transposed(e).workspace),
+    "convolve": _kernel(_write_convolve, _convolution),
+    "convolve_add": _kernel(_write_convolve_add, _convolution),
+    "convolve_kernel_vjp": _kernel(_write_kernel_vjp, _kernel_sums),
+    "convolve_transpose": _kernel(_write_transposed, _transposed),
 }
 """The kernels by the names of their primitives."""

@@ -12,6 +12,7 @@ from chainrule.engines.c.kernels.pointers import Finish
 from chainrule.engines.c.kernels.sweeps import Border
 from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
 from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
+from chainrule.engines.c.sharing import cache_lines, part_loop, part_of
 
 __all__ = ["KernelSums"]
 
@@ -27,7 +28,8 @@ class KernelSums:
     are filters; where it is channelwise, each channel having one filter of its own, the columns are
     the elements of one line of the kernel. A tile has its own part of the workspace, where the
     images are added up, in their order; so tiles may overlap, and lanes that are no filters do no
-    harm.
+    harm. Where it is shared, a part has some of the tiles, of all images in their order: so the
+    sums are the same, however many parts there are.
     """
 
     comment: tuple[str, ...]
@@ -40,6 +42,7 @@ class KernelSums:
     groups: int
     ctype: str
     is_channelwise: bool = False
+    is_shared: bool = False
 
     @property
     def n_lanes(self) -> int:
@@ -73,13 +76,21 @@ class KernelSums:
         return tile.within(self.n_lanes) if self.is_channelwise else tile
 
     @property
-    def n_sums(self) -> int:
-        """Elements of all tiles."""
+    def n_tiles(self) -> int:
         tile = self.tile
         (n_outer, _), (n_rows, _), (n_columns, _) = self.axes
         n_tiles = self.groups * ceil(self.n_lanes / tile.lanes) * n_outer
-        n_tiles *= ceil(n_rows / tile.rows) * ceil(n_columns / tile.columns)
-        return n_tiles * tile.rows * tile.columns * tile.lanes
+        return n_tiles * ceil(n_rows / tile.rows) * ceil(n_columns / tile.columns)
+
+    @property
+    def tile_size(self) -> int:
+        """Elements of a tile."""
+        return self.tile.rows * self.tile.columns * self.tile.lanes
+
+    @property
+    def n_sums(self) -> int:
+        """Elements of all tiles."""
+        return self.n_tiles * self.tile_size
 
     @property
     def reads_behind(self) -> int:
@@ -88,22 +99,36 @@ class KernelSums:
 
     @property
     def workspace(self) -> int:
-        """Elements of the workspace: all sums, an image with its border, the last y."""
+        """Elements of the workspace: all sums, and what is there for an image."""
+        return cache_lines(self.n_sums) if self.is_shared else self.n_sums + self.n_own
+
+    @property
+    def n_own(self) -> int:
+        """Elements for an image: itself with its border, and the last y."""
         last = prod(self.y[1:]) + self.reads_behind if self.reads_behind else 0
-        return self.n_sums + n_bordered(self.image, self.borders) + last
+        return n_bordered(self.image, self.borders) + last
+
+    @property
+    def for_each_part(self) -> int:
+        """Elements of the workspace that each part has for itself."""
+        return cache_lines(self.n_own) if self.is_shared else 0
 
     def write(self, image: str, y: str, out: str, finish: Finish) -> list[str]:
         """The body of the function."""
         T, tile = self.ctype, self.tile
-        first = self.n_sums
-        border = f"workspace + {first}"
+        memory, first = "workspace", self.n_sums
+        own: list[str] = []
+        if self.for_each_part:
+            part = affine(self.workspace, (self.for_each_part, "part"))
+            own, memory, first = [f"{T} *own = workspace + {part};"], "own", 0
+        border = f"{memory} + {first}" if first else memory
         before, inner = bordered_image(self.image, self.borders, image, border, T)
         size = prod(self.y[1:])
         inner.append(f"const {T} *cotangent = {y} + {size} * n;")
         if self.reads_behind:
             first += n_bordered(self.image, self.borders)
             before += [
-                f"{T} *last = workspace + {first};",
+                f"{T} *last = {memory} + {first};" if first else f"{T} *last = {memory};",
                 *nest([count("k", size + self.reads_behind)], "last[k] = 0;"),
             ]
             copy = [*nest([count("k", size)], "last[k] = cotangent[k];"), "cotangent = last;"]
@@ -116,23 +141,35 @@ class KernelSums:
             f"/* Tiles of {places} elements × {tile.lanes} filters are summed in registers: what",
             "   is read of the image serves all filters, and of the cotangent all elements. */",
             f"{T} *total = workspace;",
-            *self._tiles(self._tile),
+            *self._tiles(self._own_tile if self.is_shared else self._tile),
         ]
+        images = [*before, *block(count("n", self.image[0]), inner)]
+        if self.is_shared:
+            bounds = [
+                f"workspace + {self.tile_size} * ({place})" for place in part_of(self.n_tiles)
+            ]
+            no_tiles = "if (begin == end) continue;"
+            images = part_loop(
+                [f"const {T} *begin = {bounds[0]}, *end = {bounds[1]};", no_tiles, *own, *images]
+            )
         return [
             *self.comment,
             *nest([count("k", self.n_sums)], "workspace[k] = 0;"),
-            *before,
-            *block(count("n", self.image[0]), inner),
+            *images,
             f"const {T} *total = workspace;",
             *self._tiles(lambda *at: self._stored(out, finish, *at)),
         ]
+
+    def _own_tile(self, *at: str) -> list[str]:
+        """A tile, where it is one of the thread's."""
+        return block("if (total >= begin && total < end)", self._tile(*at))
 
     def _tiles(self, body: Callable[..., list[str]]) -> list[str]:
         """The body for every group, first filter, and first element along each of the axes."""
         tile = self.tile
         (n_outer, _), (n_rows, _), (n_columns, _) = self.axes
         names = ("", "i", "start") if n_outer == 1 else ("i", "j", "start")
-        step = f"total += {tile.rows * tile.columns * tile.lanes};"
+        step = f"total += {self.tile_size};"
 
         def columns(*at: str) -> list[str]:
             return tiled(names[2], n_columns, tile.columns, lambda e: [*body(*at, e), step])

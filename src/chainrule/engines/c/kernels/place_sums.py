@@ -14,6 +14,7 @@ from chainrule.engines.c.kernels.pointers import Finish, as_it_is
 from chainrule.engines.c.kernels.sweeps import Border, Sweep
 from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
 from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
+from chainrule.engines.c.sharing import cache_lines, part_loop, part_of
 
 __all__ = ["Axes", "Fold", "PlaceSums", "bordered_image", "n_bordered"]
 
@@ -44,7 +45,8 @@ class PlaceSums:
     The source is (N, H, W, groups * channels), and gets a border; the result (N, OH, OW, groups *
     lanes). For group g, source channel c and lane l, the kernel's element is number
     `g * group_step + c * channel_step + l * lane_step` of those of its tap. Where it is
-    channelwise, lane l is summed over channel l of the source alone.
+    channelwise, lane l is summed over channel l of the source alone. Where it is shared, each part
+    of the images has memory of its own.
     """
 
     comment: tuple[str, ...]
@@ -60,6 +62,7 @@ class PlaceSums:
     ctype: str
     fold: Fold | None = None
     is_channelwise: bool = False
+    is_shared: bool = False
 
     @property
     def channels(self) -> int:
@@ -100,9 +103,19 @@ class PlaceSums:
 
     @property
     def workspace(self) -> int:
-        """Elements of the workspace: the weights, and an image with its border."""
+        """Elements of the workspace: the weights, and what is there for an image."""
         packed = self.n_packed if self.is_packed else 0
-        return packed + n_bordered(self.source, self.sides) + self.n_parts + self.n_line
+        return cache_lines(packed) if self.is_shared else packed + self.n_own
+
+    @property
+    def n_own(self) -> int:
+        """Elements for an image: itself with its border, and what is to be folded."""
+        return n_bordered(self.source, self.sides) + self.n_parts + self.n_line
+
+    @property
+    def for_each_part(self) -> int:
+        """Elements of the workspace that each part has for itself."""
+        return cache_lines(self.n_own) if self.is_shared else 0
 
     @property
     def skips_lines(self) -> bool:
@@ -131,25 +144,35 @@ class PlaceSums:
     def write(self, source: str, kernel: str, out: str, finish: Finish) -> list[str]:
         """The body of the function."""
         T = self.ctype
-        lines, border = list(self.comment), "workspace"
+        lines, memory, first = list(self.comment), "workspace", 0
         weights = kernel
         if self.is_packed:
-            weights, border = "packed", f"workspace + {self.n_packed}"
+            weights, first = "packed", self.n_packed
             lines += self._pack(kernel)
+        own: list[str] = []
+        if self.for_each_part:
+            part = affine(self.workspace, (self.for_each_part, "part"))
+            own, memory, first = [f"{T} *own = workspace + {part};"], "own", 0
+        border = f"{memory} + {first}" if first else memory
         before, inner = bordered_image(self.source, self.sides, source, border, T)
         inner.append(f"{T} *result = {out} + {prod(self.result[1:])} * n;")
         if not any(map(_has_taps, self.phases)):
             before.append(f"(void){kernel};")
         if self.fold:
-            first = self.workspace - self.n_parts - self.n_line
-            before.append(f"{T} *parts = workspace + {first}, *line = parts + {self.n_parts};")
+            first += n_bordered(self.source, self.sides)
+            at = f"{memory} + {first}" if first else memory
+            before.append(f"{T} *places = {at}, *line = places + {self.n_parts};")
         first = 0
         for axes in self.phases:
             at = f"{weights} + {first}" if first else weights
             lines_of_phase = self._phase(axes, at, finish)
             inner += lines_of_phase if len(self.phases) == 1 else block("", lines_of_phase)
             first += self.n_blocks(axes) * self.block_size(axes)
-        return [*lines, *before, *block(count("n", self.source[0]), inner)]
+        if not self.is_shared:
+            return [*lines, *before, *block(count("n", self.source[0]), inner)]
+        begin, end = part_of(self.source[0])
+        images = block(f"for (int n = {begin}; n < {end}; n++)", inner)
+        return [*lines, *part_loop([*own, *before, *images])]
 
     def _pack(self, kernel: str) -> list[str]:
         """The weights in the order in which they are read, with zeros behind a group's last."""
@@ -254,7 +277,7 @@ class PlaceSums:
             *nest([count("k", self.n_line)], "line[k] = 0;"),
             *nest(
                 [*heads, count("k", self.n_lanes if is_run else per_group)],
-                f"line[{to}] += parts[{of}];",
+                f"line[{to}] += places[{of}];",
             ),
             *nest(
                 [count("column", width), count("channel", channels)],
@@ -335,7 +358,7 @@ class PlaceSums:
         if self.fold:
             channels, finish = self.groups * self.n_lanes, as_it_is
             in_parts = affine((channels, column), (channels, "place"), (1, channel))
-            stored = f"parts[{in_parts}]"
+            stored = f"places[{in_parts}]"
         else:
             _, _, width, channels = self.result
             in_result = affine(

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from chainrule.compiler.graph import Equation, Variable
 from chainrule.engines.c.access import Access
-from chainrule.engines.c.kernels.kernel import Kernel
+from chainrule.engines.c.kernels.kernel import Kernel, no_workspace
 
-__all__ = ["Finish", "as_it_is", "c_type", "pointer_kernel"]
+__all__ = ["Finish", "PointerWriter", "as_it_is", "c_type", "pointer_kernel"]
 
 PointerWriter = Callable[..., list[str]]
 """(equation, pointers) -> the lines of the body, with the names of arguments and result.
@@ -46,7 +46,11 @@ def c_type(variable: Variable) -> str:
 
 
 def pointer_kernel(
-    write: PointerWriter, workspace: Callable[[Equation], int] | None = None
+    write: PointerWriter,
+    *,
+    shares: Callable[[Equation], bool],
+    workspace: Callable[[Equation], int] = no_workspace,
+    for_each_part: Callable[[Equation], int] = no_workspace,
 ) -> Kernel:
     """A kernel whose writer takes names of contiguous arrays."""
 
@@ -55,9 +59,14 @@ def pointer_kernel(
     ) -> list[str]:
         return _named(write, equation, [array.pointer for array in arrays], finish)
 
-    if workspace is None:
-        return Kernel(written, contiguous=True, refuses=_refuses)
-    return Kernel(written, contiguous=True, refuses=_refuses, workspace=workspace)
+    return Kernel(
+        written,
+        contiguous=True,
+        workspace=workspace,
+        shares=shares,
+        for_each_part=for_each_part,
+        refuses=_refuses,
+    )
 
 
 def _named(

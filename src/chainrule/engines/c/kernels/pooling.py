@@ -15,6 +15,7 @@ from chainrule.compiler.graph import Equation
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.kernels.pointers import c_type, pointer_kernel
 from chainrule.engines.c.kernels.text import affine, block, count, nest
+from chainrule.engines.c.sharing import TASKS, shares_elements
 
 __all__ = ["KERNELS"]
 
@@ -31,6 +32,7 @@ class _Windows:
     size: int
     stride: int
     ctype: str
+    is_shared: bool
 
     @property
     def are_apart(self) -> bool:
@@ -63,7 +65,8 @@ class _Windows:
             *block(count("k", self.run), body),
         ]
         windows = block(count("window", self.n), places)
-        return block(count("o", self.outer), [*(before or []), *windows])
+        loop = block(count("o", self.outer), [*(before or []), *windows])
+        return [TASKS, *loop] if self.is_shared else loop
 
     def clear(self, out: str) -> list[str]:
         """Zeros for what windows are added to, or what stands in none."""
@@ -150,16 +153,20 @@ def _write_sum_vjp(this: _Windows, pointers: Sequence[str]) -> list[str]:
 def _kernel(write: Callable[[_Windows, Sequence[str]], list[str]], whole: int) -> Kernel:
     """A kernel; argument `whole` has the axis in its length, -1 the result."""
 
-    def written(equation: Equation, pointers: Sequence[str]) -> list[str]:
+    def windows(equation: Equation) -> _Windows:
         arrays = [v.shape for v in (*equation.variables, equation.out)]
         axis, size, stride = (equation.params[name] for name in ("axis", "size", "stride"))
         shape = arrays[whole]
         n = (shape[axis] - size) // stride + 1
         outer, run = prod(shape[:axis]), prod(shape[axis + 1 :])
+        is_shared = shares_elements(outer * shape[axis] * run, outer)
         ctype = c_type(equation.out)
-        return write(_Windows(outer, shape[axis], run, n, size, stride, ctype), pointers)
+        return _Windows(outer, shape[axis], run, n, size, stride, ctype, is_shared)
 
-    return pointer_kernel(written)
+    def written(equation: Equation, pointers: Sequence[str]) -> list[str]:
+        return write(windows(equation), pointers)
+
+    return pointer_kernel(written, shares=lambda equation: windows(equation).is_shared)
 
 
 KERNELS: dict[str, Kernel] = {
