@@ -157,7 +157,8 @@ class ManySteps:
         if batches.outputs is not None:
             assert self._rows is not None
             dtypes.append(self._rows.dtype)
-        return all(a.flags.c_contiguous for a in arrays) and dtypes == [a.dtype for a in arrays]
+        lie_well = all(a.flags.c_contiguous and a.flags.aligned for a in arrays)
+        return lie_well and dtypes == [a.dtype for a in arrays]
 
     def _fill(
         self, batches: Batches, order: Any, rates: np.ndarray, losses: np.ndarray

@@ -27,6 +27,7 @@ from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.parts import Field, File, Result
 from chainrule.engines.c.sharing import PARTS, team_of
 from chainrule.engines.c.toolchain import Library, build_library
+from chainrule.engines.c.types import UnsupportedError
 from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
 from chainrule.engines.numpy import program as numpy_program
@@ -64,6 +65,14 @@ class CProgram(Program):
         is_plain = len(graph.inputs) == 1 and self._is_one and self._draws is None
         is_quick = is_plain and not self._exact
         self.function: Callable[..., Any] = self._call_quickly if is_quick else self._call
+        self._called = self.function
+        if graph.state:
+            self.function = self._refuse
+
+    def _refuse(self, *inputs: Any) -> Any:
+        """What a call does before there is a state: C would read from nowhere."""
+        names = ", ".join(v.name or "value" for v in self.graph.state)
+        raise ValueError(f"the program has no state yet: give it {names} with write_state")
 
     def _call_quickly(self, x: Any) -> Any:
         """One step from one array to another, as a prediction is: what it costs beside is felt."""
@@ -134,7 +143,7 @@ class CProgram(Program):
 
     def write_state(self, arrays: Sequence[NumPyArray]) -> None:
         """Work in place on these arrays from now on."""
-        self._state = tuple(arrays)
+        self._state, self.function = tuple(arrays), self._called
         for variable, array in zip(self.graph.state, arrays, strict=True):
             self._memory.bind(variable, array)
         self._results = [self._result(result) for result in self._memory.file.results]
@@ -199,8 +208,12 @@ class Memory:
         """Let the state stand in this array, which must be in C order."""
         own = self._fields.get(variable)
         if own is not None:
-            if not array.flags.c_contiguous or array.dtype != own.dtype:
-                raise ValueError(f"the state {own.name} must be {own.dtype} in C order")
+            lies_well = array.flags.c_contiguous and array.flags.aligned
+            if not lies_well or (array.dtype, array.shape) != (own.dtype, own.shape):
+                raise ValueError(
+                    f"the state {own.name} is {array.dtype} {array.shape}: the program takes "
+                    f"{own.dtype} {own.shape}, aligned and in C order"
+                )
             self._hold(own, array)
 
     def giver(self, variable: Variable) -> Callable[[Any], Any]:
@@ -290,6 +303,8 @@ def prepare(
     """
     if passes is None:
         passes = EXACT if exact else TRAINING
+    if sum(variable.kind == "generator" for variable in graph.inputs) > 1:
+        raise UnsupportedError("several random generators in one function")
     simplified = run_passes(graph, passes)
     expanded = check_graph(expand_fused(simplified))
     symbols, titled = wish_names(expanded, labels)

@@ -1,0 +1,70 @@
+"""What a program of the C engine is handed: nothing that it would read past, or from nowhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from c_engine import needs_compiler
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.engines.batches import Batches
+from chainrule.nn.inference import inference_graph
+from chainrule.primitives import random_uniform
+from chainrule.training.compiled_step import CompiledStep
+
+pytestmark = needs_compiler
+
+
+def test_a_function_of_two_generators_runs_on_numpy_and_draws_from_both():
+    def f(first, second):
+        return random_uniform(first, shape=(3,), dtype=np.float64) + random_uniform(
+            second, shape=(3,), dtype=np.float64
+        )
+
+    compiled = cr.compile(f, engine="c")
+    with pytest.warns(RuntimeWarning, match="several random generators"):
+        found = compiled(np.random.default_rng(0), np.random.default_rng(1))
+    expected = np.random.default_rng(0).random(3) + np.random.default_rng(1).random(3)
+    np.testing.assert_array_equal(found, expected)
+    assert compiled.engine == "numpy"
+
+
+def test_a_program_without_its_state_refuses_to_run():
+    from chainrule.compiler.naming import Labels
+    from chainrule.engines.c.program import build
+
+    net = nn.Network([nn.Dense(2)], input_shape=3, seed=0)
+    program = build(inference_graph(net, 4), Labels("predict"), exact=False)
+    x = np.ones((4, 3), np.float32)
+    with pytest.raises(ValueError, match="no state yet"):
+        program(x)
+    with pytest.raises(ValueError, match=r"float32 \(5,\): the program takes float32 \(8,\)"):
+        program.write_state([np.zeros(5, np.float32)])
+    program.write_state([net.parameters.flat])
+    np.testing.assert_allclose(program(x)[0], net.predict(x), rtol=1e-6)
+
+
+def misaligned(array):
+    """An equal array that begins between two of its elements' places."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    found = memory[1:].view(array.dtype).reshape(array.shape)
+    found[...] = array
+    assert not found.flags.aligned
+    return found
+
+
+@pytest.mark.parametrize("change", [misaligned, np.asfortranarray, lambda a: a[::-1].copy()[::-1]])
+def test_samples_that_lie_otherwise_give_the_same(change):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
+    learned = []
+    for inputs in (x, change(x)):
+        net = nn.Network([nn.Dense(4), nn.Tanh(), nn.Dense(2)], input_shape=3, seed=0, dtype=float)
+        step = CompiledStep(net, nn.losses.squared_error, optim.SGD(0.1), (), "c")
+        batches = Batches((inputs, y), 4, None)
+        batches.begin(None, [0.1] * 3, 1)
+        while not batches.is_done:
+            step.run(batches, None, np.inf, [])
+        learned.append(step.read_state().flat.copy())
+    np.testing.assert_array_equal(*learned)
