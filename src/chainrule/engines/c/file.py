@@ -78,7 +78,7 @@ def _products(files: Sequence[File]) -> list[str]:
         "#ifndef BLAS_INTEGER",
         "#define BLAS_INTEGER int64_t",
         "#endif",
-        "/* With vectors of 64 bytes our loops are faster, until the threads of BLAS pay. */",
+        "/* With vectors of 64 bytes our loops are as fast, until the threads of BLAS pay. */",
         "#ifdef __AVX512F__",
         "#define WORTH_BLAS 20000000",
         "#else",

@@ -56,6 +56,7 @@ class File:
     function: str
     first_kernel: int = 1
     fields: list[Field] = field(default_factory=list)
+    workspaces: dict[str, str] = field(default_factory=dict)  # type of elements -> name
     kernels: dict[tuple[str, ...], str] = field(default_factory=dict)  # text -> name
     body: list[str] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)

@@ -126,14 +126,30 @@ class Places:
         self.file.fields.append(own)
         self.numbers[variable] = Operand(name, variable.dtype)
 
-    def add_memory(
-        self, wish: str, shape: tuple[int, ...], dtype: np.dtype[Any], for_each_part: int = 0
-    ) -> Field:
+    def add_memory(self, wish: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Field:
         """A field for memory that the plan does not know of."""
         name = self.scope.claim(Symbol(wish))
-        own = Field(name, c_type(dtype), shape, dtype, "work", for_each_part=for_each_part)
+        own = Field(name, c_type(dtype), shape, dtype, "work")
         self.file.fields.append(own)
         return own
+
+    def workspace(self, size: int, dtype: np.dtype[Any], for_each_part: int) -> str:
+        """The name of the field whose memory the kernels use one after the other: as large as the
+        largest of them needs it.
+        """
+        fields, workspaces = self.file.fields, self.file.workspaces
+        name = workspaces.get(c_type(dtype))
+        if name is None:
+            name = self.add_memory("workspace", (0,), dtype).name
+            workspaces[c_type(dtype)] = name
+        number = next(i for i, own in enumerate(fields) if own.name == name)
+        own = fields[number]
+        fields[number] = replace(
+            own,
+            shape=(max(own.shape[0], size),),
+            for_each_part=max(own.for_each_part, for_each_part),
+        )
+        return name
 
     def product(self, dtype: np.dtype[Any]) -> str:
         """The name of the field with the matrix product of BLAS for this dtype."""

@@ -178,7 +178,7 @@ class _Step:
         size, each = kernel.workspace(equation), kernel.for_each_part(equation)
         if size or each:
             dtype = equation.out.dtype
-            passed.append(self.places.add_memory("workspace", (size,), dtype, each).name)
+            passed.append(self.places.workspace(size, dtype, each))
         call = f"{name}({', '.join(passed)})"
         return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
 
