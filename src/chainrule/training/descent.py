@@ -74,12 +74,12 @@ class Descent:
         run = self.session.run
         hurries = self._may_hurry()
         while run.epoch < run.epochs and not run.stopped_by and not self.session.problem:
-            hurries = hurries and self._take_many_epochs()
-            if run.epoch < run.epochs:
-                run.epoch += 1
-                self._run_epoch()
-                if self.epoch.done < self.n_batches:
-                    return  # stopped within the epoch
+            run.epoch += 1
+            self._run_epoch()
+            if self.epoch.done < self.n_batches:
+                return  # stopped within the epoch
+            is_short = bool(run.history.seconds) and run.history.seconds[-1] < _LOOK_SECONDS
+            hurries = hurries and is_short and self._take_many_epochs()
 
     def _run_epoch(self) -> None:
         """One epoch, and what is to be done at its ends."""
@@ -117,10 +117,12 @@ class Descent:
     def _take_many_epochs(self) -> bool:
         """As many epochs as are done within a moment, again and again; False where an engine takes
         none, or comes to one that is not finite, which is then taken by itself.
+
+        How many that is shows the last one, which was taken by itself and was short.
         """
         run = self.session.run
         rngs = [rng for rng in (self.shuffle_rng, self.layer_rng) if rng is not None]
-        count = 1
+        count = _epochs_in_a_moment(run.history.seconds[-1])
         with deferred_interrupts() as interrupted:
             while run.epoch < run.epochs:
                 n_epochs = min(count, run.epochs - run.epoch)
@@ -142,7 +144,7 @@ class Descent:
                     raise KeyboardInterrupt
                 if len(taken) < n_epochs:
                     return False
-                count = max(1, int(n_epochs * _LOOK_SECONDS / max(seconds, 1e-6)))
+                count = _epochs_in_a_moment(seconds / n_epochs)
         return True
 
     def _hurry(self, n_epochs: int) -> np.ndarray | None:
@@ -257,6 +259,11 @@ class Descent:
         if np.isfinite(flat).all():
             return ""
         return describe_nonfinite(self.session.goal.network.parameters.unflatten(flat))
+
+
+def _epochs_in_a_moment(seconds: float) -> int:
+    """How many epochs are taken before somebody looks, each of which takes so long."""
+    return max(1, int(_LOOK_SECONDS / max(seconds, 1e-9)))
 
 
 def _copies(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

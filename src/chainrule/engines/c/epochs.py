@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import re
 from typing import Any, final
 
 import numpy as np
@@ -20,9 +21,9 @@ from chainrule.engines.c.parts import Field, File
 
 __all__ = ["Epochs", "epochs_of"]
 
-_PERMUTATION = """
+_EPOCHS = """
 /* a number from 0 to most, each as likely as the others: bits are drawn until they make one */
-static uint32_t up_to(struct generator *generator, uint32_t most)
+static uint32_t STEP_up_to(struct generator *generator, uint32_t most)
 {
     uint32_t mask = most;
     for (int shift = 1; shift < 32; shift *= 2)
@@ -40,7 +41,7 @@ EXPORT void STEP_permute(struct generator *generator, int64_t n, int64_t *order)
     for (int64_t i = 0; i < n; i++)
         order[i] = i;
     for (int64_t i = n - 1; i > 0; i--) {
-        const int64_t j = up_to(generator, (uint32_t)i);
+        const int64_t j = STEP_up_to(generator, (uint32_t)i);
         const int64_t taken = order[j];
         order[j] = order[i];
         order[i] = taken;
@@ -76,8 +77,8 @@ EXPORT int64_t STEP_epochs(
 def _parameters(file: File) -> Field | None:
     """The field of the parameters: the first state, where it is an array of floats."""
     state = file.graph.state[:1]
-    found = [own for own in file.fields if own.variable in state and own.dtype.kind == "f"]
-    return found[0] if state and found else None
+    found = (own for own in file.fields if own.variable in state and own.dtype.kind == "f")
+    return next(found, None)
 
 
 def epochs_of(file: File) -> str | None:
@@ -85,15 +86,9 @@ def epochs_of(file: File) -> str | None:
     parameters = _parameters(file)
     if parameters is None:
         return None
-    words = {"STEP": file.function, "PARAMETERS": parameters.name, "SIZE": str(_size(parameters))}
-    text = _PERMUTATION.strip().replace(" up_to(", f" {file.function}_up_to(")
-    for word, value in words.items():
-        text = text.replace(word, value)
-    return text
-
-
-def _size(own: Field) -> int:
-    return int(np.prod(own.shape, dtype=np.int64))
+    size = str(parameters.access.size)
+    words = {"STEP": file.function, "PARAMETERS": parameters.name, "SIZE": size}
+    return re.sub("|".join(words), lambda found: words[found[0]], _EPOCHS.strip())
 
 
 @final
@@ -107,14 +102,22 @@ class Epochs:
         self._permute = library[f"{file.function}_permute"]
         self._permute.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         self._permute.restype = None
+        self._draws_as_numpy: dict[tuple[type, int], bool] = {}
 
     def draws_as_numpy(self, rng: np.random.Generator, n: int) -> bool:
-        """Whether the order it draws is that of `rng.permutation`, and leaves the same state."""
-        ours, numpys = copy.deepcopy(rng), copy.deepcopy(rng)
-        order = np.empty(n, np.int64)
-        self._permute(_address(ours), n, order.ctypes.data)
-        same = np.array_equal(order, numpys.permutation(n))
-        return bool(same and ours.integers(2**62) == numpys.integers(2**62))
+        """Whether the order it draws is that of `rng.permutation`, and leaves the same state.
+
+        Tried once for each kind of bit generator and number of samples.
+        """
+        key = (type(rng.bit_generator), n)
+        if key not in self._draws_as_numpy:
+            ours, numpys = copy.deepcopy(rng), copy.deepcopy(rng)
+            order = np.empty(n, np.int64)
+            self._permute(_address(ours), n, order.ctypes.data)
+            same = np.array_equal(order, numpys.permutation(n))
+            next_bits = ours.integers(2**62), numpys.integers(2**62)
+            self._draws_as_numpy[key] = bool(same and next_bits[0] == next_bits[1])
+        return self._draws_as_numpy[key]
 
     def run(
         self, own: int, table: Any, batches: Batches, rng: np.random.Generator | None, n: int

@@ -40,6 +40,7 @@ def batch_fields(file: File) -> tuple[list[Field], Field, Field | None] | None:
     steps = [v for v in inputs if v.is_number and v.dtype.kind == "i"]
     arrays = [v for v in inputs if v.is_array]
     is_step = len(rates) == 1 and len(steps) <= 1 and len(results) == 2 and bool(arrays)
+    is_step = is_step and bool(graph.state)  # a user's function of such arguments learns nothing
     if not is_step or not all(v.shape and v.shape[0] == arrays[0].shape[0] for v in arrays):
         return None
     loss, outputs = results[0].access, results[1].access
@@ -145,7 +146,6 @@ class ManySteps:
         self._function.restype = ctypes.c_int64
         self._table = np.zeros(2 * len(self._arrays) + 8, np.int64)
         self._rows = file.results[1].access
-        self._generators = [v for v in file.graph.inputs if v.kind == "generator"]
         for number, own in enumerate(self._arrays):
             self._table[len(self._arrays) + number] = memory.arrays[own.name].ctypes.data
         self._epochs = Epochs(file, library) if epochs_of(file) is not None else None
