@@ -19,7 +19,7 @@ import numpy as np
 from chainrule.engines.batches import Batches
 from chainrule.engines.c.parts import Field, File
 
-__all__ = ["Epochs", "epochs_of"]
+__all__ = ["Epochs", "epochs_of", "generator_address"]
 
 _EPOCHS = """
 /* a number from 0 to most, each as likely as the others: bits are drawn until they make one */
@@ -113,7 +113,7 @@ class Epochs:
         if key not in self._draws_as_numpy:
             ours, numpys = copy.deepcopy(rng), copy.deepcopy(rng)
             order = np.empty(n, np.int64)
-            self._permute(_address(ours), n, order.ctypes.data)
+            self._permute(generator_address(ours), n, order.ctypes.data)
             same = np.array_equal(order, numpys.permutation(n))
             next_bits = ours.integers(2**62), numpys.integers(2**62)
             self._draws_as_numpy[key] = bool(same and next_bits[0] == next_bits[1])
@@ -124,7 +124,7 @@ class Epochs:
     ) -> int:
         """Take so many epochs; how many were finite. `own` and `table` are what a step works on."""
         order = np.empty(batches.n_samples, np.int64)
-        generator = 0 if rng is None else _address(rng)
+        generator = 0 if rng is None else generator_address(rng)
         return int(
             self._function(
                 own, table.ctypes.data, generator, order.ctypes.data, batches.n_samples, n
@@ -132,5 +132,6 @@ class Epochs:
         )
 
 
-def _address(rng: np.random.Generator) -> int:
+def generator_address(rng: np.random.Generator) -> int:
+    """Where the interface of a random generator is that C reads."""
     return ctypes.cast(rng.bit_generator.ctypes.bit_generator, ctypes.c_void_p).value or 0

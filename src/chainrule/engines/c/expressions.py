@@ -1,7 +1,7 @@
 """Elementwise primitives as C expressions of one element: a table by the name of the primitive.
 
 Every entry takes the operands, cast to the dtype that NumPy computes in, and gives the text of the
-result and how tightly it binds. Functions are those of `functions.c`, or of C's own library.
+result and how tightly it binds. Functions are those of `functions.c`.
 """
 
 from __future__ import annotations
@@ -56,12 +56,6 @@ _COMPARISONS = {name for name, (_, binding) in _SIGNS.items() if binding in {4, 
 
 _OF_BOOLEANS = {"add": "bitwise_or", "multiply": "bitwise_and", "maximum": "bitwise_or",
                 "minimum": "bitwise_and"}  # fmt: skip
-
-_LIBRARY = {
-    "arctan2": "atan2", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh",
-    "arccosh": "acosh", "arctanh": "atanh", "absolute": "fabs", "power": "pow",
-}  # fmt: skip
-"""What C's library calls a function, where it is not what NumPy does."""
 
 _QUESTIONS = ["isfinite", "isinf", "isnan", "signbit"]
 
@@ -205,16 +199,11 @@ def _infix(name: str, operands: Operands, equation: Equation) -> Operand:
     sign, binding = _SIGNS[name]
     if {left.dtype.kind, right.dtype.kind} == {"i", "u"} and name in _COMPARISONS:
         return _compared(sign, left, right)
-    # a number under a sign reads better in parentheses, and what compilers warn of gets them too
-    mixed = binding <= 3 or binding in {4, 5}
-    needed = 7 if mixed else binding
-    left_text = left.within(needed if mixed else binding - 1)
-    text = f"{left_text} {sign} {right.within(needed)}"
-    is_comparison = binding in {4, 5}
-    result = np.dtype(bool) if is_comparison else dtype
-    if result.kind in "iu" and result.itemsize < 4:  # C computes in int
-        return Operand(f"({c_type(result)})({text})", result, 8)
-    return Operand(text, result, binding)
+    if binding <= 5:  # what compilers warn of gets parentheses on both sides
+        text = f"{left.within(7)} {sign} {right.within(7)}"
+    else:
+        text = f"{left.within(binding - 1)} {sign} {right.within(binding)}"
+    return _narrowed(text, np.dtype(bool) if name in _COMPARISONS else dtype, binding)
 
 
 def _compared(sign: str, left: Operand, right: Operand) -> Operand:
@@ -237,11 +226,11 @@ def _negative(name: str, operands: Operands, equation: Equation) -> Operand:
     return _narrowed(f"-{x.within(8)}", x.dtype)
 
 
-def _narrowed(text: str, dtype: np.dtype[Any]) -> Operand:
+def _narrowed(text: str, dtype: np.dtype[Any], binding: int = 8) -> Operand:
     """What C has computed as an int, in the type of its operands again."""
     if dtype.kind in "iu" and dtype.itemsize < 4:
         return Operand(f"({c_type(dtype)})({text})", dtype, 8)
-    return Operand(text, dtype, 8)
+    return Operand(text, dtype, binding)
 
 
 def _same(name: str, operands: Operands, equation: Equation) -> Operand:
@@ -252,9 +241,7 @@ def _square(name: str, operands: Operands, equation: Equation) -> Operand:
     (x,) = operands
     if x.dtype.kind == "b":
         return x
-    if x.dtype.kind in "iu" and x.dtype.itemsize < 4:
-        return _narrowed(f"{x.within(7)} * {x.within(7)}", x.dtype)
-    return Operand(f"{x.within(7)} * {x.within(7)}", x.dtype, 7)
+    return _narrowed(f"{x.within(7)} * {x.within(7)}", x.dtype, 7)
 
 
 def _reciprocal(name: str, operands: Operands, equation: Equation) -> Operand:
@@ -357,23 +344,13 @@ def _maximum(name: str, operands: Operands, equation: Equation) -> Operand:
 
 
 def _call(name: str, operands: Operands, equation: Equation) -> Operand:
-    """A call of a function of ours, or of C's library."""
+    """A call of a function of `functions.c`."""
     dtype = operands[0].dtype
-    kind = c_type(dtype)
-    texts = ", ".join(operand.text for operand in operands)
-    own = f"{name}_{kind}"
-    if own in function_names():
-        return Operand(f"{own}({texts})", dtype)
-    if name not in _OF_LIBRARY or dtype.kind != "f":
+    own = f"{name}_{c_type(dtype)}"
+    if own not in function_names():
         raise UnsupportedError(f"{equation.primitive.name} of {dtype}")
-    return Operand(f"{_LIBRARY.get(name, name)}{'f' if kind == 'float' else ''}({texts})", dtype)
+    return Operand(f"{own}({', '.join(operand.text for operand in operands)})", dtype)
 
-
-_OF_LIBRARY = {
-    "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",
-    "ceil", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "floor", "hypot", "log", "log10",
-    "log1p", "log2", "power", "rint", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
-}  # fmt: skip
 
 _TABLE: dict[str, Callable[[str, Operands, Equation], Operand]] = {
     **dict.fromkeys(_SIGNS, _infix),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from math import prod
 
 from chainrule.engines.c.epochs import epochs_of
 from chainrule.engines.c.functions import function_names, function_text
@@ -53,8 +52,7 @@ def print_files(files: Sequence[File]) -> str:
         if (many := steps_of(file)) is not None:
             programs += [many, *filter(None, [epochs_of(file)])]
     words = set(re.findall(r"\b\w+(?=\()", "\n".join(programs)))
-    draws = any(own.kind == "generator" for file in files for own in file.fields)
-    draws = draws or "struct generator" in "\n".join(programs)
+    draws = "struct generator" in "\n".join(programs)
     parts = [
         "\n".join(_title(first.labels.title)),
         "\n".join(f"#include <{header}>" for header in _HEADERS),
@@ -124,11 +122,9 @@ def _structure(file: File) -> str:
 
 
 def _member(own: Field) -> str:
-    if own.kind in {"number", "threads", "parts"}:
-        return f"{own.c_type} {own.name}"
     if own.kind == "generator":
-        return f"{own.c_type}{own.name}"
-    if own.kind == "product":
+        return f"struct generator *{own.name}"
+    if not own.is_array:
         return f"{own.c_type} {own.name}"
     constant = "const " if own.kind in {"input", "constant"} else ""
     return f"{constant}{own.c_type} *{own.name}"
@@ -176,13 +172,12 @@ def _step(file: File) -> str:
     for own in file.fields:
         if own.name not in used:
             continue
-        if own.kind in {"number", "product", "threads", "parts"}:
-            lines.append(f"    const {own.c_type} {own.name} = own->{own.name};")
-        elif own.kind == "generator":
-            lines.append(f"    struct generator *{own.name} = own->{own.name};")
-        else:
-            constant = "const " if own.kind in {"input", "constant"} else ""
-            lines.append(f"    {constant}{own.c_type} *restrict {own.name} = own->{own.name};")
+        member = _member(own)
+        if own.is_array:
+            member = member.replace("*", "*restrict ")
+        elif own.kind != "generator":
+            member = f"const {member}"
+        lines.append(f"    {member} = own->{own.name};")
     if "parts" in used:
         lines.append("    (void)parts;")
     if not any(own.name in used for own in file.fields):
@@ -242,7 +237,7 @@ def _main(file: File) -> str:
 
 
 def _filled(own: Field) -> list[str]:
-    size = max(1, prod(own.shape) + _ALONE["parts"] * own.for_each_part)
+    size = max(1, own.access.size + _ALONE["parts"] * own.for_each_part)
     memory = f"calloc({size}, sizeof({own.c_type}))"
     if own.kind == "work" or own.dtype.kind != "f":
         return [f"    own.{own.name} = {memory};"]

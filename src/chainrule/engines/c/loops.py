@@ -29,6 +29,7 @@ from chainrule.engines.c.expressions import (
 )
 from chainrule.engines.c.nests import REDUCTIONS, nest_space
 from chainrule.engines.c.sharing import TASKS, shares_elements
+from chainrule.engines.c.text import INDICES
 from chainrule.engines.c.types import c_type
 from chainrule.primitives.reduce import reduced_axes
 
@@ -55,7 +56,6 @@ class Nest:
     access: Callable[[Variable], Access | None]
     number: Callable[[Variable], Operand]
     local: Callable[[Variable], str]
-    indices: Sequence[str]
     share: Callable[[], None]
 
 
@@ -65,7 +65,6 @@ class _Reduction:
 
     equation: Equation
     result: Access
-    operand: Operand
     total: str = ""
     depth: int = 0  # loops around its local variable; -1: there is none
     adds_to_memory: bool = False
@@ -85,12 +84,12 @@ def nest_lines(nest: Nest) -> list[str]:
     space = nest_space(nest.equations[0])
     arrays, reductions = _accesses(nest, space)
     if not prod(space):
-        return _empty(nest, reductions)
+        return _empty(reductions)
     extents, steps = collapse(space, [*arrays.values(), *(r.result for r in reductions)])
     merged = dict(zip(arrays, steps, strict=False))
     for reduction, access in zip(reductions, steps[len(arrays) :], strict=True):
         reduction.result = access
-    loops = list(nest.indices[: len(extents)])
+    loops = INDICES[: len(extents)]
     _place_reductions(nest, reductions, extents)
     body = _body(nest, merged, reductions, loops)
     is_shared = _is_shared(nest, extents, reductions)
@@ -131,7 +130,7 @@ def _accesses(
         if equation.name in REDUCTIONS:
             assert out is not None
             result = _over_space(equation, out, space)
-            reductions.append(_Reduction(equation, result, Operand("", equation.out.dtype)))
+            reductions.append(_Reduction(equation, result))
         elif out is not None:
             arrays[equation.out, True] = out.broadcast(space)
     return arrays, reductions
@@ -232,7 +231,6 @@ def _body(
                 x = Operand(f"{a.within(6)} * {b.within(7)}", out.dtype, 7)
             elif equation.name not in {"any", "all"}:
                 x = cast(x, out.dtype)
-            reduction.operand = x
             target = reduction.total or reduction.result.at(*loops)
             body.lines.append(combine(equation.name, target, x))
             continue
@@ -270,7 +268,7 @@ def _around(
         name, result = reduction.equation.name, reduction.result
         zero = start_value(name, reduction.equation.out.dtype)
         if reduction.adds_to_memory or reduction.depth < 0:
-            start += _filled(reduction, extents, loops, zero)
+            start += _filled(reduction, loops, zero)
         if reduction.depth < 0:
             continue
         first = zero[:-1] if reduction.dtype == "double" and zero.endswith("f") else zero
@@ -317,7 +315,7 @@ def _pragma(reductions: Sequence[_Reduction]) -> list[str]:
     return [f"#pragma omp simd reduction(+ : {sums})" if sums else "#pragma omp simd"]
 
 
-def _filled(reduction: _Reduction, extents: list[int], loops: list[str], zero: str) -> list[str]:
+def _filled(reduction: _Reduction, loops: list[str], zero: str) -> list[str]:
     """The memory of a result set to what its reduction starts from."""
     size = reduction.equation.out.size
     access = reduction.result
@@ -329,11 +327,11 @@ def _filled(reduction: _Reduction, extents: list[int], loops: list[str], zero: s
     return [f"for (long {index} = 0; {index} < {size}; {index}++)", f"    {place} = {zero};"]
 
 
-def _empty(nest: Nest, reductions: Sequence[_Reduction]) -> list[str]:
+def _empty(reductions: Sequence[_Reduction]) -> list[str]:
     """A nest over a space without elements: its sums are what they start from."""
     lines: list[str] = []
     for reduction in reductions:
         if reduction.equation.out.size:
             zero = start_value(reduction.equation.name, reduction.equation.out.dtype)
-            lines += _filled(reduction, [], [nest.indices[0]], zero)
+            lines += _filled(reduction, INDICES[:1], zero)
     return lines

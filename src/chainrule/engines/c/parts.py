@@ -32,6 +32,11 @@ class Field:
     for_each_part: int = 0
 
     @property
+    def is_array(self) -> bool:
+        """Whether it points to an array."""
+        return self.kind in {"input", "state", "constant", "work"}
+
+    @property
     def access(self) -> Access:
         """All of the array that it points to."""
         return Access(self.name, self.dtype, self.shape, contiguous_strides(self.shape))

@@ -73,16 +73,16 @@ class Places:
             if buffer.parent is not None or buffer not in live or buffer in self.memory:
                 continue
             name = self.scope.claim(self._buffer_names[buffer])
-            is_given = buffer.kind in {"input", "state", "constant"}
-            first = held[0] if is_given else None
+            kind = "work" if buffer.kind == "scratch" else buffer.kind
+            first = held[0] if kind != "work" else None
             constant = constants.get(first) if first is not None else None
             own = Field(
-                name, c_type(buffer.dtype), buffer.shape, buffer.dtype, buffer.kind, first, constant
+                name, c_type(buffer.dtype), buffer.shape, buffer.dtype, kind, first, constant
             )
             found.append(own)
             self.memory[buffer] = own.access
-        order = {"input": 0, "state": 1, "constant": 2, "work": 3, "scratch": 3}
-        self.file.fields += sorted(found, key=lambda own: order[own.kind])
+        order = ["input", "state", "constant", "work"]
+        self.file.fields += sorted(found, key=lambda own: order.index(own.kind))
         for buffer in self.plan.holds:
             whole = buffer.parent
             if whole is not None and whole in self.memory:
@@ -120,8 +120,9 @@ class Places:
 
     def _declare_number(self, variable: Variable) -> None:
         name = self.scope.claim(self.symbols[variable])
-        kind = "generator" if not variable.is_number else "number"
-        text = "struct generator *" if kind == "generator" else c_type(variable.dtype)
+        kind, text = "generator", ""
+        if variable.is_number:
+            kind, text = "number", c_type(variable.dtype)
         own = Field(name, text, (), variable.dtype, kind, variable)
         self.file.fields.append(own)
         self.numbers[variable] = Operand(name, variable.dtype)

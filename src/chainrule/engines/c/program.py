@@ -21,6 +21,7 @@ from chainrule.compiler.scales import TRAINING
 from chainrule.engines.batches import Batches
 from chainrule.engines.c.abilities import CAbilities
 from chainrule.engines.c.blas import find_blas
+from chainrule.engines.c.epochs import generator_address
 from chainrule.engines.c.file import print_files
 from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.nests import group_nests
@@ -131,7 +132,7 @@ class CProgram(Program):
             return None
         with (
             self._memory.drawing(rng),
-            nullcontext() if order_rng is None else (order_rng.bit_generator.lock),
+            nullcontext() if order_rng is None else order_rng.bit_generator.lock,
         ):
             return self._many.run_epochs(batches, n_epochs, order_rng)
 
@@ -169,13 +170,11 @@ class Memory:
             if own.for_each_part:
                 size = own.shape[0] + numbers["parts"] * own.for_each_part
                 self._hold(own, _aligned((size,), own.dtype))
-            elif own.kind in {"work", "scratch"}:
+            elif own.kind in {"work", "input"}:
                 self._hold(own, _aligned(own.shape, own.dtype))
             elif own.kind == "constant":
                 assert own.constant is not None
                 self._hold(own, np.ascontiguousarray(own.constant).reshape(own.shape))
-            elif own.kind == "input":
-                self._hold(own, _aligned(own.shape, own.dtype))
             elif own.kind in numbers:
                 self.table[self._slots[own.name]] = numbers[own.kind]
             elif own.kind == "product":
@@ -198,10 +197,8 @@ class Memory:
         if self._generator is None:
             yield
             return
-        bits = rng.bit_generator
-        address = ctypes.cast(bits.ctypes.bit_generator, ctypes.c_void_p).value
-        self.table[self._slots[self._generator.name]] = address or 0
-        with bits.lock:
+        self.table[self._slots[self._generator.name]] = generator_address(rng)
+        with rng.bit_generator.lock:
             yield
 
     def bind(self, variable: Variable, array: NumPyArray) -> None:

@@ -125,7 +125,6 @@ class _Step:
             places.access,
             places.numbers.__getitem__,
             places.local_name,
-            INDICES,
             places.share,
         )
         return [*self._limits(group), *nest_lines(nest)]
