@@ -36,6 +36,8 @@ LEVELS = [
     ["gradcheck", "compiler"],
     ["engines", "optim"],
     ["training"],
+    ["see"],
+    ["diagnosis", "review"],
     ["nn"],
     ["data"],
     [""],
