@@ -79,7 +79,7 @@ def backprop(
         loss_by,
         [parameters, given["x"]] if batch.x.dtype.kind == "f" else [parameters],
         [*given.values(), *parameters.values(), *state.values()],
-        parameters,
+        {name: array.variable for name, array in parameters.items()},
         Labels(layers={"loss": "loss", **names.layers}),
         per_sample=_per_sample(network, goal.loss, batch, draws) if per_sample else None,
     )

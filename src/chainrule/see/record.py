@@ -123,18 +123,18 @@ class Record(Mapping[str, np.ndarray]):
         graph: Graph,
         values: Mapping[Variable, Any],
         labels: Labels,
-        by: Mapping[str, Variable],
+        by: Mapping[str, Variable] | Sequence[Variable],
         per_sample: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.graph = graph
         self._values = values
-        self._by = by
         self._per_sample = per_sample
         self._cotangents = {
             of: cotangent for cotangent, every in graph.cotangents.items() for of in every
         }
         self._names = _names(graph, labels)
         self._shown = _shown(graph, self._names, self._cotangents)
+        self._by = by if isinstance(by, Mapping) else {self._names[v]: v for v in by}
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._shown:
@@ -242,7 +242,7 @@ def record(
 
     def recorded(*args: Any, cotangent: Any = None) -> Record:
         positions = _positions(argnums, args)
-        recorder, by = Recorder(), {}
+        recorder, by = Recorder(), []
         names = iter(argument_names(f, args))
         inputs: list[RecordedArray] = []
 
@@ -255,7 +255,7 @@ def record(
             array = recorder.start(_as_array(leaf, is_by, name), name)
             inputs.append(array)
             if is_by:
-                by[name] = array
+                by.append(array.variable)
             return array
 
         started = [
@@ -281,14 +281,15 @@ def record_call(
     f: Callable[..., Any],
     by: Sequence[Any],
     inputs: Sequence[RecordedArray],
-    names: Mapping[str, RecordedArray],
+    variables: Mapping[str, Variable] | Sequence[Variable],
     labels: Labels | None = None,
     cotangent: Any = None,
     per_sample: Mapping[str, np.ndarray] | None = None,
 ) -> Record:
     """Run `f(*by)` on recorded arrays, and back, and return the record.
 
-    `inputs` are all arrays that the recorder has started, `names` those that `by` is made of.
+    `inputs` are all arrays that the recorder has started; the record has the gradients by the
+    `variables`, under the names that these are given with, else under their own.
     """
     with scope(unrolls=True):
         result, pull = vjp(f, *by)
@@ -301,7 +302,6 @@ def record_call(
         start = recorder.start(_cotangent(cotangent, result), "cotangent")
         pull(start)
     graph = recorder.graph([*inputs, start], [result])
-    variables = {name: array.variable for name, array in names.items()}
     return Record(graph, recorder.values, labels or Labels(), variables, per_sample)
 
 
