@@ -191,6 +191,8 @@ def test_what_is_differentiated():
     np.testing.assert_array_equal(seen.gradients["x"], [2, 0, 0])
     seen = cr.record(lambda x, y: x * y, argnums=1)(2.0, 3.0)
     assert list(seen.gradients) == ["y"]
+    seen = cr.record(lambda x, *, by: x * by)(2.0, by=3.0)
+    assert list(seen.gradients) == ["x"]
     untouched = cr.record(lambda x, y: 2 * x)(1.0, 3.0)
     assert untouched.gradients["y"] == 0
 
@@ -202,7 +204,7 @@ def test_mistakes_are_told():
         cr.record(lambda x: x * 2)(np.ones(2), cotangent=np.ones(3))
     with pytest.raises(TypeError, match="a tuple"):
         cr.record(lambda x: (x, x))(1.0)
-    with pytest.raises(TypeError, match="depends on"):
+    with pytest.raises(TypeError, match="depends on what"):
         cr.record(lambda x: np.ones(()))(1.0)
     with pytest.raises(KeyError, match="did you mean 'd_W'"):
         cr.record(neuron)(W, X, B)["dW"]

@@ -240,7 +240,7 @@ def record(
     array([ 2., -6.])
     """
 
-    def recorded(*args: Any, cotangent: Any = None) -> Record:
+    def recorded(*args: Any, cotangent: Any = None, **kwargs: Any) -> Record:
         positions = _positions(argnums, args)
         recorder, by = Recorder(), []
         names = iter(argument_names(f, args))
@@ -266,7 +266,7 @@ def record(
             together = list(started)
             for position, value in zip(positions, chosen, strict=True):
                 together[position] = value
-            return _call_with_names(f, together)
+            return _call_with_names(partial(f, **kwargs) if kwargs else f, together)
 
         return record_call(
             recorder, of_chosen, [started[i] for i in positions], inputs, by, cotangent=cotangent
@@ -295,8 +295,8 @@ def record_call(
         result, pull = vjp(f, *by)
         if not isinstance(result, RecordedArray):
             raise TypeError(
-                f"the function returned {_described(result)}: a record follows one array that "
-                "depends on the arguments"
+                f"the function returned {_described(result)}: a record goes back from one array "
+                "that depends on what it is differentiated by"
             )
         recorder.end_forward()
         start = recorder.start(_cotangent(cotangent, result), "cotangent")
@@ -348,7 +348,7 @@ def _call_with_names(f: Callable[..., Any], args: Sequence[Any]) -> Any:
     The profiling hook of Python sees the function's frame as it returns; one that was set before
     is set again.
     """
-    code = getattr(f, "__code__", None)
+    code = getattr(getattr(f, "func", f), "__code__", None)
     if code is None:
         return f(*args)
     before = sys.getprofile()
