@@ -13,11 +13,12 @@ local variable; one over others is added up in the memory of its result.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from chainrule.compiler.graph import Atom, Equation, Variable
 from chainrule.engines.c.access import Access, collapse, contiguous_strides
+from chainrule.engines.c.blocks import block, count, filled, indented
 from chainrule.engines.c.expressions import (
     Operand,
     cast,
@@ -27,9 +28,9 @@ from chainrule.engines.c.expressions import (
     raises_below_0,
     start_value,
 )
+from chainrule.engines.c.indices import INDICES
 from chainrule.engines.c.nests import REDUCTIONS, nest_space
 from chainrule.engines.c.sharing import TASKS, shares_elements
-from chainrule.engines.c.text import INDICES
 from chainrule.engines.c.types import c_type
 from chainrule.primitives.reduce import reduced_axes
 
@@ -268,7 +269,7 @@ def _around(
         name, result = reduction.equation.name, reduction.result
         zero = start_value(name, reduction.equation.out.dtype)
         if reduction.adds_to_memory or reduction.depth < 0:
-            start += _filled(reduction, loops, zero)
+            start += _filled(reduction, zero)
         if reduction.depth < 0:
             continue
         first = zero[:-1] if reduction.dtype == "double" and zero.endswith("f") else zero
@@ -287,21 +288,18 @@ def _around(
     depth = len(extents)
     inner = [*before.get(depth, []), *body.lines, *after.get(depth, [])]
     for level in reversed(range(depth)):
-        head = f"for (long {loops[level]} = 0; {loops[level]} < {extents[level]}; {loops[level]}++)"
+        head = count(loops[level], extents[level], kind="long")
         is_simd = level == depth - 1 and extents[level] > 1 and not _may_fail(nest)
         pragma = _pragma(reductions) if is_simd else []
         if is_shared and not level:
             pragma = [TASKS.replace("taskloop", "taskloop simd") if pragma else TASKS]
-        block = len(inner) > 1
-        loop = [*pragma, head + (" {" if block else "")]
-        loop += [f"    {line}" for line in inner]
-        loop += ["}"] if block else []
-        inner = [*before.get(level, []), *loop, *after.get(level, [])]
+        loop = block(head, inner) if len(inner) > 1 else [head, *indented(inner)]
+        inner = [*before.get(level, []), *pragma, *loop, *after.get(level, [])]
     lines = [*start, *inner]
     declares = any(
         line.startswith(("const ", "float ", "double ", "bool ", "int", "uint")) for line in lines
     )
-    return ["{", *(f"    {line}" for line in lines), "}"] if declares else lines
+    return block("", lines) if declares else lines
 
 
 def _pragma(reductions: Sequence[_Reduction]) -> list[str]:
@@ -315,16 +313,10 @@ def _pragma(reductions: Sequence[_Reduction]) -> list[str]:
     return [f"#pragma omp simd reduction(+ : {sums})" if sums else "#pragma omp simd"]
 
 
-def _filled(reduction: _Reduction, loops: list[str], zero: str) -> list[str]:
+def _filled(reduction: _Reduction, zero: str) -> list[str]:
     """The memory of a result set to what its reduction starts from."""
     size = reduction.equation.out.size
-    access = reduction.result
-    first = access.pointer + (f" + {access.start}" if access.start else "")
-    if size == 1:
-        return [f"*({first}) = {zero};" if access.start else f"*{first} = {zero};"]
-    index = loops[0] if loops else "i"
-    place = f"{access.pointer}[{access.start} + {index}]" if access.start else f"{first}[{index}]"
-    return [f"for (long {index} = 0; {index} < {size}; {index}++)", f"    {place} = {zero};"]
+    return filled(replace(reduction.result, shape=(size,), strides=(1,)), zero)
 
 
 def _empty(reductions: Sequence[_Reduction]) -> list[str]:
@@ -333,5 +325,5 @@ def _empty(reductions: Sequence[_Reduction]) -> list[str]:
     for reduction in reductions:
         if reduction.equation.out.size:
             zero = start_value(reduction.equation.name, reduction.equation.out.dtype)
-            lines += _filled(reduction, INDICES[:1], zero)
+            lines += _filled(reduction, zero)
     return lines

@@ -14,14 +14,16 @@ from chainrule.compiler.groups import Group
 from chainrule.compiler.naming import Labels, Scope, Symbol
 from chainrule.compiler.plan import Plan
 from chainrule.engines.c.access import Access
+from chainrule.engines.c.blocks import block, copied, count
+from chainrule.engines.c.comments import comment
 from chainrule.engines.c.expressions import Operand, limits_of_numbers
 from chainrule.engines.c.functions import defined_names
+from chainrule.engines.c.indices import INDICES
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
 from chainrule.engines.c.parts import Field, File, Result
 from chainrule.engines.c.places import Places
-from chainrule.engines.c.text import INDICES, comment, copy_lines
 from chainrule.engines.c.types import UnsupportedError, c_type, literal
 from chainrule.engines.c.words import RESERVED
 
@@ -250,11 +252,11 @@ class _Step:
             if keeps:
                 edge = n_steps if form.reverse else 0
                 first = replace(memory.part, start=memory.start + edge * memory.strides[0])
-                before += copy_lines(start, first)
+                before += copied(start, first)
                 point = inside.point(inside.symbols[inner], memory, read)
                 inside.memory[body.buffers[inner]] = point
             else:
-                before += copy_lines(start, memory)
+                before += copied(start, memory)
                 inside.memory[body.buffers[inner]] = memory
         for outer, inner in xs:
             stack = outside.in_order(outer, before, is_stack=True)
@@ -286,18 +288,13 @@ class _Step:
         for atom, point in left:
             own = step.kept.get(atom)
             source = own.access if own is not None else inside.standing(atom)
-            step.lines += copy_lines(source, point)
-        head = f"for (long {t} = 0; {t} < {n_steps}; {t}++) {{"
+            step.lines += copied(source, point)
+        head = count(t, n_steps, kind="long")
         if form.reverse:
-            head = f"for (long {t} = {n_steps - 1}; {t} >= 0; {t}--) {{"
+            head = f"for (long {t} = {n_steps - 1}; {t} >= 0; {t}--)"
         where = comment(f"{equation.layer}: {n_steps} steps" if equation.layer else "one by one")
-        return [
-            *where,
-            *before,
-            head,
-            *(f"    {line}" for line in (*_read_pointers(inside.lines, step.lines), *step.lines)),
-            "}",
-        ]
+        pointers = _read_pointers(inside.lines, step.lines)
+        return [*where, *before, *block(head, [*pointers, *step.lines])]
 
     # Comments
 
@@ -331,16 +328,16 @@ class _Step:
             own = self.places.add_memory("old_" + access.pointer, atom.shape, atom.dtype)
             self.kept[atom] = own
             body += comment(f"{access.pointer} is returned as it was before the update")
-            body += copy_lines(access, own.access)
+            body += copied(access, own.access)
         copies: list[str] = []
         for old, new in self.plan.copies.items():
             source, target = self.places.standing(new), self.places.standing(old)
             buffer = self.plan.buffers.get(new)
             if buffer is not None and buffer.kind == "state":
                 own = self.places.add_memory("new_" + target.pointer, old.shape, old.dtype)
-                body += copy_lines(source, own.access)
+                body += copied(source, own.access)
                 source = own.access
-            copies += copy_lines(source, target)
+            copies += copied(source, target)
         body += copies
 
     def result(self, atom: Atom) -> Result:

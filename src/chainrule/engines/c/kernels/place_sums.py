@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import final
 
+from chainrule.engines.c.blocks import block, count, nest, tiled
+from chainrule.engines.c.indices import affine
 from chainrule.engines.c.kernels.pointers import Finish, as_it_is
 from chainrule.engines.c.kernels.sweeps import Border, Sweep
-from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
 from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
 from chainrule.engines.c.sharing import cache_lines, part_loop, part_of
 
@@ -171,7 +172,7 @@ class PlaceSums:
         if not self.is_shared:
             return [*lines, *before, *block(count("n", self.source[0]), inner)]
         begin, end = part_of(self.source[0])
-        images = block(f"for (int n = {begin}; n < {end}; n++)", inner)
+        images = block(count("n", end, first=begin), inner)
         return [*lines, *part_loop([*own, *before, *images])]
 
     def _pack(self, kernel: str) -> list[str]:
@@ -205,8 +206,7 @@ class PlaceSums:
             filled = min(lanes, self.n_lanes)
             copies = [nest([count("lane", filled)], f"packed[lane] = {kernel}[{index}];")]
             if filled < lanes:
-                head = f"for (int lane = {filled}; lane < {lanes}; lane++)"
-                copies.append(nest([head], "packed[lane] = 0;"))
+                copies.append(nest([count("lane", lanes, first=filled)], "packed[lane] = 0;"))
             taps = [count("i", rows.n_taps), count("j", columns.n_taps)]
             channels = f"{count('channel', self.channels)[:-1]}, packed += {lanes})"
             return nest([*taps, channels], *(line for lines in copies for line in lines))
