@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
@@ -144,44 +145,53 @@ class _Step:
 
     def _call(self, equation: Equation) -> list[str]:
         """The call of a kernel, which is written where no equal one is."""
-        kernel = kernel_of(equation)
+        kernel, places, dtype = kernel_of(equation), self.places, equation.out.dtype
         if reason := kernel.refuses(equation):
             raise UnsupportedError(reason)
         if not equation.out.size and not kernel.fails:
             return []
+        lines: list[str] = []  # that put arguments in order
+        arrays, handed = self._arrays(equation, lines)
+        if kernel.wants_blas(equation):
+            handed = [(f"product_{c_type(dtype)} product", places.product(dtype)), *handed]
+        if kernel.shares(equation):
+            places.share()
+            handed = [("int parts", "parts"), *handed]
+        size, each = kernel.workspace(equation), kernel.for_each_part(equation)
+        if size or each:
+            workspace = places.workspace(size, dtype, each)
+            handed = [*handed, (f"{c_type(dtype)} *restrict workspace", workspace)]
+        declared, passed = zip(*handed, strict=True)
+        name, fails = self._function(equation, arrays, declared)
+        call = f"{name}({', '.join(passed)})"
+        return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
+
+    def _arrays(
+        self, equation: Equation, lines: list[str]
+    ) -> tuple[list[Access], list[tuple[str, str]]]:
+        """The arguments and the result of an equation: the arrays as its kernel calls them, and how
+        each is declared there, with what it is handed.
+        """
+        places, is_ordered = self.places, kernel_of(equation).contiguous
         arrays: list[Access] = []
-        lines: list[str] = []
-        passed: list[str] = []
-        generators = [v for v in equation.variables if v.kind == "generator"]
+        handed: list[tuple[str, str]] = []
+        n_arrays = sum(not isinstance(a, Variable) or a.kind != "generator" for a in equation.args)
+        names = ["x", "y", "z"] if n_arrays < 4 else [f"x{i + 1}" for i in range(n_arrays)]
         for atom in equation.args:
             if not isinstance(atom, Variable) or atom.is_number:
                 text, access = self._number_as_array(atom)
-                arrays.append(access)
-                passed.append(text)
+            elif atom.kind == "generator":
+                handed.append(("struct generator *generator", places.numbers[atom].text))
                 continue
-            if atom in generators:
-                passed.append(self.places.numbers[atom].text)
-                continue
-            access = self.places.standing(atom)
-            if kernel.contiguous:
-                access = self.places.in_order(atom, lines)
-            arrays.append(access)
-            passed.append(access.first)
-        out = self.places.standing(equation.out)
-        arrays.append(out)
-        passed.append(out.first)
-        if kernel.wants_blas(equation):
-            passed.insert(0, self.places.product(equation.out.dtype))
-        name, fails = self._kernel(equation, arrays, bool(generators))
-        if kernel.shares(equation):
-            self.places.share()
-            passed.insert(0, "parts")
-        size, each = kernel.workspace(equation), kernel.for_each_part(equation)
-        if size or each:
-            dtype = equation.out.dtype
-            passed.append(self.places.workspace(size, dtype, each))
-        call = f"{name}({', '.join(passed)})"
-        return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
+            else:
+                access = places.in_order(atom, lines) if is_ordered else places.standing(atom)
+                text = access.first
+            name = names[len(arrays)]
+            arrays.append(replace(access, pointer=name, start=0))
+            handed.append((f"const {access.c_type} *restrict {name}", text))
+        out = places.standing(equation.out)
+        arrays.append(replace(out, pointer="out", start=0))
+        return arrays, [*handed, (f"{out.c_type} *restrict out", out.first)]
 
     def _number_as_array(self, atom: Atom) -> tuple[str, Access]:
         """A Python number where a kernel wants an array: one of one element."""
@@ -192,35 +202,20 @@ class _Step:
             text = literal(atom, dtype)
         return f"(const {c_type(dtype)}[]){{{text}}}", Access("", dtype, (), ())
 
-    def _kernel(self, equation: Equation, arrays: list[Access], draws: bool) -> tuple[str, bool]:
-        """The name of the function that computes an equation so."""
+    def _function(
+        self, equation: Equation, arrays: list[Access], declared: Sequence[str]
+    ) -> tuple[str, bool]:
+        """The name of the function that computes an equation so, and whether it may fail."""
         kernel = kernel_of(equation)
-        names = [
-            *(f"{'xyz'[i]}" if len(arrays) <= 4 else f"x{i + 1}" for i in range(len(arrays) - 1)),
-            "out",
-        ]
-        inner = [
-            Access(name, a.dtype, a.shape, a.strides) for name, a in zip(names, arrays, strict=True)
-        ]
-        *inputs, result = inner
-        parameters = ["struct generator *generator"] if draws else []
-        if kernel.wants_blas(equation):
-            parameters.append(f"product_{result.c_type} product")
-        parameters += [f"const {a.c_type} *restrict {a.pointer}" for a in inputs]
-        parameters += [f"{result.c_type} *restrict {result.pointer}"]
-        if kernel.shares(equation):
-            parameters.insert(0, "int parts")
-        if kernel.workspace(equation) or kernel.for_each_part(equation):
-            parameters.append(f"{result.c_type} *restrict workspace")
-        body = kernel.write(equation, inner)
+        body = kernel.write(equation, arrays)
         used = set(re.findall(r"\w+", "\n".join(body)))
-        unused = [own.pointer for own in inner if own.pointer not in used]
+        unused = [own.pointer for own in arrays if own.pointer not in used]
         if kernel.shares(equation):
             unused.append("parts")  # where the compiler has no OpenMP
         body = [*(f"(void){name};" for name in unused), *body]
         fails = kernel.fails and any("return 1;" in line for line in body)
         kind = "int" if fails else "void"
-        text = (kind, f"({', '.join(parameters)})", equation.primitive.name, *body)
+        text = (kind, f"({', '.join(declared)})", equation.primitive.name, *body)
         known = self.file.kernels.get(text)
         if known is None:
             wish = _identifier(equation.primitive.name)
