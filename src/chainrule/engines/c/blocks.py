@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from chainrule.engines.c.access import Access, collapse
 from chainrule.engines.c.expressions import Operand, cast
 from chainrule.engines.c.indices import INDICES
 
-__all__ = ["block", "copied", "count", "filled", "indented", "looped", "nest", "tiled", "zeroed"]
+__all__ = [
+    "block",
+    "copied",
+    "count",
+    "filled",
+    "indented",
+    "looped",
+    "nest",
+    "put_in",
+    "tiled",
+    "zeroed",
+]
 
 
 def indented(lines: Iterable[str]) -> list[str]:
@@ -67,6 +79,25 @@ def looped(loops: Iterable[tuple[str, int]], lines: Sequence[str], pragma: str =
     if pragma and heads:
         heads.insert(-1, pragma)
     return nest(heads, *lines)
+
+
+def put_in(template: str, words: Mapping[str, str | Sequence[str]]) -> str:
+    """A text with other words in it; one that stands alone on its line may become several lines.
+
+    >>> print(put_in("f(N)\\n    BODY", {"N": "3", "BODY": ["a;", "b;"]}))
+    f(3)
+        a;
+        b;
+    """
+    pattern = "|".join(word for word, text in words.items() if isinstance(text, str))
+    lines: list[str] = []
+    for line in template.strip().splitlines():
+        own = words.get(line.strip(), line)
+        if isinstance(own, str):
+            lines.append(re.sub(pattern, lambda found: str(words[found[0]]), line))
+        else:
+            lines += [line.replace(line.strip(), text) for text in own]
+    return "\n".join(lines)
 
 
 def tiled(index: str, n: int, size: int, body: Callable[[str], list[str]]) -> list[str]:
