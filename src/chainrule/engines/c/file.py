@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from chainrule.engines.c.epochs import epochs_of
 from chainrule.engines.c.functions import function_names, function_text
 from chainrule.engines.c.many import steps_of
+from chainrule.engines.c.multiplication import is_multiplication, multiplication_text
 from chainrule.engines.c.parts import Field, File
 from chainrule.engines.c.sharing import PARTS, team_function
 from chainrule.engines.c.text import comment
@@ -52,6 +53,7 @@ def print_files(files: Sequence[File]) -> str:
         if (many := steps_of(file)) is not None:
             programs += [many, *filter(None, [epochs_of(file)])]
     words = set(re.findall(r"\b\w+(?=\()", "\n".join(programs)))
+    multiplications = sorted(filter(is_multiplication, words))
     draws = "struct generator" in "\n".join(programs)
     parts = [
         "\n".join(_title(first.labels.title)),
@@ -60,6 +62,7 @@ def print_files(files: Sequence[File]) -> str:
         function_text(sorted(words & function_names())).strip(),
         _GENERATOR.strip() if draws else "",
         *_products(files),
+        multiplication_text(multiplications),
         *programs,
         _main(first),
     ]
