@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,7 @@ __all__ = [
     "Missing",
     "compile_text",
     "find_compiler",
+    "finding_compiler",
     "has_openmp",
     "hash_of",
     "lock",
@@ -149,6 +150,17 @@ def find_compiler() -> Compiler | Missing:
         if environment not in _PROCESS.compilers:
             _PROCESS.compilers[environment] = _find()
         return _PROCESS.compilers[environment]
+
+
+@contextmanager
+def finding_compiler() -> Iterator[None]:
+    """Look for the compiler meanwhile: the first time, other programs run for that."""
+    search = threading.Thread(target=find_compiler)
+    search.start()
+    try:
+        yield
+    finally:
+        search.join()
 
 
 def _find() -> Compiler | Missing:

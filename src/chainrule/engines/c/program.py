@@ -26,7 +26,7 @@ from chainrule.engines.c.many import ManySteps, batch_fields
 from chainrule.engines.c.memory import Memory
 from chainrule.engines.c.nests import group_nests
 from chainrule.engines.c.parts import File, Result
-from chainrule.engines.c.toolchain import Library, build_library
+from chainrule.engines.c.toolchain import Library, build_library, finding_compiler
 from chainrule.engines.c.types import UnsupportedError
 from chainrule.engines.c.write import write_statements
 from chainrule.engines.engine import NumPyArray, Program
@@ -34,7 +34,7 @@ from chainrule.engines.numpy import program as numpy_program
 from chainrule.engines.threads import limit_beside_loops, loop_threads
 from chainrule.files import replacing
 
-__all__ = ["CProgram", "Prepared", "build", "load", "prepare", "text_of"]
+__all__ = ["CProgram", "Prepared", "build", "build_all", "load", "prepare", "text_of"]
 
 
 @final
@@ -206,8 +206,22 @@ def build(
     there is no compiler that works. Results round otherwise than NumPy's in the last digits; those
     of an `exact` program belong to the caller. Inputs may lie in any order (`strides`).
     """
-    (program,) = load([prepare(graph, labels, exact=exact, passes=passes)])
+    with finding_compiler():
+        prepared = prepare(graph, labels, exact=exact, passes=passes)
+    (program,) = load([prepared])
     return program
+
+
+def build_all(traced: Sequence[tuple[Graph, Labels]], *, exact: bool = True) -> list[CProgram]:
+    """What `build` makes of each of these graphs, whose compilers run at the same time."""
+    from concurrent.futures import (
+        ThreadPoolExecutor,
+    )  # takes milliseconds, and is needed here alone
+
+    with finding_compiler():
+        prepared = [prepare(graph, labels, exact=exact) for graph, labels in traced]
+    with ThreadPoolExecutor(len(prepared)) as pool:
+        return [program for (program,) in pool.map(lambda one: load([one]), prepared)]
 
 
 def text_of(programs: Sequence[Prepared]) -> str:
