@@ -63,10 +63,8 @@ class Observed:
             now = contents()
             if len(now) != n_held or not all(map(is_same, now, held)):
                 return False
-        for value, token in self._changeable:
-            if _token(value) != token:
-                return False
-        return True
+        changeable = self._changeable  # often there is nothing of the kind
+        return not changeable or all(_token(value) == token for value, token in changeable)
 
     def _observe(self, name: str, value: Any, seen: set[int]) -> None:
         if len(self.values) >= _MOST_OBJECTS:
