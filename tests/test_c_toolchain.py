@@ -651,25 +651,28 @@ def test_flags_that_a_compiler_lacks_are_left_out(script):
 
 
 @pytest.mark.parametrize(
-    ("machine", "macros", "expected"),
+    ("machine", "macros", "speed", "expected"),
     [
-        ("x86_64", "__GNUC__ __AVX512F__", ["-march=native", "-mprefer-vector-width=512"]),
-        ("x86_64", "__GNUC__ __AVX2__", ["-march=native"]),
-        ("x86_64", "__GNUC__ __clang__ __AVX512F__", ["-march=native"]),
-        ("aarch64", "__GNUC__", ["-mcpu=native"]),
-        ("arm64", "__GNUC__ __clang__", ["-mcpu=native"]),
+        ("x86_64", "__GNUC__ __AVX512F__", "-O2", ["-march=native", "-mprefer-vector-width=512"]),
+        ("x86_64", "__GNUC__ __AVX2__", "-O2", ["-march=native"]),
+        ("x86_64", "__GNUC__ __clang__ __AVX512F__", "-O3", ["-march=native"]),
+        ("aarch64", "__GNUC__", "-O2", ["-mcpu=native"]),
+        ("arm64", "__GNUC__ __clang__", "-O3", ["-mcpu=native"]),
     ],
 )
-def test_flags_for_this_processor(machine, macros, expected, monkeypatch, tmp_path):
+def test_flags_for_this_processor(machine, macros, speed, expected, monkeypatch, tmp_path):
     monkeypatch.setattr(compilers, "_machine", lambda: machine)
     monkeypatch.setattr(compilers, "_run", lambda command, folder: macros)
-    assert compilers._for_this_processor(("cc",), tmp_path) == expected
+    flags = compilers._for_speed(("cc",), tmp_path)
+    assert [flag for flag in flags if flag.startswith("-m")] == expected
+    assert flags[0] == speed
+    assert ("-ftree-loop-vectorize" in flags) == (speed == "-O2")
 
 
 def test_on_windows_a_library_is_a_dll_without_pic(monkeypatch, tmp_path):
     built = []
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(compilers, "_for_this_processor", lambda command, work: [])
+    monkeypatch.setattr(compilers, "_for_speed", lambda command, work: [])
     monkeypatch.setattr(
         compilers, "compile_text", lambda command, text, output, flags: built.append(output.name)
     )

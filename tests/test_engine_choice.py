@@ -248,7 +248,7 @@ def test_a_history_names_engine_compiler_and_flags():
     history = fit(network())
     assert history.engine == "c"
     assert "(" in history.compiler
-    assert "-O3" in history.flags or "-shared" in history.flags
+    assert "-shared" in history.flags
     assert ", engine c)" in repr(history)
     again = pickle.loads(pickle.dumps(history))
     assert (again.engine, again.compiler, again.flags) == (

@@ -270,9 +270,9 @@ def test_a_step_is_compiled_once_where_nothing_changes(monkeypatch):
     from chainrule.training.compiled_step import CompiledStep
 
     built = []
-    original = CompiledStep._build
+    original = CompiledStep._trace
     monkeypatch.setattr(
-        CompiledStep, "_build", lambda self, inputs: built.append(1) or original(self, inputs)
+        CompiledStep, "_trace", lambda self, inputs: built.append(1) or original(self, inputs)
     )
 
     class Count:

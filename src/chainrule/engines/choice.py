@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, TypeAlias, get_args
 
 from chainrule.compiler.graph import Equation, Graph, Variable
@@ -12,7 +13,14 @@ from chainrule.engines.engine import Program
 from chainrule.engines.numpy import program as numpy_program
 from chainrule.names import unknown_name
 
-__all__ = ["Engine", "build_program", "check_engine", "is_worth_compiling", "source_for"]
+__all__ = [
+    "Engine",
+    "build_program",
+    "build_programs",
+    "check_engine",
+    "is_worth_compiling",
+    "source_for",
+]
 
 Engine: TypeAlias = Literal["auto", "numpy", "c"]
 
@@ -56,7 +64,7 @@ def build_program(
     where the engine is the one asked for.
     """
     reason = ""
-    if engine == "c" or (engine == "auto" and is_worth_compiling(graph, n_calls)):
+    if _is_for_c(graph, engine, n_calls):
         # imported here: a process that stays on NumPy has no use for its forty modules
         from chainrule.engines.c import program as c_program
         from chainrule.engines.c.toolchain import CompileError
@@ -72,6 +80,28 @@ def build_program(
             engine, reason = "c", f"{type(error).__name__}: {error} (please report it)"
     program = numpy_program.build(graph, labels, exact=exact, strides=strides)
     return program, reason if engine == "c" else ""
+
+
+def build_programs(
+    traced: Sequence[tuple[Graph, Labels]], engine: Engine, *, n_calls: int = 1
+) -> list[tuple[Program, str]]:
+    """What `build_program` makes of each of these graphs, not exact, on the engine of the first.
+
+    C compilers for them run at the same time.
+    """
+    first, *others = traced
+    if others and _is_for_c(first[0], engine, n_calls):
+        from chainrule.engines.c import program as c_program  # as in build_program
+
+        with suppress(Exception):  # which is told of the one that it is of, below
+            return [(program, "") for program in c_program.build_all(traced, exact=False)]
+    built = [build_program(*first, engine, exact=False, n_calls=n_calls)]
+    engine = "c" if built[0][0].engine == "c" else "numpy"
+    return built + [build_program(*one, engine, exact=False) for one in others]
+
+
+def _is_for_c(graph: Graph, engine: Engine, n_calls: int) -> bool:
+    return engine == "c" or (engine == "auto" and is_worth_compiling(graph, n_calls))
 
 
 def source_for(engine: Engine, graph: Graph, labels: Labels, *, exact: bool = True) -> str:

@@ -93,12 +93,13 @@ class Inference:
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """The outputs for these inputs, in an array of the caller's own."""
         with self._lock:
-            if self._as_read.difference():
+            if not self._as_read.is_as_before() and self._as_read.difference():
                 self._programs.clear()
                 self._as_read = Observed(self._network.parts)
             if self._engine == "c":
                 if len(x) == 1:  # the shortest way: a product of one row needs no limit
-                    return self._program(1).function(x).copy()  # type: ignore[no-any-return]
+                    program = self._programs.get(1) or self._program(1)
+                    return program.function(x).copy()  # type: ignore[no-any-return]
                 return self._in_parts(x)
             program = self._program(len(x))
             with program.thread_limit():

@@ -19,7 +19,7 @@ from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.trace import trace
 from chainrule.engines.batches import Batches, run_all
-from chainrule.engines.choice import Engine, build_program, check_engine, source_for
+from chainrule.engines.choice import Engine, build_programs, check_engine, source_for
 from chainrule.engines.engine import Program
 from chainrule.optim import Optimizer
 from chainrule.training.eager_step import first_state
@@ -90,7 +90,7 @@ class CompiledStep:
         self, batch: Batch, learning_rate: float, step: int, rng: Any = None
     ) -> tuple[Any, Any]:
         """One step: the loss and the outputs before it."""
-        inputs = batch[:2] if batch.weight is None else tuple(batch)
+        inputs = _inputs(batch)
         loss, outputs = self._program(inputs).take(inputs, learning_rate, step, rng)
         return loss, outputs
 
@@ -153,7 +153,11 @@ class CompiledStep:
 
     def compile_for(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> None:
         """Make the program for batches of these shapes and dtypes, where there is none yet."""
-        self._program((x, y) if weight is None else (x, y, weight))
+        self.compile_all([Batch(x, y, weight)])
+
+    def compile_all(self, batches: Sequence[Batch]) -> None:
+        """Make the programs for batches like these, where there are none yet."""
+        self._make([_inputs(batch) for batch in batches])
 
     def _parts(self) -> dict[str, object]:
         return {**self._network.parts, **self._read}
@@ -165,16 +169,33 @@ class CompiledStep:
 
     def _program(self, inputs: tuple[np.ndarray, ...]) -> Program:
         """The program for such inputs, made where there is none yet."""
-        key = tuple((array.shape, array.dtype) for array in inputs)
-        known = self._programs.get(key)
+        known = self._programs.get(_key(inputs))
         if known is None:
-            with refuse_draws("the training step", self._parts()):
-                known = self._programs[key] = self._build(inputs)
-            self._as_read = Observed(self._parts())  # after it, for what runs may count its calls
+            self._make([inputs])
+            known = self._programs[_key(inputs)]
         return known
 
-    def _build(self, inputs: tuple[np.ndarray, ...]) -> Program:
+    def _make(self, all_inputs: Sequence[tuple[np.ndarray, ...]]) -> None:
         """Trace and print the step for such inputs, and bind it to our arrays."""
+        missing = {_key(inputs): inputs for inputs in all_inputs}
+        missing = {key: inputs for key, inputs in missing.items() if key not in self._programs}
+        if not missing:
+            return
+        with refuse_draws("the training step", self._parts()):
+            traced = [self._trace(inputs) for inputs in missing.values()]
+            self._traced = self._traced or traced[0]
+            engine = self._engine
+            if self._programs:
+                engine = "c" if self.engine == "c" else "numpy"
+            built = build_programs(traced, engine, n_calls=self._n_steps)
+        for key, (program, remark) in zip(missing, built, strict=True):
+            self.remark = self.remark or remark
+            program.write_state(tree.flatten(self._learned))
+            self._programs[key] = program
+        self._as_read = Observed(self._parts())  # after it, for what runs may count its calls
+
+    def _trace(self, inputs: tuple[np.ndarray, ...]) -> tuple[Graph, Labels]:
+        """The step for such inputs as a graph."""
         names = ("x", "y", "weight")
         arrays = [Variable(a.shape, a.dtype, n) for a, n in zip(inputs, names, strict=False)]
         rate = Variable.number(float, "learning_rate")
@@ -192,16 +213,7 @@ class CompiledStep:
         graph, _ = trace(one_step, [*arrays, rate, step, rng], variables)
         counts = graph.use_counts()
         used = [variable for variable in (step, rng) if counts[variable]]
-        graph = replace(graph, inputs=(*arrays, rate, *used))
-        labels = self._labels(len(inputs[0]))
-        self._traced = self._traced or (graph, labels)
-        engine = self._engine
-        if self._programs:
-            engine = "c" if self.engine == "c" else "numpy"
-        program, remark = build_program(graph, labels, engine, exact=False, n_calls=self._n_steps)
-        self.remark = self.remark or remark
-        program.write_state(tree.flatten(self._learned))
-        return program
+        return replace(graph, inputs=(*arrays, rate, *used)), self._labels(len(inputs[0]))
 
     def _labels(self, batch_size: int) -> Labels:
         network = self._network
@@ -218,6 +230,15 @@ class CompiledStep:
             {"learning_rate": "0.01", "step": "1", "rng": "np.random.default_rng(1)"},
             self._docs,
         )
+
+
+def _inputs(batch: Batch) -> tuple[np.ndarray, ...]:
+    return batch[:2] if batch.weight is None else (batch.x, batch.y, batch.weight)
+
+
+def _key(inputs: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
+    """What of its inputs a program depends on."""
+    return tuple((array.shape, array.dtype) for array in inputs)
 
 
 def _variables(arrays: ArraysByName) -> dict[str, Variable]:

@@ -97,8 +97,7 @@ class StepMaker:
         step = CompiledStep(
             goal.network, goal.loss, self._optimizer, goal.penalties, self._engine, n_steps
         )
-        for batch in self._batches:
-            step.compile_for(*batch)
+        step.compile_all(self._batches)
         if step.remark:
             warn_user(f"the training step runs on the engine 'numpy', not 'c': {step.remark}")
         with step.thread_limit():

@@ -38,8 +38,8 @@ class Observed:
 
     def _look(self) -> None:
         self.values: dict[str, Hashable] = {}
-        # what tells the children of an object, and those it had
-        self._holders: list[tuple[Callable[[], Collection[Any]], tuple[Any, ...]]] = []
+        # what tells the children of an object, those it had, and how many
+        self._holders: list[tuple[Callable[[], Collection[Any]], tuple[Any, ...], int]] = []
         self._changeable: list[
             tuple[Any, Hashable]
         ] = []  # what can change and stay the same object
@@ -48,7 +48,7 @@ class Observed:
 
     def difference(self) -> str:
         """The name of the first value that is another by now, "" where there is none."""
-        if self._is_as_before():
+        if self.is_as_before():
             return ""
         before = self.values
         self._look()
@@ -56,13 +56,15 @@ class Observed:
         missing = object()
         return next((n for n in names if before.get(n, missing) != self.values.get(n, missing)), "")
 
-    def _is_as_before(self) -> bool:
+    def is_as_before(self) -> bool:
         """Whether everything holds the very same objects; asked at each prediction, so in haste."""
-        for contents, held in self._holders:
+        is_same = operator.is_
+        for contents, held, n_held in self._holders:
             now = contents()
-            if len(now) != len(held) or not all(map(operator.is_, now, held)):
+            if len(now) != n_held or not all(map(is_same, now, held)):
                 return False
-        return all(_token(value) == token for value, token in self._changeable)
+        changeable = self._changeable  # often there is nothing of the kind
+        return not changeable or all(_token(value) == token for value, token in changeable)
 
     def _observe(self, name: str, value: Any, seen: set[int]) -> None:
         if len(self.values) >= _MOST_OBJECTS:
@@ -79,7 +81,8 @@ class Observed:
         children = tuple(_children(value))
         if children:
             contents = _contents(value)
-            self._holders.append((contents, tuple(contents())))
+            held = tuple(contents())
+            self._holders.append((contents, held, len(held)))
         for inner, child in children:
             self._observe(f"{name}.{inner}", child, seen)
         if not isinstance(value, Mapping | list | tuple):

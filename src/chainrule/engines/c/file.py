@@ -9,6 +9,7 @@ from chainrule.engines.c.comments import comment, comment_lines
 from chainrule.engines.c.epochs import epochs_of
 from chainrule.engines.c.functions import function_names, function_text
 from chainrule.engines.c.many import steps_of
+from chainrule.engines.c.multiplication import is_multiplication, multiplication_text
 from chainrule.engines.c.parts import Field, File
 from chainrule.engines.c.sharing import PARTS, team_function
 from chainrule.engines.c.types import c_type
@@ -52,6 +53,7 @@ def print_files(files: Sequence[File]) -> str:
         if (many := steps_of(file)) is not None:
             programs += [many, *filter(None, [epochs_of(file)])]
     words = set(re.findall(r"\b\w+(?=\()", "\n".join(programs)))
+    multiplications = sorted(filter(is_multiplication, words))
     draws = "struct generator" in "\n".join(programs)
     parts = [
         "\n".join(_title(first.labels.title)),
@@ -60,6 +62,7 @@ def print_files(files: Sequence[File]) -> str:
         function_text(sorted(words & function_names())).strip(),
         _GENERATOR.strip() if draws else "",
         *_products(files),
+        multiplication_text(multiplications),
         *programs,
         _main(first),
     ]

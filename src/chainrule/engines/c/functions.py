@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from importlib import resources
 
+from chainrule.engines.c.multiplication import multiplication_names
 from chainrule.names import look_up
 
 __all__ = ["defined_names", "function_names", "function_text"]
@@ -72,7 +73,7 @@ def function_names() -> frozenset[str]:
 @functools.cache
 def defined_names() -> frozenset[str]:
     """All names that the functions of a printed file may define: theirs, and their tables'."""
-    return frozenset(_definitions())
+    return frozenset(_definitions()) | multiplication_names()
 
 
 def function_text(names: Iterable[str]) -> str:

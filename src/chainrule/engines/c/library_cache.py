@@ -41,7 +41,7 @@ __all__ = [
     "write_record",
 ]
 
-FORMAT = 1
+FORMAT = 2
 """Of the files in the folder; those of another number are built anew."""
 
 _BUILD_PREFIX = ".build-"

@@ -28,6 +28,7 @@ from chainrule.engines.c.compilers import (
     Missing,
     compile_text,
     find_compiler,
+    finding_compiler,
     has_openmp,
     hash_of,
     lock,
@@ -45,6 +46,7 @@ __all__ = [
     "build_library",
     "build_program",
     "find_compiler",
+    "finding_compiler",
     "has_openmp",
 ]
 

@@ -7,10 +7,10 @@ from math import prod
 
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access, contiguous_strides, index_text
-from chainrule.engines.c.blocks import block, count, looped, nest, tiled
-from chainrule.engines.c.indices import affine
+from chainrule.engines.c.blocks import block, looped
 from chainrule.engines.c.kernels.kernel import Kernel
-from chainrule.engines.c.kernels.tiles import SIMD, best_tile
+from chainrule.engines.c.kernels.tiles import Tile, best_tile, n_cycles
+from chainrule.engines.c.multiplication import multiplication_name
 from chainrule.engines.c.types import c_type, literal
 
 __all__ = ["KERNELS", "matmul", "wants_blas"]
@@ -20,6 +20,12 @@ _WORTH_BLAS = 16_384
 
 _WORTH_TILES = 1_024
 """Multiplications from which on sums stand in registers; before, plain loops are as fast."""
+
+_USUAL_ROWS = (8, 16)
+"""Rows of a tile that a file has anyway."""
+
+_SLOWER = 1.15
+"""How much slower a usual tile may be than the best one."""
 
 _LONG_ROW = 256
 """Columns of a row whose sums stand in local variables."""
@@ -48,7 +54,7 @@ def _workspace(equation: Equation) -> int:
     if not _is_of_floats(equation) or _n_multiplications(equation) < _WORTH_TILES:
         return 0
     rows, inner, columns = _sizes(*(v.shape for v in equation.variables))
-    return inner * best_tile(1, rows, columns, c_type(equation.out.dtype)).lanes
+    return inner * _tile(rows, columns, c_type(equation.out.dtype)).lanes
 
 
 def _sizes(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, int, int]:
@@ -130,6 +136,18 @@ def _matrix(
     return whole.broadcast((*stack, *shape))
 
 
+def _tile(rows: int, columns: int, kind: str) -> Tile:
+    """The rows and lanes that are summed in registers: a usual tile, unless that is much slower.
+
+    The fewer there are of them in a file, the sooner it is compiled.
+    """
+    best = best_tile(1, rows, columns, kind)
+    usual = [Tile(1, n, best.lanes) for n in _USUAL_ROWS if n <= rows]
+    cycles = {tile: n_cycles(tile, 1, rows, columns, kind) for tile in (*usual, best)}
+    usual = [tile for tile in usual if cycles[tile] <= _SLOWER * cycles[best]]
+    return min(usual, key=lambda tile: cycles[tile], default=best)
+
+
 def _in_tiles(
     names: tuple[str, str, str],
     x: Sequence[int],
@@ -140,44 +158,12 @@ def _in_tiles(
     """One product with tiles of the result in registers."""
     rows, inner, columns = sizes
     left, right, out = names
-    tile = best_tile(1, rows, columns, kind)
-    n_rows, lanes, filled = tile.columns, tile.lanes, min(tile.lanes, columns)
-    row_and_lane = [count("r", n_rows), SIMD, count("lane", lanes)]
-
-    def copied(column: str) -> list[str]:
-        """The columns of a tile: in the order of memory, whichever that is."""
-        read = f"{right}[{affine((y[0], 'p'), (y[1], column), (y[1], 'lane'))}]"
-        write = f"panel[{affine((lanes, 'p'), (1, 'lane'))}] = "
-        heads = [count("p", inner), count("lane", filled)]
-        if y[0] == 1:
-            heads.reverse()
-        lines = nest(heads, f"{write}{read};")
-        if filled < lanes:
-            rest = f"for (int lane = {filled}; lane < {lanes}; lane++)"
-            lines += nest([count("p", inner), rest], f"{write}0;")
-        return lines
-
-    def of_columns(column: str) -> list[str]:
-        def of_rows(row: str) -> list[str]:
-            factor = f"{left}[{affine((x[0], row), (x[0], 'r'), (x[1], 'p'))}]"
-            place = affine((columns, row), (columns, "r"), (1, column), (1, "lane"))
-            stored = [count("r", n_rows), count("lane", filled)]
-            product = f"sum[r][lane] += {factor} * panel[{affine((lanes, 'p'), (1, 'lane'))}];"
-            return [
-                f"{kind} sum[{n_rows}][{lanes}];",
-                *nest(row_and_lane, "sum[r][lane] = 0;"),
-                *nest([count("p", inner), *row_and_lane], product),
-                *nest(stored, f"{out}[{place}] = sum[r][lane];"),
-            ]
-
-        return [*copied(column), *tiled("row", rows, n_rows, of_rows)]
-
-    body = tiled("column", max(columns, lanes), lanes, of_columns)
+    tile = _tile(rows, columns, kind)
+    call = f"{multiplication_name(tile.columns, tile.lanes, kind)}("
+    x_steps, y_steps = f"{x[0]}, {x[1]}", f"{y[0]}, {y[1]}"
     return [
-        f"/* Tiles of {n_rows} rows × {lanes} columns are summed in registers; the columns of one",
-        "   stand side by side in the workspace. */",
-        f"{kind} *restrict panel = workspace;",
-        *(body if columns > lanes or rows > n_rows else block("", body)),
+        f"{call}{rows}, {inner}, {columns}, {left}, {x_steps}, {right}, {y_steps},",
+        f"{' ' * len(call)}{out}, workspace);",
     ]
 
 

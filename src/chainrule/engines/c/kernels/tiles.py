@@ -11,10 +11,11 @@ which GCC and Clang keep in registers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from math import ceil
 from typing import final
 
-__all__ = ["SIMD", "Tile", "best_tile", "lanes_of"]
+__all__ = ["SIMD", "Tile", "best_tile", "lanes_of", "n_cycles"]
 
 SIMD = "#pragma omp simd"
 """Before a loop over lanes: it stays one of vectors, when the loops around it are taken apart."""
@@ -51,30 +52,35 @@ def lanes_of(n: int, ctype: str) -> int:
     return lanes
 
 
+@cache
 def best_tile(n_rows: int, n_columns: int, n_lanes: int, ctype: str) -> Tile:
-    """The tile that takes the fewest cycles for all of rows × columns × lanes.
+    """The tile that takes the fewest cycles for all of rows × columns × lanes."""
+    lanes = lanes_of(n_lanes, ctype)
+    best, least = Tile(1, 1, lanes), float("inf")
+    for vectors in range(1, min(ceil(n_lanes / lanes), 4) + 1):
+        for tile_rows in range(1, min(n_rows, _MOST_PLACES) + 1):
+            for most in range(1, min(n_columns, _MOST_PLACES) + 1):
+                columns = ceil(n_columns / ceil(n_columns / most))
+                if tile_rows * columns > _MOST_PLACES or (tile_rows > 1 and columns < n_columns):
+                    continue  # rows are taken together only where a tile has them whole
+                tile = Tile(tile_rows, columns, vectors * lanes)
+                cycles = n_cycles(tile, n_rows, n_columns, n_lanes, ctype)
+                if cycles <= least:  # of equals the larger
+                    best, least = tile, cycles
+    return best
+
+
+def n_cycles(tile: Tile, n_rows: int, n_columns: int, n_lanes: int, ctype: str) -> float:
+    """The cycles of all tiles for one number of each of rows × columns × lanes; infinite where the
+    sums of a tile do not fit into the registers.
 
     A vector unit takes half a cycle for a product and for a number read, and the next product of a
     sum must wait for the last one.
     """
     lanes = lanes_of(n_lanes, ctype)
-    n_vectors = ceil(n_lanes / lanes)
-    best, least = Tile(1, 1, lanes), float("inf")
-    for vectors in range(1, min(n_vectors, 4) + 1):
-        slower = 1.1 if vectors > 2 else 1.0  # as measured: worth it for few places only
-        for tile_rows in range(1, min(n_rows, _MOST_PLACES) + 1):
-            for most in range(1, min(n_columns, _MOST_PLACES) + 1):
-                columns = ceil(n_columns / ceil(n_columns / most))
-                n_sums = tile_rows * columns * vectors
-                if n_sums > _N_SUMS or tile_rows * columns > _MOST_PLACES:
-                    continue
-                if tile_rows > 1 and columns < n_columns:
-                    continue  # rows are taken together only where a tile has them whole
-                n_tiles = (
-                    ceil(n_rows / tile_rows) * ceil(n_columns / columns) * ceil(n_vectors / vectors)
-                )
-                n_read = tile_rows * columns + vectors
-                cycles = slower * n_tiles * max(n_sums / 2, n_read / 2, _LATENCY)
-                if cycles <= least:  # of equals the larger
-                    best, least = Tile(tile_rows, columns, vectors * lanes), cycles
-    return best
+    vectors, places = tile.lanes // lanes, tile.rows * tile.columns
+    if places * vectors > _N_SUMS:
+        return float("inf")
+    slower = 1.1 if vectors > 2 else 1.0  # as measured: worth it for few places only
+    n_tiles = ceil(n_rows / tile.rows) * ceil(n_columns / tile.columns) * ceil(n_lanes / tile.lanes)
+    return slower * n_tiles * max(places * vectors / 2, (places + vectors) / 2, _LATENCY)
