@@ -63,7 +63,7 @@ def samples(dtype: str = "float64", n: int = 21) -> tuple[np.ndarray, np.ndarray
 
 def trained(monkeypatch, threads: int, engine: str = "c", dtype: str = "float64", seed: int = 0):
     """The network, its parameters, and its source, after a few steps on so many threads."""
-    monkeypatch.setattr(program, "loop_threads", lambda graph: threads)
+    monkeypatch.setattr(program, "loop_threads", lambda: threads)
     net, (x, y) = network(dtype, seed), samples(dtype)
     training = {"loss": "cross_entropy", "optimizer": optim.SGD(0.1, momentum=0.5)}
     net.fit(x, y, **training, batch_size=7, epochs=2, seed=3, verbose=0, engine=engine)
@@ -102,7 +102,7 @@ def test_convolutions_give_the_same_bits_on_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(sharing, "_WORTH_SHARING", 1e5)
     results = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(program, "loop_threads", lambda graph, n=threads: n)
+        monkeypatch.setattr(program, "loop_threads", lambda n=threads: n)
         compiled = cr.compile(gradients, engine="c")
         results.append(compiled(x, kernel, g))
         assert compiled.source.count("omp taskloop") == 3
@@ -111,6 +111,47 @@ def test_convolutions_give_the_same_bits_on_any_number_of_threads(monkeypatch):
             np.testing.assert_array_equal(one, other)
     for one, other in zip(results[0], gradients(x, kernel, g), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+
+
+PRODUCTS = [  # rows, inner, columns; y transposed; stacks of each
+    ((64, 128, 512), False, (), ()),
+    ((70, 33, 129), True, (), ()),
+    ((300, 20, 7), False, (), ()),
+    ((5, 300, 90), True, (), ()),
+    ((200, 40, 90), True, (), ()),
+    ((30, 20, 40), False, (6, 3), (6, 3)),
+    ((30, 20, 40), True, (2,), ()),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize(("sizes", "is_transposed", "left", "right"), PRODUCTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", ["", "-mno-avx512f"])
+def test_products_in_parts_have_the_same_bits_on_any_number_of_threads(
+    monkeypatch, all_shared, sizes, is_transposed, left, right, dtype, width
+):
+    (rows, inner, columns), rng = sizes, np.random.default_rng(0)
+    x = rng.normal(size=(*left, rows, inner)).astype(dtype)
+    y = rng.normal(size=(*right, *((columns, inner) if is_transposed else (inner, columns))))
+    y = y.astype(dtype)
+    multiply = lambda x, y: x @ (np.swapaxes(y, -1, -2) if is_transposed else y)
+    graph, _ = trace(multiply, [Variable(a.shape, a.dtype, n) for a, n in ((x, "x"), (y, "y"))])
+    results = []
+    for threads in (1, 2, 3, 7):
+        monkeypatch.setattr(program, "loop_threads", lambda n=threads: n)
+        (made,) = program.load(
+            [program.prepare(graph, program.Labels())], extra=[width] if width else []
+        )
+        assert "omp taskloop" in made.source
+        results.append(made(x, y)[0].copy())
+    may_be_blas = width or (is_transposed and rows < 128)
+    if not may_be_blas:  # which sums otherwise in parts of other sizes
+        for found in results:
+            np.testing.assert_array_equal(found, results[-1])
+    exact = multiply(x.astype(float), y.astype(float))
+    for found in results:
+        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-4 if dtype == "float32" else 1e-12)
 
 
 def test_kernels_in_parts_compute_what_their_primitives_are(tmp_path, all_shared):
@@ -162,19 +203,13 @@ def test_a_nest_that_may_fail_is_not_shared(all_shared):
         compiled(x, np.full(40, -1))
 
 
-def test_threads_of_loops_are_those_of_blas_but_for_large_products(monkeypatch):
+def test_threads_of_loops_are_those_of_blas_but_no_more_than_cores(monkeypatch):
     from chainrule.engines import threads
 
     monkeypatch.setattr(threads, "n_cores", lambda: 4)
-
-    def graph(*shapes):
-        variables = [Variable(shape, F32, "xy"[i]) for i, shape in enumerate(shapes)]
-        return trace(lambda x, y: np.tanh(x @ y), variables)[0]
-
     for own, expected in ((1, 1), (3, 3), (8, 4)):
         monkeypatch.setattr(threads, "_blas_threads", lambda n=own: n)
-        assert loop_threads(graph((64, 60), (60, 30))) == expected
-        assert loop_threads(graph((512, 784), (784, 512))) == 1
+        assert loop_threads() == expected
 
 
 def test_where_all_cores_are_to_work_one_thread_more_is_asked_for(monkeypatch):

@@ -59,11 +59,11 @@ def threads_of(graph: Graph) -> dict[Variable, int]:
     return dict.fromkeys(large, threads) if threads > 1 else {}
 
 
-def loop_threads(graph: Graph) -> int:
-    """How many threads share the long loops of a step that has loops of its own: as many as BLAS
-    may use, but no more than there are cores; one where BLAS keeps them to itself.
+def loop_threads() -> int:
+    """How many threads share the long loops and products of a step that has loops of its own: as
+    many as BLAS may use, but no more than there are cores.
     """
-    return 1 if _is_for_products(graph) else min(_blas_threads(), n_cores())
+    return min(_blas_threads(), n_cores())
 
 
 def _is_for_products(graph: Graph) -> bool:

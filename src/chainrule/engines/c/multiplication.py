@@ -22,12 +22,14 @@ _NAME = re.compile(r"multiply_(\d+)x(\d+)_(float|double)")
 
 _TEXT = f"""
 /* out = x @ y, of (rows, inner) and (inner, columns), by tiles of ROWS rows × LANES columns that
-   are summed in registers. x_row and y_row are the steps from row to row, x_step and y_step those
-   within one. The columns of a tile stand side by side in the panel; a last tile that is not
-   filled reaches back over the one before, or, where there is none, has zeros beside. */
+   are summed in registers. x_row, y_row and out_row are the steps from row to row, x_step and
+   y_step those within one. The columns of a tile stand side by side in the panel; a last tile
+   that is not filled reaches back over the one before, or, where there is none, has zeros
+   beside. */
 static void NAME(
     long rows, long inner, long columns, const KIND *restrict x, long x_row, long x_step,
-    const KIND *restrict y, long y_row, long y_step, KIND *restrict out, KIND *restrict panel)
+    const KIND *restrict y, long y_row, long y_step, KIND *restrict out, long out_row,
+    KIND *restrict panel)
 {{
     const long filled = columns < LANES ? columns : LANES;
     for (long column_tile = 0; column_tile < columns; column_tile += LANES) {{
@@ -48,7 +50,7 @@ static void NAME(
         for (long row_tile = 0; row_tile < rows; row_tile += ROWS) {{
             const long row = row_tile + ROWS < rows ? row_tile : rows - ROWS;
             const KIND *restrict x_tile = x + x_row * row;
-            KIND *restrict out_tile = out + columns * row + column;
+            KIND *restrict out_tile = out + out_row * row + column;
             KIND sum[ROWS][LANES];
             for (int r = 0; r < ROWS; r++)
                 {SIMD}
@@ -61,9 +63,9 @@ static void NAME(
                         sum[r][lane] += x_tile[x_row * r + x_step * p] * panel[LANES * p + lane];
             for (int r = 0; r < ROWS; r++)
                 if (filled == LANES)
-                    memcpy(out_tile + columns * r, sum[r], sizeof sum[r]);
+                    memcpy(out_tile + out_row * r, sum[r], sizeof sum[r]);
                 else
-                    memcpy(out_tile + columns * r, sum[r], filled * sizeof(KIND));
+                    memcpy(out_tile + out_row * r, sum[r], filled * sizeof(KIND));
         }}
     }}
 }}

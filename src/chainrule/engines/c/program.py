@@ -48,7 +48,7 @@ class CProgram(Program):
         self.compiler, self.flags = str(built.compiler), built.flags
         graph = self.graph = prepared.simplified
         self.source = source
-        self._threads = loop_threads(graph) if built.threads and file.has_threads else 1
+        self._threads = loop_threads() if built.threads and file.has_threads else 1
         self._memory = Memory(file, self._threads)
         self._function = library[file.function]
         self._function.argtypes = [ctypes.c_void_p]

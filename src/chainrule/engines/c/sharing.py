@@ -24,6 +24,7 @@ __all__ = [
     "part_of",
     "shares_convolution",
     "shares_elements",
+    "shares_multiplications",
     "team_function",
     "team_of",
 ]
@@ -38,7 +39,7 @@ PARTS = 2
 # 1.0, 0.8 and 0.45 of their time in four parts; both limits are at about 40 µs.
 
 _WORTH_SHARING = 2e6
-"""Multiplications in one convolution from which on threads pay."""
+"""Multiplications in one convolution, or a product of matrices, from which on threads pay."""
 
 _WORTH_SHARING_ELEMENTS = 2**17
 """The same for elements that a nest of loops runs over."""
@@ -58,7 +59,12 @@ def team_of(threads: int) -> int:
 
 def shares_convolution(equation: Equation) -> bool:
     """Whether the images, or the tiles, of a convolution are divided among threads."""
-    return in_convolution(equation) >= _WORTH_SHARING
+    return shares_multiplications(in_convolution(equation))
+
+
+def shares_multiplications(n: int) -> bool:
+    """Whether so many in one convolution, or in the products of a stack, are."""
+    return n >= _WORTH_SHARING
 
 
 def shares_elements(n_elements: int, n_first: int) -> bool:

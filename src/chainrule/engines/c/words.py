@@ -26,7 +26,7 @@ int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintp
 ptrdiff_t ssize_t intmax_t uintmax_t wchar_t off_t time_t float_t double_t FILE unix linux i386
 signal select read write open close link pipe time clock step_many own status workspace generator
 part parts threads result many own i j k l m n EXPORT LIBRARY BLAS_INTEGER product_float
-product_double WORTH_BLAS
+product_double WORTH_BLAS BLAS_IN_PARTS
 """.split()
 
 _MATHEMATICS = [

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
+from typing import final
 
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access, contiguous_strides, index_text
 from chainrule.engines.c.blocks import block, looped
+from chainrule.engines.c.indices import affine
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.kernels.tiles import Tile, best_tile, n_cycles
 from chainrule.engines.c.multiplication import multiplication_name
+from chainrule.engines.c.sharing import (
+    cache_lines,
+    part_loop,
+    part_of,
+    shares_multiplications,
+)
 from chainrule.engines.c.types import c_type, literal
 
 __all__ = ["KERNELS", "matmul", "wants_blas"]
@@ -26,6 +35,12 @@ _USUAL_ROWS = (8, 16)
 
 _SLOWER = 1.15
 """How much slower a usual tile may be than the best one."""
+
+_N_PIECES = 4
+"""Tiles of columns, or products of a stack, that are enough to be divided."""
+
+_FEW_ROWS = 128
+"""Rows below which BLAS is faster with a transposed y, the tiles of which it copies better."""
 
 _LONG_ROW = 256
 """Columns of a row whose sums stand in local variables."""
@@ -49,7 +64,21 @@ def _n_multiplications(equation: Equation) -> int:
     return prod(_sizes(*(v.shape for v in equation.variables)))
 
 
+def _shares(equation: Equation) -> bool:
+    """Whether a product is divided among threads."""
+    inner = _sizes(*(v.shape for v in equation.variables))[1]
+    return _panel(equation) > 0 and shares_multiplications(equation.out.size * inner)
+
+
 def _workspace(equation: Equation) -> int:
+    return 0 if _shares(equation) else _panel(equation)
+
+
+def _for_each_part(equation: Equation) -> int:
+    return cache_lines(_panel(equation)) if _shares(equation) else 0
+
+
+def _panel(equation: Equation) -> int:
     """The columns of a tile, side by side."""
     if not _is_of_floats(equation) or _n_multiplications(equation) < _WORTH_TILES:
         return 0
@@ -82,35 +111,106 @@ def matmul(equation: Equation, arrays: Sequence[Access]) -> list[str]:
         lines.append(f"{out.c_type} *restrict out_matrix = out + {index_text(z_stack, loops)};")
     names = ("x_matrix", "y_matrix", "out_matrix") if stack else (x.pointer, y.pointer, out.pointer)
     sizes = rows, inner, columns
-    if _workspace(equation):
-        own = _in_tiles(names, x.strides[-2:], y.strides[-2:], sizes, out.c_type)
-    else:
-        own = _product(names, x.strides[-2:], y.strides[-2:], sizes, out.c_type)
-    if wants_blas(equation) and _lies(x)[0] and _lies(y)[0]:
-        call = _blas_call(names, x, y, sizes)
+    around = list(zip(loops, stack, strict=True))
+    if not _panel(equation):
+        lines += _in_loops(names, x.strides[-2:], y.strides[-2:], sizes, out.c_type)
+        return looped(around, lines)
+    product = _Product(names, x, y, sizes, wants_blas(equation))
+    if not _shares(equation):
+        return looped(around, [*lines, *product.piece("workspace")])
+    size = _for_each_part(equation)
+    if not stack or stack[0] < _N_PIECES:
+        return looped(around, [*lines, *product.in_parts(size)])
+    begin, end = part_of(stack[0])
+    first = block(
+        f"for (long s0 = {begin}; s0 < {end}; s0++)",
+        looped(around[1:], [*lines, *product.piece("panel")]),
+    )
+    return part_loop([product.panel_of_part(size), *first])
+
+
+@final
+@dataclass(frozen=True)
+class _Product:
+    """One product (rows, inner) @ (inner, columns), whose sums stand in registers, or by BLAS."""
+
+    names: tuple[str, str, str]
+    x: Access
+    y: Access
+    sizes: tuple[int, int, int]
+    may_be_blas: bool
+
+    @property
+    def tile(self) -> Tile:
+        return _tile(self.sizes[0], self.sizes[2], self.x.c_type)
+
+    def panel_of_part(self, size: int) -> str:
+        """The workspace of a part of this number, `part`."""
+        return f"{self.x.c_type} *panel = workspace + {affine((size, 'part'))};"
+
+    def in_parts(self, size: int) -> list[str]:
+        """The product divided by columns, or by rows where there are few columns: in whole tiles,
+        of which the last part takes the rest too.
+        """
+        rows, _, columns = self.sizes
+        by_columns = columns // self.tile.lanes >= _N_PIECES or columns >= rows
+        index, n, each = (
+            ("column", columns, self.tile.lanes) if by_columns else ("row", rows, self.tile.columns)
+        )
+        begin, end = part_of(max(1, n // each))
+        piece = self.piece("panel", **{index: index, f"n_{index}s": f"end - {index}"})
+        return part_loop(
+            [
+                self.panel_of_part(size),
+                f"const long {index} = {each} * ({begin});",
+                f"const long end = part + 1 == parts ? {n} : {each} * ({end});",
+                *piece,
+            ]
+        )
+
+    def piece(
+        self,
+        panel: str,
+        row: str = "0",
+        column: str = "0",
+        n_rows: str = "",
+        n_columns: str = "",
+    ) -> list[str]:
+        """So many rows and columns of the result, from these on; without numbers all of them."""
+        rows, inner, columns = self.sizes
+        left, right, out = self.names
+        x, y = self.x.strides[-2:], self.y.strides[-2:]
+        left = _behind(left, affine((x[0], row)))
+        right = _behind(right, affine((y[1], column)))
+        out = _behind(out, affine((columns, row), (1, column)))
+        n_rows, n_columns = n_rows or str(rows), n_columns or str(columns)
+        name = f"{multiplication_name(self.tile.columns, self.tile.lanes, self.x.c_type)}("
         own = [
-            *block(f"if (product && {prod(sizes)} >= WORTH_BLAS)", call)[:-1],
-            *block("} else", own),
+            f"{name}{n_rows}, {inner}, {n_columns}, {left}, {x[0]}, {x[1]},",
+            f"{' ' * len(name)}{right}, {y[0]}, {y[1]}, {out}, {columns}, {panel});",
         ]
-    lines += own
-    return looped(list(zip(loops, stack, strict=True)), lines)
+        (x_lies, x_step), (y_lies, y_step) = _lies(self.x), _lies(self.y)
+        if not self.may_be_blas or not x_lies or not y_lies:
+            return own
+        # rows one after the other (101), operands as they lie (111) or by columns (112)
+        one, zero = literal(1, self.x.dtype), literal(0, self.x.dtype)
+        call = [
+            f"product(101, {x_lies}, {y_lies}, {n_rows}, {n_columns}, {inner}, {one}, {left},",
+            f"        {x_step}, {right}, {y_step}, {zero}, {out}, {columns});",
+        ]
+        is_part = panel == "panel"
+        condition = f"{prod(self.sizes)} >= WORTH_BLAS"
+        if is_part and y_lies == 112 and rows < _FEW_ROWS:
+            condition = ""
+        elif is_part:
+            condition = f"(parts > 1 ? BLAS_IN_PARTS : {condition})"
+        condition = " && ".join(filter(None, ["product", condition]))
+        return [*block(f"if ({condition})", call)[:-1], *block("} else", own)]
 
 
-def _blas_call(
-    names: tuple[str, str, str], x: Access, y: Access, sizes: tuple[int, int, int]
-) -> list[str]:
-    """The product by BLAS: rows one after the other (101), each operand as it lies (111) or by
-    columns (112), and how far apart its rows or columns are.
-    """
-    rows, inner, columns = sizes
-    one, zero = literal(1, x.dtype), literal(0, x.dtype)
-    x_lies, x_step = _lies(x)
-    y_lies, y_step = _lies(y)
-    left, right, out = names
-    return [
-        f"product(101, {x_lies}, {y_lies}, {rows}, {columns}, {inner}, {one}, {left}, {x_step},",
-        f"        {right}, {y_step}, {zero}, {out}, {columns});",
-    ]
+def _behind(pointer: str, offset: str) -> str:
+    """A pointer so many elements further on."""
+    return pointer if offset == "0" else f"{pointer} + {offset}"
 
 
 def _lies(matrix: Access) -> tuple[int, int]:
@@ -148,26 +248,7 @@ def _tile(rows: int, columns: int, kind: str) -> Tile:
     return min(usual, key=lambda tile: cycles[tile], default=best)
 
 
-def _in_tiles(
-    names: tuple[str, str, str],
-    x: Sequence[int],
-    y: Sequence[int],
-    sizes: tuple[int, int, int],
-    kind: str,
-) -> list[str]:
-    """One product with tiles of the result in registers."""
-    rows, inner, columns = sizes
-    left, right, out = names
-    tile = _tile(rows, columns, kind)
-    call = f"{multiplication_name(tile.columns, tile.lanes, kind)}("
-    x_steps, y_steps = f"{x[0]}, {x[1]}", f"{y[0]}, {y[1]}"
-    return [
-        f"{call}{rows}, {inner}, {columns}, {left}, {x_steps}, {right}, {y_steps},",
-        f"{' ' * len(call)}{out}, workspace);",
-    ]
-
-
-def _product(
+def _in_loops(
     names: tuple[str, str, str],
     x: Sequence[int],
     y: Sequence[int],
@@ -219,4 +300,12 @@ def _product(
     return looped([(i, rows)], lines)
 
 
-KERNELS = {"matmul": Kernel(matmul, wants_blas=wants_blas, workspace=_workspace)}
+KERNELS = {
+    "matmul": Kernel(
+        matmul,
+        wants_blas=wants_blas,
+        workspace=_workspace,
+        shares=_shares,
+        for_each_part=_for_each_part,
+    )
+}
