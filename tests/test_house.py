@@ -27,7 +27,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 # modules are free among themselves. A module that stands alone is a room of its own. `chainrule`
 # itself, which gathers the public names, stands below all that a user imports with it.
 LEVELS = [
-    ["version", "extras", "files", "names", "scope", "tree", "warn"],
+    ["version", "extras", "files", "html", "names", "palette", "scope", "tree", "warn"],
     ["primitives"],
     ["tape"],
     ["tensor"],
