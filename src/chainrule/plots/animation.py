@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from chainrule.training.inputs import check_count
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -33,10 +35,9 @@ class Animation:
         figure: Figure,
         draw: Callable[[int], None],
         n_frames: int,
-        frames_per_second: float = 5.0,
+        frames_per_second: int = 5,
     ) -> None:
-        if not frames_per_second > 0:
-            raise ValueError(f"frames_per_second is {frames_per_second}: give a number above 0")
+        check_count("frames_per_second", frames_per_second)
         self.figure = figure
         self.draw = draw
         self.n_frames = n_frames
@@ -58,7 +59,7 @@ class Animation:
         from matplotlib.animation import FuncAnimation, PillowWriter
 
         frames = list(range(self.n_frames)) if frames is None else frames
-        shown = [*frames, *frames[-1:] * round(self.frames_per_second)]
+        shown = [*frames, *frames[-1:] * self.frames_per_second]
 
         def draw(i: int) -> list[Any]:
             self.draw(i)

@@ -69,7 +69,7 @@ def learning_curves(
         # A rate that falls to 0 would fill a logarithmic axis with its last steps.
         logarithmic = False if name == "learning_rate" else None
         label = _NAMES.get(name, name.replace("_", " "))
-        _draw_curves(axes, curves, label, logarithmic=logarithmic)
+        _draw_curves(axes, curves, label, logarithmic=logarithmic, legend=axes is panels[0])
     return figure_of(panels[0])
 
 
@@ -120,7 +120,12 @@ def loss_curve(
 
 
 def _draw_curves(
-    axes: Axes, curves: Mapping[str, Sequence[float]], ylabel: str, *, logarithmic: bool | None
+    axes: Axes,
+    curves: Mapping[str, Sequence[float]],
+    ylabel: str,
+    *,
+    logarithmic: bool | None,
+    legend: bool = True,
 ) -> None:
     """Curves over epochs counted from 1; `logarithmic` None lets the values decide."""
     many = len(curves) > len(COLORS)  # as for 100 seeds: too many to name
@@ -144,7 +149,7 @@ def _draw_curves(
         )
     everything = np.concatenate([np.asarray(v, np.float64) for v in curves.values()])
     finite = everything[np.isfinite(everything)]
-    positive = bool(finite.size) and finite.min() > 0
+    positive = bool(finite.size) and 0 < finite.min() < finite.max()
     if logarithmic is None:
         logarithmic = positive and finite.max() > _MANY_DECADES * finite.min()
     if logarithmic and positive:
@@ -154,7 +159,7 @@ def _draw_curves(
         axes.set_yticks([])
     axes.set_ylabel(ylabel)
     epoch_axis(axes, 1, max(map(len, curves.values())))
-    if len(curves) > 1:
+    if len(curves) > 1 and legend:
         axes.legend(frameon=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +88,7 @@ def draw_panels(
         ax.set_axis_off()  # it keeps its place and its title
         if title:
             ax.set_title(title)
+        cells: Any
         place = ax.get_subplotspec()
         if place is not None:
             cells = place.subgridspec(rows, columns, **ratios)
@@ -103,7 +104,7 @@ def draw_panels(
 
 def figure_of(ax: Axes) -> Figure:
     """The whole figure that axes are part of."""
-    return ax.figure.figure  # type: ignore[no-any-return, union-attr]
+    return ax.figure.figure
 
 
 def _new_figure(width: float, height: float, title: str) -> Figure:
@@ -129,7 +130,10 @@ def _require_axes(ax: Any) -> None:
 def _tidy(axes: Axes, grid: bool) -> None:
     """A light grid, and no box around it."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(grid, **({"color": LIGHT, "linewidth": 0.7} if grid else {}))
+    if grid:
+        axes.grid(True, color=LIGHT, linewidth=0.7)
+    else:
+        axes.grid(False)
     axes.set_axisbelow(True)
 
 
@@ -138,7 +142,7 @@ def epoch_axis(axes: Axes, first: int, last: int, label: str = "epoch") -> None:
     from matplotlib.ticker import MaxNLocator  # where there are axes there is matplotlib
 
     margin = 0.5 if first == last else 0.04 * (last - first)
-    axes.set_xlim(first - margin, last + margin)
+    axes.set_xlim(first - min(margin, 0.5), last + margin)  # no tick before the first epoch
     if last - first < _EPOCH_TICKS:
         axes.set_xticks(range(first, last + 1))
     else:
@@ -173,7 +177,9 @@ def logarithmic_axis(axes: Axes, low: float, high: float) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def clipped_ends(values: npt.ArrayLike, low: float, high: float) -> str:
+def clipped_ends(
+    values: npt.ArrayLike, low: float, high: float
+) -> Literal["neither", "both", "min", "max"]:
     """The `extend` of a colour bar from low to high: arrows where values lie beyond."""
     values = np.asarray(values, np.float64)
     below, above = bool((values < low).any()), bool((values > high).any())

@@ -73,22 +73,30 @@ def gradient_flow(
     logarithmic_axis(axes, floor, ceiling)
     axes.set_ylim(floor / 2, ceiling * 2)
     weights = _largest_of_each(gradients)
-    kinds = {"weights": (weights, BLUE, "o", "-"), "others": (sizes.keys() - weights, SKY, "s", "")}
+    kinds = {
+        "weights": (weights, BLUE, "o", "-"),
+        "biases and others": (sizes.keys() - weights, SKY, "s", "none"),
+    }
     for label, (chosen, color, marker, line) in kinds.items():
         names = [name for name in sizes if name in chosen]
         if not names:
             continue
         places = [layers.index(name.rpartition(".")[0]) for name in names]
         heights = [sizes[n] if np.isfinite(sizes[n]) and sizes[n] > 0 else np.nan for n in names]
-        label = label if label == "weights" else "biases and others"
-        axes.plot(places, heights, line, marker=marker, color=color, markersize=7, label=label)
+        style: dict[str, Any] = {
+            "color": color,
+            "marker": marker,
+            "markersize": 7,
+            "linestyle": line,
+        }
+        axes.plot(places, heights, label=label, **style)
     _mark_extremes(axes, sizes, layers, floor, ceiling)
     _name_layers(axes, layers)
     axes.set_ylabel("gradient, root mean square")
     axes.legend(frameon=False, loc="best")
     verdict = _verdict([(name, sizes[name]) for name in sizes if name in weights])
     if verdict:
-        how = {"ha": "center", "va": "bottom", "fontsize": 9, "color": VERMILION}
+        how: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": VERMILION}
         axes.text(0.5, 1.01, verdict, transform=axes.transAxes, fontweight="bold", **how)
         if ax is not None and title:
             axes.set_title(title, pad=20)
@@ -126,7 +134,7 @@ def _mark_extremes(
         ]
         if places:
             heights = [height] * len(places)
-            style = {"marker": "X", "linestyle": "none", "markersize": 9}
+            style: dict[str, Any] = {"marker": "X", "linestyle": "none", "markersize": 9}
             label = f"{what} ({len(places)} of {len(sizes)})"
             axes.plot(places, heights, color=VERMILION, label=label, **style)
 

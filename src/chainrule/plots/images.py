@@ -50,8 +50,9 @@ def image_grid(
     for i in range(len(tiles)):
         wrong = right is not None and not right[i]
         if labels is not None:
-            how = {"color": VERMILION, "fontweight": "bold"} if wrong else {}
-            tiles.label(axes, i, labels[i], fontsize=max(size, 5.5), **how)
+            color, weight = (VERMILION, "bold") if wrong else ("black", "normal")
+            how = {"fontsize": max(size, 5.5), "color": color, "fontweight": weight}
+            tiles.label(axes, i, labels[i], **how)
         if wrong:
             tiles.frame(axes, i)
     return figure_of(axes)

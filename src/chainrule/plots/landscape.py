@@ -73,9 +73,10 @@ def loss_landscape(
         axes.text(0.5, 0.9, what, ha="center", transform=axes.transAxes)
     here = losses[points // 2, points // 2] if points % 2 else np.nan
     label = f"the network, loss {here:.4g}" if np.isfinite(here) else "the network"
-    style = {"linestyle": "none", "markersize": 11, "markeredgecolor": "white"}
+    style: dict[str, Any] = {"linestyle": "none", "markersize": 11, "markeredgecolor": "white"}
     axes.plot([0.0], [0.0], marker="P", color=VERMILION, label=label, **style)
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
+    axes.locator_params(nbins=5)
     axes.set_xlabel("along one random direction (norms of the filters)")
     axes.set_ylabel("along another")
     axes.legend(loc="lower left", framealpha=0.85)

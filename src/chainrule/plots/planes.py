@@ -93,7 +93,8 @@ def decision_boundary(
     """
     x, y = _checked(x, y)
     axes = draw_panel(ax, 6.8, 5.2, title, grid=False)
-    n_classes = _draw_boundary(axes, predict, x, y, class_names)
+    n_classes, wrong = _draw_boundary(axes, predict, x, y)
+    draw_classes(axes, x, y, class_names, wrong)
     _name_axes(axes, feature_names)
     _explain_shades(axes, n_classes, class_names)
     return figure_of(axes)
@@ -108,7 +109,7 @@ def animated_decision_boundary(
     class_names: Sequence[str] | None = None,
     feature_names: Sequence[str] | None = None,
     title: str = "",
-    frames_per_second: float = 5.0,
+    frames_per_second: int = 5,
 ) -> Animation:
     """The decision boundary, epoch by epoch as it was learned; `save` writes it as a GIF.
 
@@ -131,9 +132,11 @@ def animated_decision_boundary(
     def draw(i: int) -> None:
         snapshots.restore(old, i)
         axes.clear()
-        _draw_boundary(axes, old, x, y, class_names)
+        _, wrong = _draw_boundary(axes, old, x, y)
+        draw_classes(axes, x, y, class_names, wrong, "wrong")
         _name_axes(axes, feature_names)
-        axes.set_title(f"epoch {snapshots.epochs[i]}", fontsize=11)
+        count = f"{wrong.sum()} of {len(x)} wrong"
+        axes.set_title(f"epoch {snapshots.epochs[i]}: {count}", fontsize=11)
 
     draw(len(snapshots) - 1)
     _explain_shades(axes, _probabilities(old, x[:1]).shape[1], class_names)
@@ -180,26 +183,19 @@ def _margins(outputs: npt.ArrayLike, threshold: float) -> npt.NDArray[np.float64
 
 
 def _draw_boundary(
-    axes: Axes,
-    predict: Any,
-    x: npt.NDArray[Any],
-    y: npt.NDArray[np.int64],
-    class_names: Sequence[str] | None,
-) -> int:
-    """Shades, boundary and points; how many classes there are."""
+    axes: Axes, predict: Any, x: npt.NDArray[Any], y: npt.NDArray[np.int64]
+) -> tuple[int, npt.NDArray[np.bool_]]:
+    """Draw shades and boundary; how many classes there are, and which points are wrong."""
     grid_x, grid_y = _plane(x)
     points = np.stack([grid_x.ravel(), grid_y.ravel()], axis=1).astype(x.dtype)
     found = _probabilities(predict, points)
-    n_classes = found.shape[1]
     shades = _shades(found).reshape(*grid_x.shape, 3)
     ends = (grid_x[0, 0], grid_x[0, -1], grid_y[0, 0], grid_y[-1, 0])
     axes.imshow(shades, extent=ends, origin="lower", aspect="auto", interpolation="bilinear")
     for margin in _margins(found, 0.5).T.reshape(-1, *grid_x.shape):
         if margin.min() < 0 < margin.max():
             axes.contour(grid_x, grid_y, margin, levels=[0.0], colors=INK, linewidths=1.2)
-    wrong = _probabilities(predict, x).argmax(axis=1) != y
-    draw_classes(axes, x, y, class_names, wrong)
-    return n_classes
+    return found.shape[1], _probabilities(predict, x).argmax(axis=1) != y
 
 
 def _probabilities(predict: Any, points: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -247,7 +243,8 @@ def _shades(found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     surety = (found.max(axis=1) - 1 / n_classes) / (1 - 1 / n_classes)
     strength = 0.05 + 0.6 * surety.clip(0, 1)[:, None]
     colors = np.array([to_rgb(COLORS[c % len(COLORS)]) for c in range(n_classes)])
-    return 1 - strength * (1 - colors[best])
+    shades: npt.NDArray[np.float64] = 1 - strength * (1 - colors[best])
+    return shades
 
 
 def _explain_shades(axes: Axes, n_classes: int, class_names: Sequence[str] | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.palette import BLUE, class_style
+from chainrule.palette import BLUE, INK, class_style
 from chainrule.plots.figure import clipped_ends, draw_panel, figure_of
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_classes", "draw_classes", "sample_points"]
 
+_AREAS = {"^": 1.3, "v": 1.3, "D": 0.9, "P": 1.4, "X": 1.4, "*": 2.0}  # markers look as large
 _MANY_IN_A_COLUMN = 12  # a legend of more classes has two columns
 
 
@@ -41,26 +42,28 @@ def sample_points(
 
     >>> figure = sample_points(np.eye(4), [0, 0, 1, 1])
     """
-    x = np.asarray(x, np.float64)
-    if x.ndim < 2 or not x.size:
-        raise ValueError(f"samples are wanted as (n_samples, n_features), but came as {x.shape}")
-    x = x.reshape(len(x), -1)
-    if x.shape[1] < 2:
+    array = np.asarray(x, np.float64)
+    if array.ndim < 2 or not array.size:
+        raise ValueError(
+            f"samples are wanted as (n_samples, n_features), but came as {array.shape}"
+        )
+    array = array.reshape(len(array), -1)
+    if array.shape[1] < 2:
         raise ValueError(
             "a plane needs two features, and these samples have one: fitted_curve draws values "
             "over one feature"
         )
     values = None if y is None else np.asarray(y).reshape(-1)
-    if values is not None and len(values) != len(x):
-        raise ValueError(f"{len(x)} samples but {len(values)} values of y")
-    finite = np.isfinite(x).all(axis=1)
+    if values is not None and len(values) != len(array):
+        raise ValueError(f"{len(array)} samples but {len(values)} values of y")
+    finite = np.isfinite(array).all(axis=1)
     if not finite.any():
         raise ValueError("no sample is finite, so there is nothing to draw")
-    x, values = x[finite], None if values is None else values[finite]
-    points, labels = _in_a_plane(x, features, feature_names)
+    values = None if values is None else values[finite]
+    points, labels = _in_a_plane(array[finite], features, feature_names)
     axes = draw_panel(ax, 6.2, 4.8, title)
     if values is None:
-        axes.scatter(*points.T, **_style(len(x)), color=BLUE)
+        axes.scatter(points[:, 0], points[:, 1], **_style(len(points)), color=BLUE)
     elif values.dtype.kind == "f" and (values != np.round(values)).any():
         _draw_values(axes, points, values)
     else:
@@ -120,8 +123,13 @@ def _draw_values(
 ) -> None:
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, (1.0, 99.0)) if finite.size else (0.0, 1.0)
-    how = {"cmap": "viridis", "vmin": low, "vmax": high if high > low else low + 1.0}
-    shown = axes.scatter(*points.T, c=values, **_style(len(points)), **how)
+    how: dict[str, Any] = {
+        **_style(len(points)),
+        "cmap": "viridis",
+        "vmin": low,
+        "vmax": high if high > low else low + 1.0,
+    }
+    shown = axes.scatter(points[:, 0], points[:, 1], c=values, **how)
     axes.figure.colorbar(shown, ax=axes, label="y", extend=clipped_ends(finite, low, high))
 
 
@@ -130,7 +138,8 @@ def as_classes(y: npt.ArrayLike, name: str) -> npt.NDArray[np.int64]:
     values = np.asarray(y).reshape(-1)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{name} has dtype {values.dtype}: give the classes as numbers 0, 1, …")
-    whole = np.nan_to_num(values, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
+    known = np.nan_to_num(values, nan=-1.0, posinf=-1.0, neginf=-1.0)
+    whole: npt.NDArray[np.int64] = known.astype(np.int64)
     if (whole != values).any() or (whole < 0).any():
         wrong = values[(whole != values) | (whole < 0)][0]
         raise ValueError(f"{name} holds {wrong}: classes are whole numbers from 0")
@@ -143,29 +152,32 @@ def draw_classes(
     classes: npt.NDArray[np.int64],
     class_names: Sequence[str] | None,
     wrong: npt.NDArray[np.bool_] | None = None,
+    wrong_label: str = "",
 ) -> None:
     """Points by class, each class with its colour and marker, and a legend beside the axes.
 
-    Points that are `wrong` have a black ring, and the legend counts them.
+    Points that are `wrong` have a black ring, and the legend counts them, unless `wrong_label` is
+    what it says, also where there are none.
     """
     present = np.unique(classes).tolist()
     if class_names is not None and present and present[-1] >= len(class_names):
         raise ValueError(
             f"there are classes up to {present[-1]}, but {len(class_names)} class names"
         )
-    style = _style(len(points))
+    style: dict[str, Any] = _style(len(points))
+    size = style.pop("s")
     for c in present:
         color, marker = class_style(c)
         label = str(c) if class_names is None else class_names[c]
         of_class = points[classes == c]
+        area = size * _AREAS.get(marker, 1.0)
         axes.scatter(
-            of_class[:, 0], of_class[:, 1], color=color, marker=marker, label=label, **style
+            of_class[:, 0], of_class[:, 1], s=area, color=color, marker=marker, label=label, **style
         )
-    if wrong is not None and wrong.any():
-        ring = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.3}
-        label = f"wrong ({wrong.sum()} of {len(points)})"
-        size = style["s"] * 2.4
-        axes.scatter(points[wrong, 0], points[wrong, 1], s=size, label=label, **ring)
+    if wrong is not None and (wrong.any() or wrong_label):
+        ring: dict[str, Any] = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.3}
+        label = wrong_label or f"wrong ({wrong.sum()} of {len(points)})"
+        axes.scatter(points[wrong, 0], points[wrong, 1], s=2.6 * size, label=label, **ring)
     axes.legend(
         title="class",
         loc="upper left",
@@ -178,5 +190,6 @@ def draw_classes(
 
 def _style(n_points: int) -> dict[str, Any]:
     """Points that are the smaller the more they are."""
-    size = float(np.clip(6000 / max(n_points, 1), 10, 60))
-    return {"s": size, "edgecolor": "white", "linewidth": 0.5}
+    size = float(np.clip(6000 / max(n_points, 1), 14, 60))
+    # a dark edge, or yellow points would be lost on white and on yellow
+    return {"s": size, "edgecolor": INK, "linewidth": 0.4}

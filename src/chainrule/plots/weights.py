@@ -104,14 +104,25 @@ def _weights(
     shown = tiles.show(axes, cmap=cmap, vmin=-limit, vmax=limit)
     tiles.outline(axes)
     extend = clipped_ends(tiles.images, -limit, limit)
-    bar = {"shrink": 0.8, "pad": 0.02, "extend": extend}
+    bar: dict[str, Any] = {"shrink": 0.8, "pad": 0.02, "extend": extend}
     axes.figure.colorbar(shown, ax=axes, label="weight", **bar)
     for i, number in enumerate(numbers or ()):
         tiles.label(axes, i, number)
     for i, mark in enumerate(_marks(tiles.images, limit, outputs)):
         if mark:
-            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
-            how = {"ha": "center", "va": "center", "fontsize": 8, "color": INK, "bbox": box}
+            box: dict[str, Any] = {
+                "facecolor": "white",
+                "edgecolor": "none",
+                "alpha": 0.8,
+                "pad": 1.0,
+            }
+            how: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "fontsize": 8,
+                "color": INK,
+                "bbox": box,
+            }
             axes.text(*tiles.centre(i), mark, **how)
     return figure_of(axes)
 
@@ -146,8 +157,8 @@ def _marks(
             ("dead" if answers[0, i] == 0 else "constant") if same[i] else mark
             for i, mark in enumerate(marks)
         ]
-    broken = ~np.isfinite(flat).all(axis=1)
-    return ["NaN" if b else mark for b, mark in zip(broken, marks, strict=True)]
+    finite = np.isfinite(flat).all(axis=1).tolist()
+    return [mark if known else "NaN" for known, mark in zip(finite, marks, strict=True)]
 
 
 def feature_maps(
@@ -196,12 +207,12 @@ def feature_maps(
         width, height = 1.4 * width, 1.4 * height
     side = min(height, _LARGEST_IMAGE_INCHES)
     size = (side + width + 1.4 + (weight is not None), max(height, 2.0))
-    ratios = {"width_ratios": (side, width + 1.0)}
+    ratios: dict[str, Any] = {"width_ratios": (side, width + 1.0)}
     left, right = draw_panels(ax, 1, 2, *size, title, grid=False, **ratios)
     original.show(left, cmap="gray_r")
     original.outline(left)
     shown = _show_maps(right, tiles, maps)
-    bar = {"shrink": 0.8, "pad": 0.02}
+    bar: dict[str, Any] = {"shrink": 0.8, "pad": 0.02}
     right.figure.colorbar(shown, ax=right, label=quantity, **bar)
     if weight is not None:
         limit = _limit(weight.astype(np.float64))
@@ -243,7 +254,7 @@ def _show_maps(axes: Axes, tiles: Tiles, maps: npt.NDArray[np.float64]) -> Any:
         row, column = tiles.corner(i)
         left = column + tiles.width - width
         corner = (left - 0.5, row - 0.5)
-        how = {"fill": False, "edgecolor": "#595959", "linewidth": 0.5}
+        how: dict[str, Any] = {"fill": False, "edgecolor": "#595959", "linewidth": 0.5}
         axes.add_patch(Rectangle(corner, width, tiles.height, **how))
         tiles.label(axes, i, str(i + 1))
         if not maps[..., i].any():
