@@ -47,9 +47,9 @@ def gradient_flow(
     """How large the gradients of one batch are, layer by layer, on a logarithmic axis.
 
     Of each parameter the root mean square of its gradient, √(mean g²), so that layers of different
-    sizes can be compared; weights are joined by a line. Where those of the first layer are a
-    thousand times smaller or larger than those of the last, the picture says so: the gradient
-    vanishes, or explodes, on its way back. Gradients that are zero or not finite stand at the
+    sizes can be compared; weights are joined by a line. Where those of the first layer, or its
+    bias's, are a thousand times smaller or larger than those of the last, the picture says so: the
+    gradient vanishes, or explodes, on its way back. Gradients that are zero or not finite stand at the
     bottom and the top. `loss` and `penalty` are as for `evaluate`: where not given, those of the
     last fit; the network stays as it is. Raises ValueError or TypeError for what does not fit.
 
@@ -94,7 +94,8 @@ def gradient_flow(
     _name_layers(axes, layers)
     axes.set_ylabel("gradient, root mean square")
     axes.legend(frameon=False, loc="best")
-    verdict = _verdict([(name, sizes[name]) for name in sizes if name in weights])
+    kinds_of_names = ([n for n in sizes if n in weights], [n for n in sizes if n not in weights])
+    verdict = next(filter(None, (_verdict(sizes, names) for names in kinds_of_names)), "")
     if verdict:
         how: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 9, "color": VERMILION}
         axes.text(0.5, 1.01, verdict, transform=axes.transAxes, fontweight="bold", **how)
@@ -149,9 +150,12 @@ def _name_layers(axes: Axes, layers: Sequence[str]) -> None:
     axes.set_xlabel("layers, from the inputs to the outputs")
 
 
-def _verdict(weights: Sequence[tuple[str, float]]) -> str:
-    """What the first layer's gradient beside the last one's says, "" for nothing."""
-    (first, small), (last, large) = weights[0], weights[-1]
+def _verdict(sizes: Mapping[str, float], names: Sequence[str]) -> str:
+    """What the first gradient beside the last one says, "" for nothing."""
+    if not names:
+        return ""
+    first, last = names[0], names[-1]
+    small, large = sizes[first], sizes[last]
     if not (0 < small < math.inf and 0 < large < math.inf):
         return ""
     ratio = small / large

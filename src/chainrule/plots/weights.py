@@ -157,7 +157,7 @@ def _marks(
             ("dead" if answers[0, i] == 0 else "constant") if same[i] else mark
             for i, mark in enumerate(marks)
         ]
-    finite = np.isfinite(flat).all(axis=1).tolist()
+    finite = [bool(np.isfinite(unit).all()) for unit in flat]
     return [mark if known else "NaN" for known, mark in zip(finite, marks, strict=True)]
 
 

@@ -155,6 +155,19 @@ class CompiledStep:
         """Make the program for batches of these shapes and dtypes, where there is none yet."""
         self._program((x, y) if weight is None else (x, y, weight))
 
+    def __repr__(self) -> str:
+        engine = f", engine {self.engine}" if self._programs else ", not compiled yet"
+        return f"CompiledStep({self._network!r}, {self._summary}{engine})"
+
+    def _repr_html_(self) -> str:
+        from chainrule import html  # for notebooks alone
+
+        head = html.paragraph(repr(self), strong=True)
+        if not self._programs:
+            return html.block(head)
+        language = "c" if self.engine == "c" else "python"
+        return html.block(head, html.source(self.source, language, "print(step.source)"))
+
     def _parts(self) -> dict[str, object]:
         return {**self._network.parts, **self._read}
 
