@@ -183,7 +183,7 @@ def source(text: str, language: str = "", see_all: str = "") -> str:
         kept.append(line)
     left_out = len(lines) - len(kept)
     rest = ""
-    if left_out:
+    if left_out > 0:  # of no text the one line is empty
         how = f", {see_all} shows all" if see_all else ""
         rest = paragraph(f"… {left_out} more lines{how}")
     return "<pre>" + "\n".join(kept) + "</pre>" + rest

@@ -17,6 +17,7 @@ __all__ = [
     "INK",
     "LIGHT",
     "MARKERS",
+    "MUTED",
     "ORANGE",
     "PALE",
     "PALETTE",
@@ -29,8 +30,8 @@ __all__ = [
 
 BLUE, VERMILION, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#595959"
 YELLOW, PURPLE, ORANGE, GREEN = "#F0E442", "#CC79A7", "#E69F00", "#009E73"
-INK, LIGHT, PALE = "#222222", "#DDDDDD", "#EDF1F5"
-"""Text and lines; grids; empty areas."""
+INK, MUTED, LIGHT, PALE = "#222222", "#6B6B6B", "#DDDDDD", "#EDF1F5"
+"""Text and lines; what stands back; grids; empty areas."""
 
 PALETTE = {
     "blue": BLUE,

@@ -205,9 +205,14 @@ def _hidden_units(result: Result) -> Figure:
     shown = min(n_units, _MOST_UNITS_SHOWN)
     which = f"the first {shown} of {n_units}" if shown < n_units else f"the {n_units}"
     kind = "hidden units" if result.setup.layers else "outputs"
-    dataset = result.prepared.dataset
+    prepared, outputs = result.prepared, None
+    if result.setup.layers:  # what they answer to the test images, after the activation
+        name = result.network.layers[1].name
+        outputs = result.network.layer_outputs(prepared.inputs(prepared.x_test))[name][:, :shown]
     return plots.hidden_units(
-        dataset.images(weights[:, :shown].T), title=f"{dataset.name}: weights of {which} {kind}"
+        prepared.dataset.images(weights[:, :shown].T),
+        outputs=outputs,
+        title=f"{prepared.dataset.name}: weights of {which} {kind}",
     )
 
 

@@ -49,9 +49,10 @@ def gradient_flow(
     Of each parameter the root mean square of its gradient, √(mean g²), so that layers of different
     sizes can be compared; weights are joined by a line. Where those of the first layer, or its
     bias's, are a thousand times smaller or larger than those of the last, the picture says so: the
-    gradient vanishes, or explodes, on its way back. Gradients that are zero or not finite stand at the
-    bottom and the top. `loss` and `penalty` are as for `evaluate`: where not given, those of the
-    last fit; the network stays as it is. Raises ValueError or TypeError for what does not fit.
+    gradient vanishes, or explodes, on its way back. Gradients that are zero stand at the bottom,
+    those that are not finite at the top. `loss` and `penalty` are as for `evaluate`: where not
+    given, those of the last fit; the network stays as it is.
+    Raises ValueError or TypeError for what does not fit.
 
     Bengio, Simard and Frasconi, "Learning long-term dependencies with gradient descent is
     difficult", 1994.
