@@ -1,7 +1,7 @@
 """The colours of all pictures, in one place: as data, for whoever draws.
 
 They are those of M. Okabe and K. Ito, "Color Universal Design" (2008), which colour-blind readers
-tell apart, with grey for their black. The order is ours: the first ones, which are used most, are
+tell apart, and a grey and a dark red, so that ten digits have ten. The order is ours: the first ones, which are used most, are
 the furthest apart, as seen with and without each kind of colour blindness (a test simulates them:
 Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
 deficiency", 2009). Classes have a marker beside the colour, so nothing is said by colour alone.
@@ -10,12 +10,14 @@ deficiency", 2009). Classes have a marker beside the colour, so nothing is said 
 from __future__ import annotations
 
 __all__ = [
+    "BLACK",
     "BLUE",
     "COLORS",
     "GREEN",
     "GREY",
     "INK",
     "LIGHT",
+    "MAROON",
     "MARKERS",
     "MUTED",
     "ORANGE",
@@ -30,6 +32,7 @@ __all__ = [
 
 BLUE, VERMILION, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#595959"
 YELLOW, PURPLE, ORANGE, GREEN = "#F0E442", "#CC79A7", "#E69F00", "#009E73"
+BLACK, MAROON = "#000000", "#661100"
 INK, MUTED, LIGHT, PALE = "#222222", "#6B6B6B", "#DDDDDD", "#EDF1F5"
 """Text and lines; what stands back; grids; empty areas."""
 
@@ -42,6 +45,8 @@ PALETTE = {
     "purple": PURPLE,
     "orange": ORANGE,
     "green": GREEN,
+    "black": BLACK,
+    "maroon": MAROON,
 }
 """The colours of classes and curves by name, in the order in which they are used."""
 
@@ -52,10 +57,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def class_style(index: int) -> tuple[str, str]:
-    """The colour and the marker of a class or curve, counted from 0; no two of 64 are the same.
+    """The colour and the marker of a class or curve, counted from 0; no two of 80 are the same.
 
-    >>> class_style(0), class_style(8)
-    (('#0072B2', 'o'), ('#0072B2', 's'))
+    >>> class_style(0), class_style(10)
+    (('#0072B2', 'o'), ('#0072B2', 'D'))
     """
     n = len(COLORS)
-    return COLORS[index % n], MARKERS[(index + index // n) % n]
+    return COLORS[index % n], MARKERS[(index + index // n) % len(MARKERS)]

@@ -32,17 +32,20 @@ __all__ = [
 _EPOCH_TICKS = 6
 
 
-def save(picture: Figure | Animation, path: str | os.PathLike[str]) -> Path:
+def save(
+    picture: Figure | Animation, path: str | os.PathLike[str], *, dpi: float | None = None
+) -> Path:
     """Write a figure or an animation in the format of the path's suffix, and return the path.
 
-    Figures are written as .png, .svg, .pdf or what else matplotlib has, animations as .gif. The
-    file is written beside and renamed; the folder is made where absent.
+    Figures are written as .png, .svg, .pdf or what else matplotlib has, at 150 dots per inch,
+    animations as .gif, at 100. The file is written beside and renamed; the folder is made where
+    absent.
     """
     with replacing(path) as beside:
         if hasattr(picture, "savefig"):
-            picture.savefig(beside, dpi=150)
+            picture.savefig(beside, dpi=dpi or 150.0)
         else:
-            picture.write(beside)
+            picture.write(beside, dpi=dpi or 100.0)
     return Path(path)
 
 
