@@ -1,10 +1,11 @@
 """The colours of all pictures, in one place: as data, for whoever draws.
 
 They are those of M. Okabe and K. Ito, "Color Universal Design" (2008), which colour-blind readers
-tell apart, and a grey and a dark red, so that ten digits have ten. The order is ours: the first ones, which are used most, are
-the furthest apart, as seen with and without each kind of colour blindness (a test simulates them:
-Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
-deficiency", 2009). Classes have a marker beside the colour, so nothing is said by colour alone.
+tell apart, and a grey and a dark red, so that ten digits have ten. The order is ours: the first,
+which are used most, are the furthest apart, as seen with and without each kind of colour blindness
+(a test simulates them: Machado, Oliveira and Fernandes, "A physiologically-based model for
+simulation of color vision deficiency", 2009). Classes have a marker beside the colour, so nothing
+is said by colour alone.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ __all__ = [
     "GREY",
     "INK",
     "LIGHT",
-    "MAROON",
     "MARKERS",
+    "MAROON",
     "MUTED",
     "ORANGE",
     "PALE",

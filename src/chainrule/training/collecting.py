@@ -171,7 +171,7 @@ class Histogram(NamedTuple):
             low, high = low - 0.5 * width, high + 0.5 * width
         counts, edges = np.histogram(finite, bins, (low, high))
         n = max(values.size, 1)
-        zeros = np.count_nonzero(values == 0) / n
+        zeros = int(np.count_nonzero(values == 0)) / n
         return Histogram(counts, edges, zeros, (values.size - finite.size) / n)
 
 
