@@ -655,6 +655,7 @@ def test_the_animation_has_a_frame_for_each_snapshot(trained, tmp_path):
     titles, pictures = [], []
     for i in range(4):
         moving.draw(i)
+        np.testing.assert_array_equal(trained.net.parameters.flat, before)
         titles.append(moving.figure.axes[0].get_title())
         pictures.append(np.asarray(moving.figure.axes[0].images[0].get_array()))
     assert [title.split(":")[0] for title in titles] == [f"epoch {i}" for i in range(4)]
@@ -695,6 +696,29 @@ def test_samples_without_much_variance(x):
     axes = plots.sample_points(x).axes[0]
     assert np.isfinite(axes.collections[0].get_offsets()).all()
     assert "nan" not in axes.get_xlabel()
+
+
+def test_names_are_no_formulas():
+    names = [r"$\nosuchthing{$", "_hidden", "$a$ & <b>"]
+    x, y = RNG.normal(size=(9, 2)), np.arange(9) % 3
+    scores = lambda p: RNG.normal(size=(len(p), 3))
+    figures = [
+        plots.sample_points(x, y, class_names=names, feature_names=names),
+        plots.decision_regions(scores, x, y, class_names=names, feature_names=names),
+        plots.decision_boundary(sigmoid_of_first, x, y % 2, class_names=names),
+        plots.confusion_matrix(np.eye(3), names),
+        plots.predicted_images(RNG.random((3, 4, 4)), [0, 1, 2], [2, 1, 0], class_names=names),
+        plots.learning_curves({name: [1.0] for name in names}),
+    ]
+    for figure in figures:
+        figure._repr_png_()  # would raise for a formula
+    for figure in figures[:2]:
+        assert len(figure.axes[0].get_legend().get_texts()) >= 3
+    arrays = np.array(["a", "b", "c"])
+    plots.image_grid(RNG.random((3, 4, 4)), labels=arrays, right=np.ones(3, bool))
+    plots.decision_boundary(sigmoid_of_first, x, y % 2, class_names=arrays, feature_names=arrays)
+    plots.sample_points(x, y, class_names=arrays, feature_names=arrays)
+    assert plots.sample_points(x, y, class_names=[0, 1, 2]).axes[0].get_legend() is not None
 
 
 def test_two_features_are_drawn_as_they_are():

@@ -14,6 +14,7 @@ from chainrule.plots.figure import (
     draw_panels,
     epoch_axis,
     figure_of,
+    literal,
     logarithmic_axis,
 )
 
@@ -68,7 +69,7 @@ def learning_curves(
             curves[validation_label] = history[f"val_{name}"]
         # A rate that falls to 0 would fill a logarithmic axis with its last steps.
         logarithmic = False if name == "learning_rate" else None
-        label = _NAMES.get(name, name.replace("_", " "))
+        label = _NAMES.get(name, literal(name.replace("_", " ")))
         _draw_curves(axes, curves, label, logarithmic=logarithmic, legend=axes is panels[0])
     return figure_of(panels[0])
 

@@ -25,6 +25,7 @@ __all__ = [
     "draw_panels",
     "epoch_axis",
     "figure_of",
+    "literal",
     "logarithmic_axis",
     "save",
 ]
@@ -138,6 +139,16 @@ def _tidy(axes: Axes, grid: bool) -> None:
     else:
         axes.grid(False)
     axes.set_axisbelow(True)
+
+
+def literal(name: object) -> str:
+    r"""A name as it is: matplotlib reads formulas between dollars, and hides labels after a _.
+
+    >>> literal("from $1 to $2")
+    'from \\$1 to \\$2'
+    """
+    text = str(name).replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
 
 
 def epoch_axis(axes: Axes, first: int, last: int, label: str = "epoch") -> None:

@@ -16,6 +16,7 @@ from chainrule.plots.figure import (
     draw_panels,
     epoch_axis,
     figure_of,
+    literal,
     logarithmic_axis,
 )
 from chainrule.training.collecting import Distributions, Histogram, gradients_by_name
@@ -146,7 +147,7 @@ def _name_layers(axes: Axes, layers: Sequence[str]) -> None:
     places = range(0, len(layers), every)
     long = max(map(len, layers)) * len(places) > 40
     slant: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(places, [layers[i] for i in places], **(slant if long else {}))
+    axes.set_xticks(places, [literal(layers[i]) for i in places], **(slant if long else {}))
     axes.set_xlim(-0.5, len(layers) - 0.5)
     axes.set_xlabel("layers, from the inputs to the outputs")
 

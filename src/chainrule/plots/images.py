@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.palette import VERMILION
-from chainrule.plots.figure import draw_panel, figure_of
+from chainrule.plots.figure import draw_panel, figure_of, literal
 from chainrule.plots.tiles import Tiles
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ def image_grid(
     `images` is (n, height, width); `right` says per image whether the network was right.
     Raises ValueError for another shape, and for labels that are not as many.
     """
-    lines = [line for label in labels or () for line in label.split("\n")]
-    most_lines = max((label.count("\n") + 1 for label in labels or ()), default=0)
+    texts = [str(label) for label in (() if labels is None else labels)]
+    lines = [line for text in texts for line in text.split("\n")]
+    most_lines = max((text.count("\n") + 1 for text in texts), default=0)
     tiles = Tiles(images, columns, lines_above=most_lines)
     for name, given in (("labels", labels), ("right", right)):
         if given is not None and len(given) != len(tiles):
@@ -52,7 +53,7 @@ def image_grid(
         if labels is not None:
             color, weight = (VERMILION, "bold") if wrong else ("black", "normal")
             how = {"fontsize": max(size, 5.5), "color": color, "fontweight": weight}
-            tiles.label(axes, i, labels[i], **how)
+            tiles.label(axes, i, texts[i], **how)
         if wrong:
             tiles.frame(axes, i)
     return figure_of(axes)
@@ -81,7 +82,7 @@ def predicted_images(
         raise ValueError(f"{len(predicted)} predicted classes but {len(true)} true ones")
 
     def name(c: int) -> str:
-        return str(c) if class_names is None else class_names[c]
+        return str(c) if class_names is None else literal(class_names[c])
 
     labels = [
         name(p) if p == t else f"predicted {name(p)},\ntrue {name(t)}"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 __all__ = ["Picture"]
 
 _DOTS_PER_INCH = 96  # what a browser takes an inch for
-_WIDEST = 1600  # dots of a picture in a notebook
+_WIDEST, _WIDEST_SHOWN = 1600, 1000  # dots of a picture in a notebook
 
 
 @final
@@ -29,5 +29,6 @@ class Picture(Figure):
         dots = min(2.0 * _DOTS_PER_INCH, _WIDEST / longer)
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=dots)
-        width, height = (round(_DOTS_PER_INCH * inches) for inches in self.get_size_inches())
+        shown = min(_DOTS_PER_INCH, _WIDEST_SHOWN / longer)
+        width, height = (round(shown * inches) for inches in self.get_size_inches())
         return file.getvalue(), {"width": width, "height": height}

@@ -13,7 +13,7 @@ from chainrule import primitives
 from chainrule.nn.network import Network
 from chainrule.palette import COLORS, GREY, INK
 from chainrule.plots.animation import Animation
-from chainrule.plots.figure import draw_panel, figure_of
+from chainrule.plots.figure import draw_panel, figure_of, literal
 from chainrule.plots.samples import as_classes, draw_classes
 from chainrule.training.collecting import Snapshots
 from chainrule.training.losses import get_loss
@@ -255,7 +255,10 @@ def _explain_shades(axes: Axes, n_classes: int, class_names: Sequence[str] | Non
     if n_classes == 2:
         second = np.linspace(0, 1, 256)
         colors = _shades(np.stack([1 - second, second], axis=1))
-        label, low = f"probability of class {class_names[1] if class_names else 1}", 0.0
+        label, low = (
+            f"probability of class {literal(class_names[1]) if class_names is not None else 1}",
+            0.0,
+        )
     else:
         low = 1 / n_classes
         # as grey as the colours are strong
@@ -266,6 +269,6 @@ def _explain_shades(axes: Axes, n_classes: int, class_names: Sequence[str] | Non
 
 
 def _name_axes(axes: Axes, feature_names: Sequence[str] | None) -> None:
-    names = feature_names or ("feature 1", "feature 2")
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
+    names = ("feature 1", "feature 2") if feature_names is None else feature_names
+    axes.set_xlabel(literal(names[0]))
+    axes.set_ylabel(literal(names[1]))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from chainrule.nn.network import Network
 from chainrule.palette import BLUE, GREY, SKY, VERMILION
-from chainrule.plots.figure import draw_panel, figure_of
+from chainrule.plots.figure import draw_panel, figure_of, literal
 from chainrule.training.collecting import Snapshots
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def confusion_matrix(
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError(f"a confusion matrix is square, but this one has shape {matrix.shape}")
     n = len(matrix)
-    names = list(class_names) if class_names is not None else [str(c) for c in range(n)]
+    names = [literal(name) for name in (range(n) if class_names is None else class_names)]
     if len(names) != n:
         raise ValueError(f"{n} classes, but {len(names)} class names: give one for each")
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

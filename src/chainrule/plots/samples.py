@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.palette import BLUE, INK, class_style
-from chainrule.plots.figure import clipped_ends, draw_panel, figure_of
+from chainrule.plots.figure import clipped_ends, draw_panel, figure_of, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,13 +81,15 @@ def _in_a_plane(
     """The samples' two coordinates (n_samples, 2), and what the axes are called."""
     if features is None and x.shape[1] > 2:
         return _principal_components(x)
-    chosen = list(features or (0, 1))
+    chosen = [0, 1] if features is None else list(features)
     if len(chosen) != 2 or not all(-x.shape[1] <= k < x.shape[1] for k in chosen):
         raise ValueError(
             f"features is {features}: give two numbers from 0 to {x.shape[1] - 1}, of the columns"
         )
-    names = feature_names or [f"feature {k + 1}" for k in range(x.shape[1])]
-    return x[:, chosen], [names[k] for k in chosen]
+    names = feature_names
+    if names is None:
+        names = [f"feature {k + 1}" for k in range(x.shape[1])]
+    return x[:, chosen], [literal(names[k]) for k in chosen]
 
 
 def _principal_components(
@@ -168,7 +170,7 @@ def draw_classes(
     size = style.pop("s")
     for c in present:
         color, marker = class_style(c)
-        label = str(c) if class_names is None else class_names[c]
+        label = str(c) if class_names is None else literal(class_names[c])
         of_class = points[classes == c]
         area = size * _AREAS.get(marker, 1.0)
         axes.scatter(
