@@ -414,7 +414,9 @@ def test_a_logarithmic_axis_has_two_numbers_at_least(ends):
     assert all(float(label.replace("\N{MINUS SIGN}", "-")) > 0 for label in labels)
 
 
-@pytest.mark.parametrize("losses", [[2.0], [2.0, 2.0], [0.0, 0.0], [np.nan], [np.inf, np.nan]])
+@pytest.mark.parametrize(
+    "losses", [[2.0], [1e300, 1e-300], [2.0, 2.0], [0.0, 0.0], [np.nan], [np.inf, np.nan]]
+)
 def test_losses_that_do_not_change_or_are_no_numbers(losses):
     figure = plots.loss_curve(losses)
     assert figure.axes[0].get_yscale() == "linear"
@@ -484,6 +486,13 @@ def test_colours_are_told_apart(seen, n, least):
     assert distances(palette.COLORS[:n], SEEN_BY[seen]).min() > least
 
 
+def test_a_hundred_classes_have_a_short_legend():
+    figure = plots.sample_points(RNG.normal(size=(200, 2)), np.arange(200) % 100)
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert (len(texts), texts[-1]) == (24, "and 77 more")
+    figure._repr_png_()  # would warn if there were no room for it
+
+
 def test_no_two_classes_look_alike():
     assert len({palette.class_style(c) for c in range(80)}) == 80
     assert tuple(palette.PALETTE.values()) == palette.COLORS
@@ -544,6 +553,9 @@ def test_predicted_images_say_both_words():
     assert len(figure.axes[0].patches) == 2
     with pytest.raises(ValueError, match="2 predicted classes but 3 true"):
         plots.predicted_images(images, [1, 2], [1, 2, 3])
+    for wrong in (-1, 3):
+        with pytest.raises(ValueError, match=r"class(es)? "):
+            plots.predicted_images(images, [wrong] * 3, [0, 1, 2], class_names=["a", "b", "c"])
     with pytest.raises(ValueError, match="3 images, but 2 labels"):
         plots.image_grid(images, labels=["a", "b"])
 
@@ -736,7 +748,7 @@ def test_two_features_are_drawn_as_they_are():
     for wrong, message in (
         ({"features": (0, 4)}, "from 0 to 3"),
         ({"y": np.zeros(5)}, "6 samples but 5"),
-        ({"y": np.arange(6), "class_names": ["a"]}, "classes up to 5, but 1"),
+        ({"y": np.arange(6), "class_names": ["a"]}, "a class 2, but there are 1"),
     ):
         with pytest.raises(ValueError, match=message):
             plots.sample_points(x, **wrong)

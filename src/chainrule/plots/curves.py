@@ -153,7 +153,8 @@ def _draw_curves(
     positive = bool(finite.size) and 0 < finite.min() < finite.max()
     if logarithmic is None:
         logarithmic = positive and finite.max() > _MANY_DECADES * finite.min()
-    if logarithmic and positive:
+    # matplotlib cannot scale an axis of more decades than numbers have
+    if logarithmic and positive and float(finite.max()) / float(finite.min()) < 1e100:
         logarithmic_axis(axes, float(finite.min()), float(finite.max()))
     if not finite.size:
         axes.text(0.5, 0.5, "no finite number", ha="center", va="center", transform=axes.transAxes)

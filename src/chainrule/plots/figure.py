@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from chainrule.plots.animation import Animation
 
 __all__ = [
+    "class_name",
     "clipped_ends",
     "draw_panel",
     "draw_panels",
@@ -149,6 +151,15 @@ def literal(name: object) -> str:
     """
     text = str(name).replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
+
+
+def class_name(c: int, class_names: Sequence[object] | None) -> str:
+    """What a class is called, its number where there are no names; ValueError for too few."""
+    if class_names is None:
+        return str(c)
+    if not 0 <= c < len(class_names):
+        raise ValueError(f"there is a class {c}, but there are {len(class_names)} class names")
+    return literal(class_names[c])
 
 
 def epoch_axis(axes: Axes, first: int, last: int, label: str = "epoch") -> None:

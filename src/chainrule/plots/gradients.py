@@ -71,7 +71,7 @@ def gradient_flow(
     axes = draw_panel(ax, float(np.clip(0.55 * len(layers) + 2.0, 5.0, 12.0)), 4.2, title)
     shown = [size for size in sizes.values() if np.isfinite(size) and size > 0]
     low, high = (min(shown), max(shown)) if shown else (0.1, 1.0)
-    floor, ceiling = low / 3, high * 3
+    floor, ceiling = max(low / 3, 1e-290), min(high * 3, 1e290)
     logarithmic_axis(axes, floor, ceiling)
     axes.set_ylim(floor / 2, ceiling * 2)
     weights = _largest_of_each(gradients)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.palette import VERMILION
-from chainrule.plots.figure import draw_panel, figure_of, literal
+from chainrule.plots.figure import class_name, draw_panel, figure_of
+from chainrule.plots.samples import as_classes
 from chainrule.plots.tiles import Tiles
 
 if TYPE_CHECKING:
@@ -77,16 +78,11 @@ def predicted_images(
 
     >>> figure = predicted_images(np.eye(8)[None], [1], [9])
     """
-    predicted, true = np.asarray(predicted).reshape(-1), np.asarray(true).reshape(-1)
+    predicted, true = as_classes(predicted, "predicted"), as_classes(true, "true")
     if predicted.shape != true.shape:
         raise ValueError(f"{len(predicted)} predicted classes but {len(true)} true ones")
 
-    def name(c: int) -> str:
-        return str(c) if class_names is None else literal(class_names[c])
-
-    labels = [
-        name(p) if p == t else f"predicted {name(p)},\ntrue {name(t)}"
-        for p, t in zip(predicted.tolist(), true.tolist(), strict=True)
-    ]
+    names = [[class_name(c, class_names) for c in part.tolist()] for part in (predicted, true)]
+    labels = [p if p == t else f"predicted {p},\ntrue {t}" for p, t in zip(*names, strict=True)]
     right = (predicted == true).tolist()
     return image_grid(images, labels=labels, right=right, columns=columns, title=title, ax=ax)

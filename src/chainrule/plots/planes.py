@@ -13,7 +13,7 @@ from chainrule import primitives
 from chainrule.nn.network import Network
 from chainrule.palette import COLORS, GREY, INK
 from chainrule.plots.animation import Animation
-from chainrule.plots.figure import draw_panel, figure_of, literal
+from chainrule.plots.figure import class_name, draw_panel, figure_of, literal
 from chainrule.plots.samples import as_classes, draw_classes
 from chainrule.training.collecting import Snapshots
 from chainrule.training.losses import get_loss
@@ -256,7 +256,7 @@ def _explain_shades(axes: Axes, n_classes: int, class_names: Sequence[str] | Non
         second = np.linspace(0, 1, 256)
         colors = _shades(np.stack([1 - second, second], axis=1))
         label, low = (
-            f"probability of class {literal(class_names[1]) if class_names is not None else 1}",
+            f"probability of class {class_name(1, class_names)}",
             0.0,
         )
     else:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.palette import BLUE, INK, class_style
-from chainrule.plots.figure import clipped_ends, draw_panel, figure_of, literal
+from chainrule.plots.figure import class_name, clipped_ends, draw_panel, figure_of, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["as_classes", "draw_classes", "sample_points"]
 
 _AREAS = {"^": 1.3, "v": 1.3, "D": 0.9, "P": 1.4, "X": 1.4, "*": 2.0}  # markers look as large
+_MOST_NAMED = 23
 _MANY_IN_A_COLUMN = 12  # a legend of more classes has two columns
 
 
@@ -162,20 +163,18 @@ def draw_classes(
     what it says, also where there are none.
     """
     present = np.unique(classes).tolist()
-    if class_names is not None and present and present[-1] >= len(class_names):
-        raise ValueError(
-            f"there are classes up to {present[-1]}, but {len(class_names)} class names"
-        )
     style: dict[str, Any] = _style(len(points))
     size = style.pop("s")
-    for c in present:
+    for i, c in enumerate(present):
         color, marker = class_style(c)
-        label = str(c) if class_names is None else literal(class_names[c])
+        label = class_name(c, class_names) if i < _MOST_NAMED else None
         of_class = points[classes == c]
         area = size * _AREAS.get(marker, 1.0)
         axes.scatter(
             of_class[:, 0], of_class[:, 1], s=area, color=color, marker=marker, label=label, **style
         )
+    if len(present) > _MOST_NAMED:
+        axes.scatter([], [], alpha=0.0, label=f"and {len(present) - _MOST_NAMED} more")
     if wrong is not None and (wrong.any() or wrong_label):
         ring: dict[str, Any] = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.3}
         label = wrong_label or f"wrong ({wrong.sum()} of {len(points)})"
