@@ -672,7 +672,7 @@ def test_the_animation_has_a_frame_for_each_snapshot(trained, tmp_path):
         pictures.append(np.asarray(moving.figure.axes[0].images[0].get_array()))
     assert [title.split(":")[0] for title in titles] == [f"epoch {i}" for i in range(4)]
     assert all((one != other).any() for one, other in itertools.pairwise(pictures))
-    with Image.open(plots.save(moving, tmp_path / "a.gif")) as image:
+    with Image.open(plots.save(moving, tmp_path / "a.gif", dpi=40)) as image:
         assert image.n_frames >= 4
     html = moving._repr_html_()
     assert html.startswith('<img alt="4 frames" src="data:image/gif;base64,')

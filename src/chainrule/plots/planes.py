@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["animated_decision_boundary", "decision_boundary", "decision_regions"]
 
-_GRID = 300
+_GRID, _SHADED_GRID = 300, 160  # points along an axis; shades are interpolated between them
 _TINT = 0.35
 
 
@@ -186,7 +186,7 @@ def _draw_boundary(
     axes: Axes, predict: Any, x: npt.NDArray[Any], y: npt.NDArray[np.int64]
 ) -> tuple[int, npt.NDArray[np.bool_]]:
     """Draw shades and boundary; how many classes there are, and which points are wrong."""
-    grid_x, grid_y = _plane(x)
+    grid_x, grid_y = _plane(x, _SHADED_GRID)
     points = np.stack([grid_x.ravel(), grid_y.ravel()], axis=1).astype(x.dtype)
     found = _probabilities(predict, points)
     shades = _shades(found).reshape(*grid_x.shape, 3)
