@@ -98,11 +98,12 @@ def test_the_feature_maps_drawn_are_those_of_the_kernels_drawn(tmp_path, monkeyp
     for name in ("kernels", "feature_maps"):
         monkeypatch.setattr(
             f"chainrule.cli.results.plots.{name}",
-            lambda *arrays, title, name=name: drawn.update({name: arrays}),
+            lambda *arrays, title, name=name, **more: drawn.update({name: (*arrays, more)}),
         )
     monkeypatch.setattr("chainrule.cli.results.plots.save", lambda figure, path: path)
     train("mnist", "lenet", tmp_path, "--epochs", 1)
-    (weight,), (image, maps) = drawn["kernels"], drawn["feature_maps"]
+    (weight, _), (image, maps, more) = drawn["kernels"], drawn["feature_maps"]
+    np.testing.assert_array_equal(more["kernels"], weight)
     dataset = images_like("mnist")
     np.testing.assert_array_equal(image, dataset.images(dataset.x_test)[0])
     assert (weight.shape, maps.shape) == ((5, 5, 1, 6), (28, 28, 6))

@@ -27,7 +27,8 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 # modules are free among themselves. A module that stands alone is a room of its own. `chainrule`
 # itself, which gathers the public names, stands below all that a user imports with it.
 LEVELS = [
-    ["version", "extras", "files", "names", "scope", "tree", "warn"],
+    ["version", "extras", "files", "names", "palette", "scope", "tree", "warn"],
+    ["html"],
     ["primitives"],
     ["tape"],
     ["tensor"],
@@ -54,6 +55,8 @@ FROM_BELOW = {}
 AT_TOP = {
     # cli/__init__.py imports the rest of its package once it has seen that the extra is there
     "cli": {"typer", "rich"},
+    # plots/picture.py is itself imported where a figure is made
+    "plots": {"matplotlib"},
 }
 
 # DESIGN's one word per concept: none of these, as a word within a name we give.

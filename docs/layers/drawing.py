@@ -15,9 +15,36 @@ from PIL import Image
 
 import chainrule as cr
 from chainrule import data, nn
+from chainrule.palette import BLUE, GREEN, INK, MUTED, ORANGE, PALE, VERMILION
 
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-INK, GREY, PALE = "#222222", "#6B6B6B", "#EDF1F5"
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "INK",
+    "INTENSITY",
+    "MIDDLE",
+    "ORANGE",
+    "PALE",
+    "RED",
+    "SHARE",
+    "SIGNED",
+    "SMALL",
+    "arrow",
+    "box",
+    "cells",
+    "cube",
+    "digit",
+    "empty",
+    "house",
+    "mark",
+    "plain",
+    "seen_by",
+    "unrolled",
+    "write",
+]
+
+RED, GREY = VERMILION, MUTED
 INTENSITY = LinearSegmentedColormap.from_list("intensity", ["#FFFFFF", "#7FA8C9", "#0B2E4F"])
 SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, "#FFFFFF", RED])
 SHARE = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#F6CE79", RED])

@@ -254,6 +254,20 @@ class Tensor(AbstractArray):
             made_by = f", made by {self.node.primitive.name}"
         return f"{name}({body}, shape={self.shape}, dtype={self.dtype}{made_by})"
 
+    def _repr_html_(self) -> str:
+        from chainrule import html  # for notebooks alone
+
+        if not isinstance(self._value, np.ndarray):
+            return html.block(html.source(repr(self)))
+        if self._is_parameter and self.grad is not None:
+            return html.block(
+                html.array("parameter", self._value), html.array("gradient", np.asarray(self.grad))
+            )
+        name = "parameter" if self._is_parameter else "Tensor"
+        if self.node is not None and self.node.primitive is not None:
+            name += f", made by {self.node.primitive.name}"
+        return html.block(html.array(name, self._value))
+
 
 def _is_writeable(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.flags.writeable

@@ -190,15 +190,11 @@ def _right_and_wrong_images(result: Result, title: str) -> Figure:
     is_right = predicted == prepared.y_test
     right = np.flatnonzero(is_right)[:_IMAGES_OF_A_KIND]
     chosen = np.concatenate([right, np.flatnonzero(~is_right)[:_IMAGES_OF_A_KIND]])
-    names = prepared.dataset.class_names
-    between = ", not " if max(map(len, names)) <= 3 else "\nnot "
-    return plots.image_grid(
+    return plots.predicted_images(
         prepared.dataset.images(prepared.x_test[chosen]),
-        labels=[
-            names[p] if p == t else f"{names[p]}{between}{names[t]}"
-            for p, t in zip(predicted[chosen], prepared.y_test[chosen], strict=True)
-        ],
-        right=is_right[chosen],
+        predicted[chosen],
+        prepared.y_test[chosen],
+        class_names=prepared.dataset.class_names,
         title=title,
     )
 
@@ -209,9 +205,14 @@ def _hidden_units(result: Result) -> Figure:
     shown = min(n_units, _MOST_UNITS_SHOWN)
     which = f"the first {shown} of {n_units}" if shown < n_units else f"the {n_units}"
     kind = "hidden units" if result.setup.layers else "outputs"
-    dataset = result.prepared.dataset
+    prepared, outputs = result.prepared, None
+    if result.setup.layers:  # what they answer to the test images, after the activation
+        name = result.network.layers[1].name
+        outputs = result.network.layer_outputs(prepared.inputs(prepared.x_test))[name][:, :shown]
     return plots.hidden_units(
-        dataset.images(weights[:, :shown].T), title=f"{dataset.name}: weights of {which} {kind}"
+        prepared.dataset.images(weights[:, :shown].T),
+        outputs=outputs,
+        title=f"{prepared.dataset.name}: weights of {which} {kind}",
     )
 
 
@@ -232,6 +233,7 @@ def _convolution(result: Result) -> Iterator[tuple[str, Figure]]:
         plots.feature_maps(
             image[0, :, :, 0],
             network.layer_outputs(image)[after.name][0],
+            kernels=weight,
             title=f"{name}: the first test image, and the first layer's feature maps of it, "
             f"after {result.setup.activation}",
         ),

@@ -254,6 +254,19 @@ class Graph:
         lines.append(f"return {', '.join(map(show, self.outputs))}")
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        sections = Counter(equation.section for equation in self.equations)
+        counts = ", ".join(f"{n} {section}" for section, n in sections.items())
+        return f"Graph({counts or 'no'} equations)"
+
+    def _repr_html_(self) -> str:
+        from chainrule import html  # for notebooks alone
+
+        return html.block(
+            html.paragraph(repr(self), strong=True),
+            html.source(str(self), "python", "print(graph)"),
+        )
+
 
 def _display_names(graph: Graph) -> dict[Variable, str]:
     """A name for every variable: its own where no other has it, else with a number."""

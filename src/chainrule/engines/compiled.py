@@ -106,6 +106,23 @@ class CompiledFunction:
         """
         self._require_version().save_source(path)
 
+    def __repr__(self) -> str:
+        if self._latest is None:
+            return f"CompiledFunction({self.__name__}, not called yet)"
+        n = len(self._versions)
+        versions = "1 version" if n == 1 else f"{n} versions"
+        return f"CompiledFunction({self.__name__}, engine {self.engine}, {versions})"
+
+    def _repr_html_(self) -> str:
+        from chainrule import html  # for notebooks alone
+
+        head = html.paragraph(repr(self), strong=True)
+        if self._latest is None:
+            return html.block(head)
+        language = "c" if self.engine == "c" else "python"
+        see_all = f"print({self.__name__}.source)"
+        return html.block(head, html.source(self.source, language, see_all))
+
     def _require_version(self) -> Program:
         if self._latest is None:
             raise ValueError(

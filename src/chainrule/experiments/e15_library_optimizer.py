@@ -46,7 +46,7 @@ def run(output: Path | None) -> list[Row]:
         figure = plots.image_grid(digits.images(x[shown]), title="E15: sample digits")
         plots.save(figure, output / "E15_digits.png")
         weights = digits.images(net.parameters["dense_1.weight"].T)
-        figure = plots.hidden_units(weights, title="E15: the 25 hidden units' weights")
+        figure = plots.hidden_units(weights, cmap="gray", title="E15: the 25 hidden units' weights")
         plots.save(figure, output / "E15_hidden_units.png")
         report = classification_report(labels, predicted, digits.class_names)
         (output / "E15_report.txt").write_text(f"{report}\n", encoding="utf-8")

@@ -75,6 +75,26 @@ class GradientReport:
         lines += self._element_lines()
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        verdict = "ok" if self.ok else "FAILED"
+        return f"GradientReport({self.name}, {verdict}, error {self.worst_relative_error:.3g})"
+
+    def _repr_html_(self) -> str:
+        from chainrule import html  # for notebooks alone
+        from chainrule.palette import GREEN, VERMILION
+
+        head, *rest = str(self).splitlines()
+        verdict = html.paragraph(head, strong=True, color=GREEN if self.ok else VERMILION)
+        if not self.elements:
+            return html.block(verdict, *map(html.paragraph, rest))
+        texts = rest[: len(rest) - len(self._element_lines())]
+        rows = [
+            [e.argument, e.index or "", f"{e.gradient:.9g}", f"{e.numerical:.9g}"]
+            for e in self.elements[:_SHOWN]
+        ]
+        header = ["worst elements of", "index", "gradient", "numerical"]
+        return html.block(verdict, *map(html.paragraph, texts), html.table(header, rows, left=2))
+
     def _element_lines(self) -> list[str]:
         if not self.elements:
             return []

@@ -18,6 +18,7 @@ from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.losses import check_output_layer
 from chainrule.nn.parameters import Parameters
 from chainrule.nn.stack import LayerLike, as_layer, name_layer
+from chainrule.nn.summary import SummaryRow, built_rows, summary_text, unbuilt_rows
 from chainrule.nn.textbook import textbook_names
 from chainrule.primitives.dispatch import AbstractArray, Array
 from chainrule.scope import current_scope, layer_scope
@@ -449,28 +450,19 @@ class Network:
         ---------------------------------
         total                          13  float32, 52 bytes
         """
-        rows = [(layer.name, "?", "?") for layer in self._layers]
-        total = ("total", "", "?")
-        note = "not built: build or the first call finds the shapes"
-        if self._parameters is not None:
-            flat = self._parameters.flat
-            shapes = self._parameters.shapes
-            rows = [("input", _batch_of(self._input_shape), "")]
-            for built in self._built:
-                counts = built.parameter_counts(shapes)
-                total_of_layer = f"{sum(counts.values()):,}"
-                rows.append((built.layer.name, _batch_of(built.output_shape), total_of_layer))
-                rows += [(f"  {name}", "", f"{n:,}") for name, n in counts.items() if name]
-            total = ("total", "", f"{flat.size:,}")
-            note = f"{self.dtype}, {flat.nbytes:,} bytes"
-        rows = [("layer", "output shape", "parameters"), *rows, total]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [
-            f"{name:{widths[0]}}  {shape:{widths[1]}}  {count:>{widths[2]}}".rstrip()
-            for name, shape, count in rows
-        ]
-        rule = "-" * (sum(widths) + 4)
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, f"{lines[-1]}  {note}"])
+        return summary_text(self._summary())
+
+    def _repr_html_(self) -> str:
+        from chainrule import html  # for notebooks alone
+
+        header, *rows, total = self._summary()
+        table = html.table(header, rows, left=2, footer=total, more="layers")
+        return html.block(html.paragraph(repr(self), strong=True), table)
+
+    def _summary(self) -> list[SummaryRow]:
+        if self._parameters is None:
+            return unbuilt_rows(self._layers)
+        return built_rows(self._input_shape, self._built, self._parameters)
 
     def __repr__(self) -> str:
         if not self.is_built:
@@ -478,10 +470,6 @@ class Network:
         sizes = [self._input_shape, *(b.output_shape for b in self._built if b.parameters)]
         kinds = dict.fromkeys(b.layer.kind for b in self._built if not b.parameters)
         return f"Network({', '.join(['-'.join(map(_joined, sizes)), *kinds])})"
-
-
-def _batch_of(shape: Shape) -> str:
-    return f"(N, {', '.join(map(str, shape))})"
 
 
 def _joined(shape: Shape) -> str:

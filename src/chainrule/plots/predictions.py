@@ -1,128 +1,54 @@
-"""How well a network fits: regions, confusions, and predicted against true values."""
+"""How well a network fits: confusions, predicted against true values, and fitted curves."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.plots.figure import BLUE, COLORS, GREY, MARKERS, new_figure, new_panels
+from chainrule.nn.network import Network
+from chainrule.palette import BLUE, GREY, SKY, VERMILION
+from chainrule.plots.figure import draw_panel, figure_of, literal
+from chainrule.training.collecting import Snapshots
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["confusion_matrix", "decision_regions", "predicted_against_true"]
+__all__ = ["confusion_matrix", "fitted_curve", "predicted_against_true"]
 
-
-def decision_regions(
-    predict: Callable[[npt.NDArray[Any]], npt.ArrayLike],
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    *,
-    class_names: Sequence[str] | None = None,
-    feature_names: Sequence[str] | None = None,
-    threshold: float = 0.0,
-    title: str = "",
-) -> Figure:
-    """The plane coloured by the class a network gives each point, and the data upon it.
-
-    `predict` takes points (n, 2) and returns one score per class (n, n_classes), the largest wins,
-    or one score (n,) or (n, 1), where those above `threshold` are class 1. `x` is (n_samples, 2),
-    `y` the classes 0, 1, … (n_samples,). A point in the wrong region has a black ring.
-    Raises ValueError for data that is not two-dimensional.
-    """
-    x, y = np.asarray(x), np.asarray(y).reshape(-1).astype(int)
-    if x.ndim != 2 or x.shape[1] != 2:
-        raise ValueError(f"decision regions are drawn in two dimensions, but x has shape {x.shape}")
-    grid_x, grid_y = _plane(x)
-    points = np.stack([grid_x.ravel(), grid_y.ravel()], axis=1).astype(x.dtype)
-    margins = _margins(predict(points), threshold)
-    n_classes = max(int(y.max()) + 1, margins.shape[1])
-    names = class_names or [str(c) for c in range(n_classes)]
-    colors = [COLORS[c % len(COLORS)] for c in range(n_classes)]
-    wrong = _margins(predict(x), threshold).argmax(axis=1) != y
-
-    figure = new_figure(6.2, 5.2, title)
-    (axes,) = new_panels(figure, 1, 1)
-    axes.grid(False)
-    for c, margin in enumerate(margins.T.reshape(-1, *grid_x.shape)):
-        if margin.max() > 0:
-            levels = [0.0, float(margin.max())]
-            axes.contourf(grid_x, grid_y, margin, levels=levels, colors=[colors[c]], alpha=0.22)
-        if margin.min() < 0 < margin.max():
-            axes.contour(grid_x, grid_y, margin, levels=[0.0], colors=GREY, linewidths=1.0)
-    size = float(np.clip(6000 / max(len(x), 1), 10, 90))
-    for c in range(n_classes):
-        axes.scatter(
-            *_columns(x[y == c]),
-            s=size,
-            color=colors[c],
-            marker=MARKERS[c % len(MARKERS)],
-            edgecolor="white",
-            linewidth=0.6,
-            label=names[c],
-        )
-    if wrong.any():
-        label = f"wrong ({wrong.sum()} of {len(y)})"
-        axes.scatter(
-            *_columns(x[wrong]),
-            s=size * 2.4,
-            facecolor="none",
-            edgecolor="black",
-            linewidth=1.3,
-            label=label,
-        )
-    features = feature_names or ("feature 1", "feature 2")
-    axes.set_xlabel(features[0])
-    axes.set_ylabel(features[1])
-    axes.legend(
-        title="class", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, alignment="left"
-    )
-    return figure
-
-
-def _plane(x: npt.NDArray[Any], n: int = 300) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """A grid of n by n points over the data and a margin around it."""
-    low, high = x.min(axis=0), x.max(axis=0)
-    margin = 0.12 * np.where(high > low, high - low, 1.0)
-    first, second = np.linspace(low - margin, high + margin, n).T
-    grid_x, grid_y = np.meshgrid(first, second)
-    return grid_x, grid_y
-
-
-def _columns(points: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    return points[:, 0], points[:, 1]
-
-
-def _margins(outputs: npt.ArrayLike, threshold: float) -> npt.NDArray[np.float64]:
-    """By how much each class leads the best of the others, (n, n_classes): above 0 it wins."""
-    scores = np.asarray(outputs, np.float64)
-    if scores.ndim == 1 or scores.shape[1] == 1:
-        lead = scores.reshape(-1) - threshold
-        return np.stack([-lead, lead], axis=1)
-    best_two = np.sort(scores, axis=1)[:, -2:]
-    is_best = scores == best_two[:, 1:]
-    return scores - np.where(is_best, best_two[:, :1], best_two[:, 1:])
+_MOST_SNAPSHOTS = 6
+_POINTS_OF_A_CURVE = 400
 
 
 def confusion_matrix(
-    matrix: npt.ArrayLike, class_names: Sequence[str] | None = None, *, title: str = ""
+    matrix: npt.ArrayLike,
+    class_names: Sequence[str] | None = None,
+    *,
+    title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
-    """The counts of a confusion matrix (true, predicted), coloured by their share of the row."""
+    """The counts of a confusion matrix (true, predicted), coloured by their share of the row.
+
+    Raises ValueError for a matrix that is not square, and for names that are not as many.
+
+    >>> figure = confusion_matrix([[9, 1], [0, 8]], ["cat", "dog"])
+    """
     matrix = np.asarray(matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError(f"a confusion matrix is square, but this one has shape {matrix.shape}")
     n = len(matrix)
-    names = list(class_names) if class_names is not None else [str(c) for c in range(n)]
+    names = [literal(name) for name in (range(n) if class_names is None else class_names)]
+    if len(names) != n:
+        raise ValueError(f"{n} classes, but {len(names)} class names: give one for each")
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(0.5 * n, 2.6, 12.0))
-    figure = new_figure(side + 1.8, side + 0.9, title)
-    from matplotlib.colors import PowerNorm  # `new_figure` has seen to it that there is matplotlib
+    axes = draw_panel(ax, side + 1.8, side + 0.9, title, grid=False)
+    from matplotlib.colors import PowerNorm  # where there are axes there is matplotlib
 
-    (axes,) = new_panels(figure, 1, 1)
-    axes.grid(False)
     # The square root, or a confusion of one in a hundred could not be told from none.
     shown = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0.0, vmax=1.0))
     if n <= 25:
@@ -139,29 +65,142 @@ def confusion_matrix(
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     ticks = [0.0, 0.05, 0.2, 0.5, 1.0]
-    figure.colorbar(shown, ax=axes, label="share of the true class", shrink=0.9, ticks=ticks)
-    return figure
+    axes.figure.colorbar(shown, ax=axes, label="share of the true class", shrink=0.9, ticks=ticks)
+    return figure_of(axes)
 
 
 def predicted_against_true(
-    true: npt.ArrayLike, predicted: npt.ArrayLike, *, quantity: str = "value", title: str = ""
+    true: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    *,
+    quantity: str = "value",
+    title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Each sample's predicted value over its true one; on the line the two are equal.
 
-    Both are (n_samples,) or (n_samples, 1); `quantity` names them, with the unit.
+    Both are (n_samples,) or (n_samples, 1); `quantity` names them, with the unit. Samples with a
+    value that is not finite are left out, and counted in the legend.
+    Raises ValueError for different lengths, and where there is no sample.
     """
-    true, predicted = np.asarray(true).reshape(-1), np.asarray(predicted).reshape(-1)
-    if true.shape != predicted.shape:
+    true = np.asarray(true, np.float64).reshape(-1)
+    predicted = np.asarray(predicted, np.float64).reshape(-1)
+    if true.shape != predicted.shape or not true.size:
         raise ValueError(f"{len(true)} true values but {len(predicted)} predicted ones")
-    figure = new_figure(5.0, 4.8, title)
-    (axes,) = new_panels(figure, 1, 1)
-    both = np.concatenate([true, predicted])
+    axes = draw_panel(ax, 5.0, 4.8, title)
+    finite = np.isfinite(true) & np.isfinite(predicted)
+    both = np.concatenate([true[finite], predicted[finite]]) if finite.any() else np.zeros(1)
     margin = 0.05 * (float(np.ptp(both)) or 1.0)
-    ends = (both.min() - margin, both.max() + margin)
+    ends = (float(both.min()) - margin, float(both.max()) + margin)
     axes.plot(ends, ends, color=GREY, linewidth=1.2, linestyle="--", label="predicted = true")
-    axes.scatter(true, predicted, s=24, color=BLUE, alpha=0.65, edgecolor="white", linewidth=0.5)
+    left_out = f"{np.count_nonzero(~finite)} not finite, left out" if not finite.all() else None
+    axes.scatter(
+        true[finite],
+        predicted[finite],
+        s=24,
+        color=BLUE,
+        alpha=0.65,
+        edgecolor="white",
+        linewidth=0.5,
+        label=left_out,
+    )
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     axes.set_xlabel(f"true {quantity}")
     axes.set_ylabel(f"predicted {quantity}")
     axes.legend(frameon=False, loc="upper left")
-    return figure
+    return figure_of(axes)
+
+
+def fitted_curve(
+    predict: Network | Callable[[npt.NDArray[Any]], npt.ArrayLike],
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    snapshots: Snapshots | None = None,
+    names: tuple[str, str] = ("x", "y"),
+    title: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """What a network has learned of a function of one variable: the data, and its curve.
+
+    `predict` is a network, or a function of points (n, 1) that returns values (n,) or (n, 1);
+    `x` and `y` are (n_samples,) or (n_samples, 1). With `snapshots`, which `fit` took of the
+    network, the curves of up to six epochs stand behind the last, the earlier the paler. The curve
+    is drawn a tenth beyond the data on each side.
+    Samples that are not finite are left out. Raises ValueError for other shapes.
+
+    >>> figure = fitted_curve(np.sin, np.linspace(0, 6, 20), np.sin(np.linspace(0, 6, 20)))
+    """
+    x, y = (_one_column(array, name) for array, name in ((x, "x"), (y, "y")))
+    if x.shape != y.shape:
+        raise ValueError(f"{len(x)} values of x but {len(y)} of y: give one y for each x")
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        raise ValueError("no sample has finite x and y, so there is nothing to draw")
+    x, y = x[known], y[known]
+    axes = draw_panel(ax, 6.2, 4.2, title)
+    low, high = float(x.min()), float(x.max())
+    margin = 0.1 * (high - low or 1.0)
+    points = np.linspace(low - margin, high + margin, _POINTS_OF_A_CURVE)[:, None]
+    style: dict[str, Any] = {"s": 18, "color": GREY, "alpha": 0.7, "linewidth": 0}
+    axes.scatter(x, y, label="data", **style)
+    if snapshots is None:
+        curves = {"fit": _values(predict, points)}
+    else:
+        curves = _curves_of(predict, points, snapshots)
+    from matplotlib.colors import (
+        LinearSegmentedColormap,
+    )  # where there are axes there is matplotlib
+
+    shades = LinearSegmentedColormap.from_list("shades", ["#C9DDEB", SKY, BLUE])
+    for i, (label, values) in enumerate(curves.items()):
+        last = i == len(curves) - 1
+        color = VERMILION if last else shades(i / max(len(curves) - 2, 1))
+        axes.plot(points[:, 0], values, color=color, linewidth=2.2 if last else 1.4, label=label)
+    axes.set_xlim(points[0, 0], points[-1, 0])
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    axes.legend(frameon=False)
+    return figure_of(axes)
+
+
+def _curves_of(
+    network: Any, points: npt.NDArray[Any], snapshots: Snapshots
+) -> dict[str, npt.NDArray[Any]]:
+    """The curve of each epoch shown, by its label."""
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"snapshots are put back into a network, not into {type(network).__name__}: give the "
+            "network that was trained"
+        )
+    if not len(snapshots):
+        raise ValueError("no snapshots were kept: give them to fit, callbacks=[snapshots]")
+    old = copy.deepcopy(network)
+    # close together at first, when most is learned
+    last = len(snapshots) - 1
+    wanted = np.geomspace(1, last + 1, _MOST_SNAPSHOTS).round().astype(int) - 1
+    curves = {}
+    for i in sorted({0, last, *wanted.tolist()}):
+        snapshots.restore(old, i)
+        curves[f"epoch {snapshots.epochs[i]}"] = _values(old, points)
+    return curves
+
+
+def _one_column(array: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    values = np.asarray(array, np.float64)
+    if values.ndim not in (1, 2) or values.shape[1:] not in ((), (1,)) or not values.size:
+        raise ValueError(
+            f"{name} has shape {values.shape}: a curve has one number a sample, (n_samples,)"
+        )
+    return values.reshape(-1)
+
+
+def _values(predict: Any, points: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    found = predict.predict(points) if isinstance(predict, Network) else predict(points)
+    values = np.asarray(found, np.float64)
+    if values.shape not in ((len(points),), (len(points), 1)):
+        raise ValueError(
+            f"the function gave shape {values.shape} for {len(points)} points of shape (n, 1): "
+            "return one value for each"
+        )
+    return values.reshape(-1)

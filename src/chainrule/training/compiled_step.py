@@ -159,6 +159,19 @@ class CompiledStep:
         """Make the programs for batches like these, where there are none yet."""
         self._make([_inputs(batch) for batch in batches])
 
+    def __repr__(self) -> str:
+        engine = f", engine {self.engine}" if self._programs else ", not compiled yet"
+        return f"CompiledStep({self._network!r}, {self._summary}{engine})"
+
+    def _repr_html_(self) -> str:
+        from chainrule import html  # for notebooks alone
+
+        head = html.paragraph(repr(self), strong=True)
+        if not self._programs:
+            return html.block(head)
+        language = "c" if self.engine == "c" else "python"
+        return html.block(head, html.source(self.source, language, "print(step.source)"))
+
     def _parts(self) -> dict[str, object]:
         return {**self._network.parts, **self._read}
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 __all__ = ["History", "RunsOnEngine"]
 
+_EPOCHS_SHOWN = 10  # in a notebook
+
 
 class RunsOnEngine(Protocol):
     """What steps run on: `engine` is the name of an engine, or "eager" where they run as they are.
@@ -107,3 +109,17 @@ class History(Mapping[str, list[float]]):
         if self.best_epoch is not None:
             parts.append(f"epoch {self.best_epoch} restored")
         return f"History({', '.join(part for part in parts if part)})"
+
+    def _repr_html_(self) -> str:
+        """A table of the last epochs, and the curve of the loss."""
+        from chainrule import html  # for notebooks alone
+
+        losses = {name: self[name] for name in ("loss", "val_loss") if name in self}
+        first = max(self.epochs - _EPOCHS_SHOWN, 0)
+        rows: list[list[object]] = [[f"… {first} before"]] if first else []
+        rows += [
+            [epoch + 1, *(html.number(curve[epoch]) for curve in self.values())]
+            for epoch in range(first, self.epochs)
+        ]
+        table = html.table(["epoch", *self], rows)
+        return html.block(html.paragraph(repr(self)), table, html.curves(losses))
