@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from dataclasses import replace
 
@@ -313,7 +314,9 @@ def test_nothing_of_the_network_is_changed_and_a_fit_is_remembered():
     net = nn.Network([nn.Dense(5), nn.BatchNorm(), nn.Dense(4)], seed=0)
     with pytest.raises(ValueError, match="loss="):
         net.backprop(x, y)
-    net.fit(x, y, loss="cross_entropy", penalty=nn.L2(0.1), verbose=0)
+    metrics = {"mine": lambda outputs, targets: 0.0}
+    net.fit(x, y, loss="cross_entropy", penalty=nn.L2(0.1), metrics=metrics, verbose=0)
+    assert pickle.loads(pickle.dumps(net)).backprop(x, y).result > 0
     flat, state = net.parameters.flat.copy(), {n: a.copy() for n, a in net.state.items()}
     source = net.step.source
     seen = net.backprop(x, y)

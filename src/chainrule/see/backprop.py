@@ -14,7 +14,6 @@ from chainrule.see.record import Record, record_call
 from chainrule.see.recorded import Recorder
 from chainrule.training.goal import Goal, Penalties
 from chainrule.training.losses import Loss, LossLike
-from chainrule.training.measured import Measured
 from chainrule.training.samples import Batch, Samples
 from chainrule.training.step import make_loss
 from chainrule.training.trainable import ArraysByName, Trainable
@@ -53,8 +52,7 @@ def backprop(
     >>> seen["d_a1"], seen.gradients["dense_1.bias"] == seen["d_z1"][0]
     (array([[1.46211716]]), array([ True]))
     """
-    measured = Measured(loss, None, penalty).filled_from(network.measured, "backprop")
-    goal = Goal.of(network, measured.loss, None, measured.penalty)
+    goal = Goal.of_last_fit(network, loss, penalty, "backprop")
     network.check_loss(goal.loss)
     samples = Samples.prepare(network, goal.loss, x, y, sample_weight, seed=seed)
     batch = samples.normalised(network.dtype).batch(slice(None))

@@ -38,11 +38,7 @@ def gradients_by_name(
     >>> gradients_by_name(net, np.array([[3.0]]), np.array([1.0]), loss="squared_error")
     {'dense_1.weight': array([[15.]], dtype=float32), 'dense_1.bias': array([5.], dtype=float32)}
     """
-    last = network.measured
-    if loss is None and last.loss is None:
-        raise ValueError("the loss is not known before a fit: give loss=, a name")
-    loss = last.loss if loss is None else loss
-    goal = Goal.of(network, loss, (), last.penalty if penalty is None else penalty)
+    goal = Goal.of_last_fit(network, loss, penalty, "a gradient")
     samples = Samples.prepare(network, goal.loss, x, y)
     layout = network.parameters
     differentiate = value_and_grad(make_loss(network, goal.loss, goal.penalties), has_aux=True)

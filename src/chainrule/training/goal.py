@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from chainrule.training.losses import Loss, LossLike, get_loss
+from chainrule.training.measured import Measured
 from chainrule.training.metrics import Metrics, get_metrics
 from chainrule.training.samples import Samples
 from chainrule.training.step import Penalty, mean_loss
@@ -36,6 +37,18 @@ class Goal:
         """The goal a user describes; raises ValueError or TypeError for what does not exist."""
         found = get_loss(loss)
         return Goal(network, found, get_penalties(penalty), get_metrics(metrics, found))
+
+    @staticmethod
+    def of_last_fit(
+        network: Trainable, loss: LossLike | None, penalty: Penalties, caller: str
+    ) -> Goal:
+        """The goal without metrics: what is given, and the rest from the network's last fit.
+
+        Raises ValueError, in the name of the `caller`, where there is no loss.
+        """
+        last = network.measured._replace(metrics=None)
+        measured = Measured(loss, None, penalty).filled_from(last, caller)
+        return Goal.of(network, measured.loss, (), measured.penalty)
 
     def measure(
         self, outputs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None
