@@ -26,7 +26,8 @@ from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
 from chainrule.compiler.infer import PYTHON_OPERATORS
 from chainrule.compiler.naming import Labels
-from chainrule.compiler.trace import is_static, trace
+from chainrule.compiler.recording import is_static
+from chainrule.compiler.trace import trace
 from chainrule.engines import compiled
 from chainrule.engines.c.types import UnsupportedError
 from chainrule.engines.compiled import CompiledFunction

@@ -24,7 +24,7 @@ from layer_checks import (
     drawn_state,
 )
 
-from chainrule import nn
+from chainrule import nn, optim
 
 
 class Case(NamedTuple):
@@ -257,6 +257,22 @@ def test_a_compiled_step_is_the_eager_one(case, dtype, n_samples):
     if not layers[0].takes_integers:
         layers.insert(0, nn.Dense(case.input_shape[-1]))
     check_compiled(layers, case.input_shape, n_samples=n_samples, dtype=dtype)
+
+
+@every_layer
+def test_a_step_down_the_gradients_of_backprop_is_that_of_fit(case):
+    layers = [case.make(), nn.Tanh(), nn.Flatten(), nn.Dense(2)]
+    network = nn.Network(layers, input_shape=case.input_shape, dtype=float, seed=0)
+    x, y = drawn_inputs(layers[0], (4, *case.input_shape)), np.ones((4, 2))
+    rng = np.random.default_rng(3).spawn(3)[2]  # what layers draw from in a fit of this seed
+    gradients = network.backprop(x, y, loss="mean_squared_error", seed=rng).gradients
+    expected = {name: a - 0.1 * gradients[name] for name, a in network.parameters.items()}
+    network.fit(
+        x, y, loss="mean_squared_error", optimizer=optim.SGD(0.1), batch_size=None, shuffle=False,
+        seed=3, verbose=0, engine="numpy",
+    )  # fmt: skip
+    for name, array in network.parameters.items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-9, atol=1e-11)
 
 
 @every_layer

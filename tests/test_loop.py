@@ -15,8 +15,9 @@ from chainrule import primitives, tree
 from chainrule.compiler.graph import Variable
 from chainrule.compiler.naming import Labels
 from chainrule.compiler.passes import run_passes
+from chainrule.compiler.recording import TracedValueError
 from chainrule.compiler.scales import TRAINING
-from chainrule.compiler.trace import TracedValueError, trace
+from chainrule.compiler.trace import trace
 from chainrule.engines.numpy.program import build
 from chainrule.loop import loop
 

@@ -10,7 +10,8 @@ from chainrule.compiler import infer as infer_module
 from chainrule.compiler.check import GraphError, check_graph
 from chainrule.compiler.graph import Equation, Graph, Variable
 from chainrule.compiler.infer import frozen, infer
-from chainrule.compiler.trace import TracedValueError, trace
+from chainrule.compiler.recording import TracedValueError
+from chainrule.compiler.trace import trace
 from chainrule.primitives import primitive as table
 
 F64 = np.dtype(np.float64)

@@ -28,9 +28,10 @@ from chainrule.version import __version__
 
 if TYPE_CHECKING:
     from chainrule import data, nn, optim
-    from chainrule.compiler.trace import TracedValueError
+    from chainrule.compiler.recording import TracedValueError
     from chainrule.engines.compiled import CompiledFunction, compile
     from chainrule.gradcheck import GradientCheckError, check_gradient, check_grads
+    from chainrule.see.record import record
 
 __all__ = [
     "CompiledFunction",
@@ -55,6 +56,7 @@ __all__ = [
     "optim",
     "parameter",
     "primitives",
+    "record",
     "value_and_grad",
     "vjp",
 ]
@@ -62,13 +64,14 @@ __all__ = [
 _WHEN_USED = {
     "CompiledFunction": "chainrule.engines.compiled",
     "GradientCheckError": "chainrule.gradcheck",
-    "TracedValueError": "chainrule.compiler.trace",
+    "TracedValueError": "chainrule.compiler.recording",
     "check_gradient": "chainrule.gradcheck",
     "check_grads": "chainrule.gradcheck",
     "compile": "chainrule.engines.compiled",
     "data": "chainrule.data",
     "nn": "chainrule.nn",
     "optim": "chainrule.optim",
+    "record": "chainrule.see.record",
 }
 
 

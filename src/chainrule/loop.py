@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from chainrule.autodiff import vjp
-from chainrule.primitives.dispatch import AbstractArray, Array
+from chainrule.primitives.dispatch import AbstractArray, Array, named
 from chainrule.primitives.operands import as_operand
 from chainrule.primitives.primitive import Primitive
 from chainrule.scope import current_scope, scope
@@ -68,6 +68,8 @@ def loop(
             f"more of equal length, at least 1, but got {shapes}"
         )
     form = Form(cell, len(carry), len(xs), (True,) * len(carry), False, tuple(names))
+    if current_scope().unrolls:
+        return _unrolled(form, carry, xs, constants)
     results = _apply(form, (*carry, *xs, *constants))
     return results[: len(carry)], results[len(carry) :]
 
@@ -144,6 +146,22 @@ def _evaluate(*arrays: Any, form: Form, body: Any = None) -> Arrays:
         for values, keep in zip(trajectories, form.keeps, strict=True)
     ]
     return *results, *(np.stack(values[::step]) for values in ys)
+
+
+def _unrolled(
+    form: Form, carry: Sequence[Array], xs: Sequence[Array], constants: Sequence[Array]
+) -> tuple[Arrays, Arrays]:
+    """The steps one after the other, each recorded for itself; carries go by h_1, h_2, ..."""
+    steps = [(tuple(carry), ())]
+    for t in range(xs[0].shape[0]):
+        new, given = form.step(steps[-1][0], tuple(x[t] for x in xs), tuple(constants))
+        for i, value in enumerate(new):
+            if form.name(i):
+                named(f"{form.name(i)}_{t + 1}", value)
+        steps.append((new, given))
+    trajectories = zip(*(carried for carried, _ in steps), strict=True)
+    ys = zip(*(given for _, given in steps[1:]), strict=True)
+    return tuple(np.stack(values) for values in trajectories), tuple(map(np.stack, ys))
 
 
 def _in_order(array: Any) -> Any:

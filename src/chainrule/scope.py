@@ -37,7 +37,8 @@ class RuleCall:
 class Scope(NamedTuple):
     """The layer that runs ("" outside one), the section of the training step (forward, backward,
     update), the vjp rule that is being applied, the switch of `detect_nonfinite`, whether a
-    function is being traced, to be compiled, and whether this is a step of a loop.
+    function is being traced, to be compiled, whether this is a step of a loop, and whether loops
+    are written out step by step, for each step to be seen.
     """
 
     layer: str = ""
@@ -46,6 +47,7 @@ class Scope(NamedTuple):
     detect_nonfinite: bool = False
     tracing: bool = False
     in_loop: bool = False
+    unrolls: bool = False
 
 
 class NonFiniteError(FloatingPointError):

@@ -36,73 +36,100 @@ def _hand_on(graph: Graph, earlier: Equation, later: Equation) -> Graph | None:
     """The graph in which the later loop reads what the earlier one has computed; None where there
     is no such thing.
     """
+    taken = _to_hand_on(graph, earlier, later)
+    if not taken:
+        return None
+    keeping, views, stacks, names = _keeping(earlier, list(taken.values()), later)
+    reading = _reading(later, earlier, taken, stacks)
+    equations: list[Equation] = []
+    for equation in graph.equations:
+        if equation is earlier:
+            equations += [keeping, *views]
+        else:
+            equations.append(reading if equation is later else equation)
+    return replace(graph, equations=tuple(equations), names={**graph.names, **names})
+
+
+def _to_hand_on(graph: Graph, earlier: Equation, later: Equation) -> dict[Variable, Variable]:
+    """For the values that the later loop's body need not compute, those of the earlier one's."""
     first, second = earlier.body, later.body
     assert first is not None
     assert second is not None
     if _n_steps(earlier) != _n_steps(later):
-        return None
+        return {}
     same = _same_values(graph, earlier, later)
     computed = first.makers()
     if not any(w in computed for w in same.values()):
-        return None
+        return {}
     layouts = Layouts(first, {}, follow=True)
     same = {v: w for v, w in same.items() if w not in computed or layouts.is_plain(w)}
-    needed = _needed(second, same)
-    if not needed:
-        return None
-    form, later_form = earlier.params["form"], later.params["form"]
-    outputs, outs = list(first.outputs), list(earlier.outs)
-    equations_after: list[Equation] = []  # views of what the earlier loop gives
-    new_inputs: list[Variable] = []
-    names, names_within = dict(graph.names), dict(second.names)
-    new_atoms: list[Atom] = []
-    for value in needed:
-        there = same[value]
-        if there in outputs[: form.n_carry] and form.keeps[outputs.index(there)]:
-            trajectory = outs[outputs.index(there)]
+    return {value: same[value] for value in _needed(second, same)}
+
+
+def _keeping(
+    loop: Equation, values: list[Variable], later: Equation
+) -> tuple[Equation, list[Equation], list[Atom], dict[Variable, str]]:
+    """The loop with these values of its body kept for all steps: itself, views of what it gives,
+    what holds each value then, and names.
+    """
+    form, body = loop.params["form"], loop.body
+    assert body is not None
+    outputs, outs = list(body.outputs), list(loop.outs)
+    views: list[Equation] = []
+    stacks: list[Atom] = []
+    names: dict[Variable, str] = {}
+    for value in values:
+        if value in outputs[: form.n_carry] and form.keeps[outputs.index(value)]:
+            trajectory = outs[outputs.index(value)]
             key = {"key": (slice(None, -1, None) if form.reverse else slice(1, None, None),)}
             view = Variable((trajectory.shape[0] - 1, *value.shape), value.dtype)
             index = PRIMITIVES["index"]
-            equations_after.append(
-                Equation((view,), index, (trajectory,), key, later.layer, later.section)
-            )
-            new_atoms.append(view)
-        elif there in outputs[form.n_carry :]:
-            new_atoms.append(outs[form.n_carry + outputs[form.n_carry :].index(there)])
+            views.append(Equation((view,), index, (trajectory,), key, later.layer, later.section))
+            stacks.append(view)
+        elif value in outputs[form.n_carry :]:
+            stacks.append(outs[form.n_carry + outputs[form.n_carry :].index(value)])
         else:
-            stack = Variable((_n_steps(earlier), *value.shape), value.dtype)
-            outputs.append(there)
+            stack = Variable((_n_steps(loop), *value.shape), value.dtype)
+            outputs.append(value)
             outs.append(stack)
-            new_atoms.append(stack)
-            if first.name_of(there):
-                names[stack] = f"{first.name_of(there)}_steps"
-        new_inputs.append(Variable(value.shape, value.dtype, first.name_of(there)))
-        if not first.name_of(there):
-            names_within[new_inputs[-1]] = first.makers()[there].primitive.name
-    carry, xs, constants = later_form.split(later.args)
-    inner = later_form.split(second.inputs)
-    body = second.substitute(dict(zip(needed, new_inputs, strict=True)), second.equations)
-    inputs = (*inner[0], *inner[1], *new_inputs, *inner[2])
-    body = replace(body, inputs=inputs, names={**names_within, **body.names})
-    made = set(needed)
-    body = remove_dead_code(
-        body.replace_equations(e for e in body.equations if made.isdisjoint(e.outs))
+            stacks.append(stack)
+            if name := body.name_of(value):
+                names[stack] = f"{name}_steps"
+    params = {**loop.params, "body": replace(body, outputs=tuple(outputs))}
+    return replace(loop, outs=tuple(outs), params=params), views, stacks, names
+
+
+def _reading(
+    loop: Equation, earlier: Equation, taken: dict[Variable, Variable], stacks: list[Atom]
+) -> Equation:
+    """The loop with what its body need not compute handed in, out of the stacks."""
+    body, first = loop.body, earlier.body
+    assert body is not None
+    assert first is not None
+    makers, form = first.makers(), loop.params["form"]
+    inputs: dict[Variable, Variable] = {}
+    names = dict(body.names)
+    for value, there in taken.items():
+        own = inputs[value] = Variable(value.shape, value.dtype, first.name_of(there))
+        if not own.name:
+            names[own] = makers[there].primitive.name
+    carry, xs, constants = form.split(loop.args)
+    own_carry, own_xs, own_constants = form.split(body.inputs)
+    after = body.substitute(inputs, body.equations)
+    after = replace(
+        after,
+        inputs=(*own_carry, *own_xs, *inputs.values(), *own_constants),
+        names={**names, **after.names},
     )
-    form_after = later_form._replace(n_xs=later_form.n_xs + len(new_inputs))
-    new_later = replace(
-        later,
-        args=(*carry, *xs, *new_atoms, *constants),
-        params={"form": form_after, "body": body},
+    kept = (e for e in after.equations if inputs.keys().isdisjoint(e.outs))
+    return replace(
+        loop,
+        args=(*carry, *xs, *stacks, *constants),
+        params={
+            "form": form._replace(n_xs=form.n_xs + len(inputs)),
+            "body": remove_dead_code(after.replace_equations(kept)),
+        },
     )
-    new_first = replace(first, outputs=tuple(outputs))
-    new_earlier = replace(earlier, outs=tuple(outs), params={**earlier.params, "body": new_first})
-    equations: list[Equation] = []
-    for equation in graph.equations:
-        if equation is earlier:
-            equations += [new_earlier, *equations_after]
-        else:
-            equations.append(new_later if equation is later else equation)
-    return replace(graph, equations=tuple(equations), names=names)
 
 
 def drop_unused_parts(graph: Graph) -> Graph:

@@ -8,17 +8,19 @@ no two things in a text can go by the same name, whatever users call theirs.
 from __future__ import annotations
 
 import builtins
+import inspect
 import keyword
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from chainrule.compiler.graph import Equation, Graph, Origin, Variable
 from chainrule.compiler.plan import Buffer, Plan
 from chainrule.primitives.primitive import PRIMITIVES
 
-__all__ = ["Labels", "Scope", "Symbol", "name_buffers", "wish_names"]
+__all__ = ["Labels", "Scope", "Symbol", "argument_names", "name_buffers", "wish_names"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,15 +40,20 @@ class Scope:
     """The names of one text, or of one function in it; each stands for one thing.
 
     A function sees the names of the text around it, its `parent`. Of those, it must not use for
-    something else what is `reserved`. Where a language wants it, names `is_ascii`.
+    something else what is `reserved`. Where a language wants it, names `is_ascii`; where they
+    stand in no code, Python's own words are free.
     """
 
     def __init__(
-        self, reserved: Iterable[str] = (), parent: Scope | None = None, is_ascii: bool = False
+        self,
+        reserved: Iterable[str] = (),
+        parent: Scope | None = None,
+        is_ascii: bool = False,
+        is_code: bool = True,
     ) -> None:
         self._parent = parent
         self._is_ascii = is_ascii
-        self._used = {*keyword.kwlist, *dir(builtins), *reserved}
+        self._used = {*keyword.kwlist, *dir(builtins), *reserved} if is_code else set(reserved)
         self._names: dict[Symbol, str] = {}
         self._numbers: dict[str, int] = {}  # the number to try next for a wish
 
@@ -217,3 +224,25 @@ def _differentiated_by(
         variable = next((v for v in choice if v in known), choice[0])
         prefix += "d_"
     return variable, prefix
+
+
+def argument_names(function: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
+    """A name for every leaf of the arguments: the parameter's, with the keys on the way."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some callables have no signature
+        parameters = []
+    named = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    if len(named) < len(args) or any(p.kind is p.VAR_KEYWORD for p in parameters):
+        named = ["x"] if len(args) == 1 else [f"x{i + 1}" for i in range(len(args))]
+    return [leaf for name, arg in zip(named, args, strict=False) for leaf in _leaf_names(name, arg)]
+
+
+def _leaf_names(name: str, tree_: Any) -> list[str]:
+    if isinstance(tree_, Mapping):
+        return [
+            leaf for key, child in tree_.items() for leaf in _leaf_names(f"{name}_{key}", child)
+        ]
+    if isinstance(tree_, list | tuple):
+        return [leaf for i, child in enumerate(tree_) for leaf in _leaf_names(f"{name}_{i}", child)]
+    return [name]

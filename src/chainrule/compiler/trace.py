@@ -9,71 +9,78 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from chainrule import tree
-from chainrule.compiler.graph import Atom, Equation, Graph, Origin, Variable
+from chainrule.compiler.graph import Atom, Graph, Variable
 from chainrule.compiler.infer import infer, infer_number, loop_results
+from chainrule.compiler.recording import Recording, TracedValueError
 from chainrule.loop import LOOP, Form
 from chainrule.primitives import PRIMITIVES
 from chainrule.primitives.dispatch import AbstractArray
-from chainrule.primitives.operands import as_operand
 from chainrule.primitives.primitive import Primitive
-from chainrule.scope import RuleCall, current_scope, scope
-from chainrule.tensor import Tensor, new_level
+from chainrule.scope import current_scope, scope
+from chainrule.tensor import Tensor
 
-__all__ = ["SCALAR_POWER", "TracedArray", "TracedValueError", "is_static", "trace", "user_line"]
-
-
-class TracedValueError(TypeError):
-    """A function being compiled asked for a value that exists only when the compiled step runs."""
+__all__ = ["SCALAR_POWER", "TracedArray", "trace", "user_line"]
 
 
-@dataclass
-class _Recording:
-    """What has been recorded so far."""
+class TracedArray(AbstractArray):
+    """Stands for an array, a number or a generator while a function is traced: it has no value."""
 
-    level: int = field(default_factory=new_level)
-    equations: list[Equation] = field(default_factory=list)
-    constants: dict[Variable, np.ndarray[Any, Any]] = field(default_factory=dict)
-    names: dict[Variable, str] = field(default_factory=dict)
-    cotangents: dict[Variable, tuple[Variable, ...]] = field(default_factory=dict)
-    _originals: dict[int, list[tuple[Variable, Any]]] = field(default_factory=dict)
-    _origins: dict[RuleCall, Origin] = field(default_factory=dict)
-    _serials: Any = field(default_factory=count)
+    __slots__ = ("_recording", "level", "variable")
 
-    def start(self, variable: Variable) -> TracedArray:
-        """What stands for a variable while the function runs."""
-        return TracedArray(variable, self)
+    def __init__(self, variable: Variable, recording: Recording) -> None:
+        self.variable = variable
+        self._recording = recording
+        self.level = recording.level
 
-    def constant(self, array: np.ndarray[Any, Any]) -> Variable:
-        """The array as it is now: the function may write into its own one later."""
-        known = self._originals.setdefault(id(array), [])
-        for variable, _ in known:
-            if _same_bits(self.constants[variable], array):
-                return variable
-        variable = Variable(array.shape, array.dtype, "constant")
-        self.constants[variable] = np.array(array)
-        known.append((variable, array))  # which lives on, so that no other has its id
-        return variable
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.variable.shape
 
-    def record(
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.variable.dtype
+
+    def apply(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Record the primitive as an equation; a loop gives a tuple of results."""
+        if primitive is PRIMITIVES["stop_gradient"] and _is_number(args[0]):
+            return args[0]
+        if not (primitive.elementwise or primitive.is_fused):  # these take numbers as they are
+            args = tuple(_as_array(argument) for argument in args)
+        atoms = tuple(self._atom(argument, primitive) for argument in args)
+        if primitive is LOOP:
+            return self._loop(atoms, params["form"])
+        if primitive in _INDEXING and any(map(_is_mask, atoms[1:])):
+            self._refuse(
+                "indexing with a boolean array, whose result has as many elements as it is true,",
+                "use np.where(mask, x, 0), or np.flatnonzero(mask) outside the function",
+            )
+        return self._record(primitive, atoms, params, Variable(*infer(primitive, atoms, params)))
+
+    def calculate(self, primitive: Primitive, args: tuple[Any, ...]) -> TracedArray:
+        """Record what Python computes with numbers alone; the result is a number again."""
+        atoms = tuple(self._atom(argument, primitive) for argument in args)
+        number = Variable.number(infer_number(primitive, atoms))
+        return self._record(primitive, atoms, {}, number)
+
+    def _record(
         self, primitive: Primitive, atoms: tuple[Atom, ...], params: Any, out: Variable
     ) -> TracedArray:
-        here = current_scope()
-        origin = self._origin(here.rule)
-        equation = Equation((out,), primitive, atoms, params, here.layer, here.section, origin)
-        self.equations.append(equation)
-        return self.start(out)
+        self._recording.note(primitive, atoms, params, (out,))
+        return TracedArray(out, self._recording)
 
-    def record_loop(self, atoms: tuple[Atom, ...], form: Form) -> tuple[TracedArray, ...]:
+    def _loop(self, atoms: tuple[Atom, ...], form: Form) -> tuple[TracedArray, ...]:
         """Record a loop as one equation, which holds the graph of its cell."""
-        arrays = [a if isinstance(a, Variable) else self.constant(np.asarray(a)) for a in atoms]
+        recording = self._recording
+        arrays = [
+            a if isinstance(a, Variable) else recording.constant(np.asarray(a)) for a in atoms
+        ]
         carry, xs, constants = form.split(arrays)
         inputs = [
             [Variable(v.shape, v.dtype, form.name(i)) for i, v in enumerate(carry)],
@@ -95,104 +102,10 @@ class _Recording:
         outs = loop_results(body, form, xs[0].shape[0])
         for i, (out, keeps) in enumerate(zip(outs, form.keeps, strict=False)):
             if form.name(i):
-                self.names[out] = f"{form.name(i)}_steps" if keeps else form.name(i)
-        here = current_scope()
-        params = {"form": form, "body": body}
-        self.equations.append(Equation(outs, LOOP, tuple(arrays), params, here.layer, here.section))
-        return tuple(map(self.start, outs))
-
-    def _origin(self, rule: RuleCall | None) -> Origin | None:
-        """The origin of the vjp rule that is running, made at its first equation."""
-        if rule is None:
-            return None
-        known = self._origins.get(rule)
-        if known is None:
-            arguments = tuple(
-                (name, argument.variable)
-                for name, argument in rule.arguments
-                if isinstance(argument, TracedArray)
-            )
-            known = self._origins[rule] = Origin(rule.name, next(self._serials), arguments)
-        return known
-
-    def graph(
-        self, inputs: list[Variable], state: list[Variable], outputs: Any, new_state: list[Any]
-    ) -> Graph:
-        """What has been recorded, as a graph with these ends."""
-
-        def atom(leaf: Any) -> Atom:
-            if isinstance(leaf, TracedArray):
-                return leaf.variable
-            if isinstance(leaf, Tensor):
-                raise TracedValueError(
-                    "the function returns a tensor it was not given; return arrays"
-                )
-            return self.constant(np.asarray(leaf))
-
-        ends = tuple(atom(leaf) for leaf in tree.flatten(outputs) if not is_static(leaf))
-        pairs = zip(state, map(atom, new_state), strict=True)
-        updates = {old: new for old, new in pairs if new is not old}
-        return Graph(
-            tuple(inputs),
-            tuple(state),
-            self.constants,
-            tuple(self.equations),
-            ends,
-            updates,
-            self.names,
-            self.cotangents,
-        )
-
-
-def is_static(leaf: Any) -> bool:
-    """Whether a leaf of arguments or results is no array: it is part of their form."""
-    return leaf is None or isinstance(leaf, str | bool)
-
-
-def _same_bits(copy: np.ndarray[Any, Any], array: np.ndarray[Any, Any]) -> bool:
-    return copy.tobytes() == array.tobytes()
-
-
-class TracedArray(AbstractArray):
-    """Stands for an array, a number or a generator while a function is traced: it has no value."""
-
-    __slots__ = ("_recording", "level", "variable")
-
-    def __init__(self, variable: Variable, recording: _Recording) -> None:
-        self.variable = variable
-        self._recording = recording
-        self.level = recording.level
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.variable.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.variable.dtype
-
-    def apply(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        """Record the primitive as an equation; a loop gives a tuple of results."""
-        if primitive is PRIMITIVES["stop_gradient"] and _is_number(args[0]):
-            return args[0]
-        if not (primitive.elementwise or primitive.is_fused):  # these take numbers as they are
-            args = tuple(_as_array(argument) for argument in args)
-        atoms = tuple(self._atom(argument, primitive) for argument in args)
-        if primitive is LOOP:
-            return self._recording.record_loop(atoms, params["form"])
-        if primitive in _INDEXING and any(map(_is_mask, atoms[1:])):
-            self._refuse(
-                "indexing with a boolean array, whose result has as many elements as it is true,",
-                "use np.where(mask, x, 0), or np.flatnonzero(mask) outside the function",
-            )
-        out = Variable(*infer(primitive, atoms, params))
-        return self._recording.record(primitive, atoms, params, out)
-
-    def calculate(self, primitive: Primitive, args: tuple[Any, ...]) -> TracedArray:
-        """Record what Python computes with numbers alone; the result is a number again."""
-        atoms = tuple(self._atom(argument, primitive) for argument in args)
-        out = Variable.number(infer_number(primitive, atoms))
-        return self._recording.record(primitive, atoms, {}, out)
+                recording.names[out] = f"{form.name(i)}_steps" if keeps else form.name(i)
+        with scope(rule=None):  # a loop back is several rules at once
+            recording.note(LOOP, tuple(arrays), {"form": form, "body": body}, outs)
+        return tuple(TracedArray(out, recording) for out in outs)
 
     def as_float(self) -> TracedArray:
         if not self.variable.is_number:
@@ -202,11 +115,10 @@ class TracedArray(AbstractArray):
 
     def note_cotangent_of(self, value: Any) -> None:
         if isinstance(value, TracedArray):
-            cotangents, own = self._recording.cotangents, self.variable
-            cotangents[own] = (*cotangents.get(own, ()), value.variable)
+            self._recording.note_cotangent(self.variable, value.variable)
 
     def note_name(self, name: str) -> None:
-        self._recording.names.setdefault(self.variable, name)
+        self._recording.note_name(self.variable, name)
 
     def _atom(self, argument: Any, primitive: Primitive) -> Atom:
         if isinstance(argument, TracedArray):
@@ -224,11 +136,7 @@ class TracedArray(AbstractArray):
                 f"outside (in {primitive.name}, {user_line()}): pass it in as an argument, or "
                 "use its .value if it is a constant"
             )
-        operand = as_operand(argument, primitive)
-        if isinstance(operand, np.ndarray | np.generic):
-            return self._recording.constant(np.asarray(operand))
-        kind = bool if isinstance(operand, bool) else int if isinstance(operand, int) else float
-        return kind(operand)
+        return self._recording.atom(argument, primitive)
 
     # Whatever asks for the value
 
@@ -339,13 +247,18 @@ def trace(function: Any, args: Any, state: Any = None) -> tuple[Graph, Any]:
     have. A function with state returns `(outputs, new_state)`. Also returns the form of the
     outputs, for `tree.unflatten`; None, strings and booleans among them are part of the form.
     """
-    recording = _Recording()
+    recording = Recording()
+
+    def start(variable: Variable) -> TracedArray:
+        return TracedArray(variable, recording)
+
     with scope(tracing=True):
         if state is None:
-            outputs, new_state = function(*tree.map_tree(recording.start, args)), None
+            outputs, new_state = function(*tree.map_tree(start, args)), None
         else:
-            traced = tree.map_tree(recording.start, state)
-            outputs, new_state = function(traced, *tree.map_tree(recording.start, args))
+            traced = tree.map_tree(start, state)
+            outputs, new_state = function(traced, *tree.map_tree(start, args))
     variables = tree.flatten(state) if state is not None else []
     values = tree.flatten(new_state) if state is not None else []
-    return recording.graph(tree.flatten(args), variables, outputs, values), outputs
+    graph = recording.graph(tree.flatten(args), tree.flatten(outputs), variables, values)
+    return graph, outputs

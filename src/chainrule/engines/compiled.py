@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -13,8 +12,9 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.compiler.graph import Graph, Variable
-from chainrule.compiler.naming import Labels
-from chainrule.compiler.trace import is_static, trace
+from chainrule.compiler.naming import Labels, argument_names
+from chainrule.compiler.recording import is_static
+from chainrule.compiler.trace import trace
 from chainrule.engines.choice import Engine, build_program, check_engine, source_for
 from chainrule.engines.engine import Program
 from chainrule.primitives.dispatch import AbstractArray
@@ -115,7 +115,7 @@ class CompiledFunction:
         return self._latest
 
     def _build(self, args: tuple[Any, ...]) -> _Version:
-        names = _argument_names(self._function, args)
+        names = argument_names(self._function, args)
         given = tree.flatten(args)
         variables = [
             leaf if is_static(leaf) else _variable(leaf, name)
@@ -220,25 +220,3 @@ def _variable(leaf: Any, name: str) -> Variable:
         f"{name} is a {type(leaf).__name__}: a compiled function takes arrays and numbers, "
         "random generators too, or nested dicts, lists and tuples of them"
     )
-
-
-def _argument_names(function: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
-    """A name for every leaf of the arguments: the parameter's, with the keys on the way."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # some callables have no signature
-        parameters = []
-    named = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
-    if len(named) < len(args) or any(p.kind is p.VAR_KEYWORD for p in parameters):
-        named = ["x"] if len(args) == 1 else [f"x{i + 1}" for i in range(len(args))]
-    return [leaf for name, arg in zip(named, args, strict=False) for leaf in _leaf_names(name, arg)]
-
-
-def _leaf_names(name: str, tree_: Any) -> list[str]:
-    if isinstance(tree_, Mapping):
-        return [
-            leaf for key, child in tree_.items() for leaf in _leaf_names(f"{name}_{key}", child)
-        ]
-    if isinstance(tree_, list | tuple):
-        return [leaf for i, child in enumerate(tree_) for leaf in _leaf_names(f"{name}_{i}", child)]
-    return [name]

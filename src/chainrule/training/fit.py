@@ -21,7 +21,7 @@ from chainrule.training.goal import Goal, Penalties
 from chainrule.training.history import History
 from chainrule.training.inputs import check_count
 from chainrule.training.losses import LossLike
-from chainrule.training.measured import Measured, NotSaved
+from chainrule.training.measured import Measured
 from chainrule.training.metrics import Metrics
 from chainrule.training.minimization import Minimization, Objective
 from chainrule.training.progress import make_progress
@@ -198,29 +198,11 @@ def evaluate(
     """
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    measured = _measured(network, Measured(loss, metrics, penalty))
+    measured = Measured(loss, metrics, penalty).filled_from(network.measured, "evaluate")
     goal = Goal.of(network, measured.loss, measured.metrics, measured.penalty)
     network.check_loss(goal.loss)
     samples = Samples.prepare(network, goal.loss, x, y, sample_weight)
     return goal.evaluate(samples.normalised(network.dtype), batch_size)
-
-
-def _measured(network: Trainable, given: Measured) -> Measured:
-    """What is given, and the rest from the last fit."""
-    last = network.measured
-    both = {
-        name: own if own is not None else of_fit
-        for (name, own), of_fit in zip(given._asdict().items(), last, strict=True)
-    }
-    for name, value in both.items():
-        if isinstance(value, NotSaved):
-            raise ValueError(
-                f"the {name} of the last fit was {value.what}, which is not saved with a network: "
-                f"give {name}="
-            )
-    if both["loss"] is None:
-        raise ValueError("evaluate does not know the loss before a fit: give loss=, a name")
-    return Measured(**both)
 
 
 def _validation_of(goal: Goal, data: Any) -> Samples:

@@ -24,6 +24,25 @@ class Measured(NamedTuple):
     metrics: Any = None
     penalty: Any = None
 
+    def filled_from(self, last: Measured, caller: str) -> Measured:
+        """What is given, and the rest from the last fit; raises ValueError where there is no loss.
+
+        `caller` is who asks, in the error.
+        """
+        both = {
+            name: own if own is not None else of_fit
+            for (name, own), of_fit in zip(self._asdict().items(), last, strict=True)
+        }
+        for name, value in both.items():
+            if isinstance(value, NotSaved):
+                raise ValueError(
+                    f"the {name} of the last fit was {value.what}, which is not saved with a "
+                    f"network: give {name}="
+                )
+        if both["loss"] is None:
+            raise ValueError(f"{caller} does not know the loss before a fit: give loss=, a name")
+        return Measured(**both)
+
     def saved(self) -> Measured:
         """The same for a file: names and what is the library's own; a user's functions are not.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engines.c.indices import affine
 from chainrule.engines.c.types import c_type
 
 __all__ = ["Access", "collapse", "contiguous_strides", "index_text"]
@@ -58,6 +59,11 @@ class Access:
         """The element with these indices, one for each axis, as C writes it: x[100 * i + j]."""
         return f"{self.pointer}[{index_text(self.strides, indices, self.start)}]"
 
+    def cut(self, axis: int, start: int, stop: int) -> Access:
+        """The part between two places along an axis."""
+        shape = (*self.shape[:axis], stop - start, *self.shape[axis + 1 :])
+        return replace(self, shape=shape, start=self.start + start * self.strides[axis])
+
     def broadcast(self, shape: tuple[int, ...]) -> Access:
         """The same elements read over a larger space, as NumPy broadcasts them."""
         missing = len(shape) - len(self.shape)
@@ -101,20 +107,5 @@ def collapse(space: tuple[int, ...], accesses: Sequence[Access]) -> tuple[list[i
 
 
 def index_text(strides: Sequence[int], indices: Sequence[str], start: int = 0) -> str:
-    """The sum of steps times indices, with what is 0 or 1 left out; an index 0 is known to be 0."""
-    text = ""
-    for step, index in zip(strides, indices, strict=True):
-        if not step or index == "0":
-            continue
-        factor = index if abs(step) == 1 else f"{abs(step)} * {_closed(index)}"
-        sign = "-" if step < 0 else "+"
-        text += f" {sign} {factor}" if text else (f"-{factor}" if step < 0 else factor)
-    if start and text.startswith("-"):
-        return f"{start} - {text[1:]}"
-    if start:
-        return f"{start} + {text}" if text else str(start)
-    return text or "0"
-
-
-def _closed(index: str) -> str:
-    return index if index.isidentifier() or index.isdigit() else f"({index})"
+    """The number of an element in memory, from its index along each axis."""
+    return affine(*zip(strides, indices, strict=True), start)

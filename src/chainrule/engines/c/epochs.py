@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import copy
 import ctypes
-import re
 from typing import Any, final
 
 import numpy as np
 
 from chainrule.engines.batches import Batches
+from chainrule.engines.c.blocks import put_in
 from chainrule.engines.c.parts import Field, File
 
 __all__ = ["Epochs", "epochs_of", "generator_address"]
@@ -88,7 +88,7 @@ def epochs_of(file: File) -> str | None:
         return None
     size = str(parameters.access.size)
     words = {"STEP": file.function, "PARAMETERS": parameters.name, "SIZE": size}
-    return re.sub("|".join(words), lambda found: words[found[0]], _EPOCHS.strip())
+    return put_in(_EPOCHS, words)
 
 
 @final

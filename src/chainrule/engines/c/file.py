@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from chainrule.engines.c.comments import comment, comment_lines
 from chainrule.engines.c.epochs import epochs_of
 from chainrule.engines.c.functions import function_names, function_text
 from chainrule.engines.c.many import steps_of
 from chainrule.engines.c.multiplication import is_multiplication, multiplication_text
 from chainrule.engines.c.parts import Field, File
 from chainrule.engines.c.sharing import PARTS, team_function
-from chainrule.engines.c.text import comment
 from chainrule.engines.c.types import c_type
 
 __all__ = ["print_files"]
@@ -98,17 +98,8 @@ def _products(files: Sequence[File]) -> list[str]:
 
 
 def _title(title: str) -> list[str]:
-    lines = [line for text in title.strip().splitlines() for line in (_plain(text) or [""])]
+    lines = [line for text in title.strip().splitlines() for line in (comment_lines(text) or [""])]
     return ["/*", *(f" * {line}".rstrip() for line in lines), " */"]
-
-
-def _plain(text: str) -> list[str]:
-    """Text of a title as it may stand in a comment."""
-    return (
-        [line.strip().removeprefix("/*").removesuffix("*/").strip() for line in comment(text)]
-        if text
-        else []
-    )
 
 
 def _structure(file: File) -> str:

@@ -12,12 +12,15 @@ local variable; one over others is added up in the memory of its result.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from math import prod
+from typing import final
 
 from chainrule.compiler.graph import Atom, Equation, Variable
 from chainrule.engines.c.access import Access, collapse, contiguous_strides
+from chainrule.engines.c.blocks import block, count, filled, indented
 from chainrule.engines.c.expressions import (
     Operand,
     cast,
@@ -27,9 +30,9 @@ from chainrule.engines.c.expressions import (
     raises_below_0,
     start_value,
 )
+from chainrule.engines.c.indices import INDICES
 from chainrule.engines.c.nests import REDUCTIONS, nest_space
 from chainrule.engines.c.sharing import TASKS, shares_elements
-from chainrule.engines.c.text import INDICES
 from chainrule.engines.c.types import c_type
 from chainrule.primitives.reduce import reduced_axes
 
@@ -71,14 +74,6 @@ class _Reduction:
     dtype: str = ""
 
 
-@dataclass
-class _Body:
-    """The lines of the innermost loop while they are written."""
-
-    lines: list[str] = field(default_factory=list)
-    known: dict[Variable, Operand] = field(default_factory=dict)
-
-
 def nest_lines(nest: Nest) -> list[str]:
     """The nest as C."""
     space = nest_space(nest.equations[0])
@@ -91,7 +86,7 @@ def nest_lines(nest: Nest) -> list[str]:
         reduction.result = access
     loops = INDICES[: len(extents)]
     _place_reductions(nest, reductions, extents)
-    body = _body(nest, merged, reductions, loops)
+    body = _Body(nest, merged, reductions, loops).lines
     is_shared = _is_shared(nest, extents, reductions)
     if is_shared:
         nest.share()
@@ -166,97 +161,101 @@ def _place_reductions(nest: Nest, reductions: list[_Reduction], extents: list[in
             reduction.total = nest.local(equation.out)
 
 
-def _body(
-    nest: Nest,
-    arrays: Mapping[tuple[Variable, bool], Access],
-    reductions: Sequence[_Reduction],
-    loops: Sequence[str],
-) -> _Body:
-    """What is done at each place of the space."""
-    body = _Body()
-    counts: dict[Variable, int] = {}
-    for equation in nest.equations:
-        for variable in equation.variables:
-            counts[variable] = counts.get(variable, 0) + 1
-    by_out = {reduction.equation.out: reduction for reduction in reductions}
-    written = {access.pointer for (_, is_written), access in arrays.items() if is_written}
+@final
+class _Body:
+    """The lines of the innermost loop: what is done at each place of the space."""
 
-    def read(equation: Equation, position: int, atom: Atom) -> Operand:
-        if not isinstance(atom, Variable):
-            return number_as_operand(atom, equation, position)
-        if atom in body.known:
-            return body.known[atom]
-        if not atom.is_array:
-            return nest.number(atom)
-        access = arrays[atom, False]
-        operand = Operand(access.at(*loops), atom.dtype)
-        if counts[atom] > 1 or access.pointer in written:
-            name = nest.local(atom)
-            body.lines.append(f"const {c_type(atom.dtype)} {name} = {operand.text};")
-            operand = Operand(name, atom.dtype)
-        body.known[atom] = operand
-        return operand
+    def __init__(
+        self,
+        nest: Nest,
+        arrays: Mapping[tuple[Variable, bool], Access],
+        reductions: Sequence[_Reduction],
+        indices: Sequence[str],
+    ) -> None:
+        self.lines: list[str] = []
+        self._nest = nest
+        self._arrays = arrays
+        self._indices = indices
+        self._known: dict[Variable, Operand] = {}
+        self._n_reads = Counter(v for equation in nest.equations for v in equation.variables)
+        self._written = {array.pointer for (_, is_written), array in arrays.items() if is_written}
+        by_out = {reduction.equation.out: reduction for reduction in reductions}
+        for equation in nest.equations:
+            operands = self._operands(equation)
+            if equation.out in by_out:
+                self._add_up(by_out[equation.out], operands)
+            else:
+                self._compute(equation, operands)
 
-    def named(operand: Operand, equation: Equation) -> Operand:
-        if operand.text.isidentifier():
-            return operand
-        name = nest.local(equation.out)
-        body.lines.append(f"const {c_type(operand.dtype)} {name} = {operand.text};")
-        return Operand(name, operand.dtype)
-
-    def shorter(operands: list[Operand], equation: Equation) -> list[Operand]:
-        """The operands, those that are formulas by names where they fill a line together."""
+    def _operands(self, equation: Equation) -> list[Operand]:
+        """What an equation reads; formulas by names, where they fill a line together."""
+        operands = [self._read(equation, i, atom) for i, atom in enumerate(equation.args)]
+        if equation.name in _READ_TWICE and not operands[0].text.isidentifier():
+            operands = [self._named(equation.out, operands[0])]
         if sum(len(operand.text) for operand in operands) <= _LONGEST_INLINE:
             return operands
-        for i, atom in enumerate(equation.args):
-            if isinstance(atom, Variable) and " " in operands[i].text.partition("[")[0]:
-                name = nest.local(atom)
-                body.lines.append(f"const {c_type(atom.dtype)} {name} = {operands[i].text};")
-                operands[i] = Operand(name, atom.dtype)
-        return operands
+        return [
+            self._named(atom, operand)
+            if isinstance(atom, Variable) and " " in operand.text.partition("[")[0]
+            else operand
+            for atom, operand in zip(equation.args, operands, strict=True)
+        ]
 
-    for equation in nest.equations:
-        operands = [read(equation, i, atom) for i, atom in enumerate(equation.args)]
-        if equation.name in _READ_TWICE:
-            operands = [named(operand, equation) for operand in operands]
-        operands = shorter(operands, equation)
-        out = equation.out
-        if out in by_out:
-            reduction = by_out[out]
-            x = operands[0]
-            if equation.name == "vdot":
-                a, b = (cast(operand, out.dtype) for operand in operands)
-                if reduction.dtype == "double" and out.dtype.itemsize == 4:
-                    a = Operand(f"(double){a.within(8)}", a.dtype, 8)
-                x = Operand(f"{a.within(6)} * {b.within(7)}", out.dtype, 7)
-            elif equation.name not in {"any", "all"}:
-                x = cast(x, out.dtype)
-            target = reduction.total or reduction.result.at(*loops)
-            body.lines.append(combine(equation.name, target, x))
-            continue
+    def _read(self, equation: Equation, position: int, atom: Atom) -> Operand:
+        if not isinstance(atom, Variable):
+            return number_as_operand(atom, equation, position)
+        if atom in self._known:
+            return self._known[atom]
+        if not atom.is_array:
+            return self._nest.number(atom)
+        array = self._arrays[atom, False]
+        operand = Operand(array.at(*self._indices), atom.dtype)
+        if self._n_reads[atom] > 1 or array.pointer in self._written:
+            operand = self._named(atom, operand)
+        self._known[atom] = operand
+        return operand
+
+    def _named(self, value: Variable, operand: Operand) -> Operand:
+        """A local variable, called after a value, that holds the operand."""
+        name = self._nest.local(value)
+        self.lines.append(f"const {c_type(operand.dtype)} {name} = {operand.text};")
+        return Operand(name, operand.dtype)
+
+    def _add_up(self, reduction: _Reduction, operands: list[Operand]) -> None:
+        """Take an element into a reduction."""
+        name, out = reduction.equation.name, reduction.equation.out
+        x = operands[0]
+        if name == "vdot":
+            a, b = (cast(operand, out.dtype) for operand in operands)
+            if reduction.dtype == "double" and out.dtype.itemsize == 4:
+                a = Operand(f"(double){a.within(8)}", a.dtype, 8)
+            x = Operand(f"{a.within(6)} * {b.within(7)}", out.dtype, 7)
+        elif name not in {"any", "all"}:
+            x = cast(x, out.dtype)
+        total = reduction.total or reduction.result.at(*self._indices)
+        self.lines.append(combine(name, total, x))
+
+    def _compute(self, equation: Equation, operands: list[Operand]) -> None:
+        """An element of a result: stored, named, or kept as a formula that is written where it is
+        read.
+        """
         if raises_below_0(equation):
-            body.lines += [f"if ({operands[1].within(5)} < 0)", "    return 1;"]
-        made = element(equation, operands)
-        store = arrays.get((out, True))
-        is_short = counts.get(out, 0) == 1 and len(made.text) <= _LONGEST_INLINE
-        if store is not None and not counts.get(out):
-            body.lines.append(f"{store.at(*loops)} = {made.text};")
-            continue
-        if store is not None or not is_short:
-            name = nest.local(out)
-            body.lines.append(f"const {c_type(out.dtype)} {name} = {made.text};")
-            made = Operand(name, out.dtype)
+            self.lines += [f"if ({operands[1].within(5)} < 0)", "    return 1;"]
+        out, made = equation.out, element(equation, operands)
+        store, n_reads = self._arrays.get((out, True)), self._n_reads[out]
         if store is not None:
-            body.lines.append(f"{store.at(*loops)} = {made.text};")
-        body.known[out] = made
-    return body
+            made = self._named(out, made) if n_reads else made
+            self.lines.append(f"{store.at(*self._indices)} = {made.text};")
+        elif n_reads != 1 or len(made.text) > _LONGEST_INLINE:
+            made = self._named(out, made)
+        self._known[out] = made
 
 
 def _around(
     nest: Nest,
     extents: list[int],
     loops: list[str],
-    body: _Body,
+    body: Sequence[str],
     reductions: Sequence[_Reduction],
     is_shared: bool,
 ) -> list[str]:
@@ -268,7 +267,7 @@ def _around(
         name, result = reduction.equation.name, reduction.result
         zero = start_value(name, reduction.equation.out.dtype)
         if reduction.adds_to_memory or reduction.depth < 0:
-            start += _filled(reduction, loops, zero)
+            start += _filled(reduction, zero)
         if reduction.depth < 0:
             continue
         first = zero[:-1] if reduction.dtype == "double" and zero.endswith("f") else zero
@@ -285,23 +284,20 @@ def _around(
         after.setdefault(reduction.depth, []).append(line)
     lines: list[str] = []
     depth = len(extents)
-    inner = [*before.get(depth, []), *body.lines, *after.get(depth, [])]
+    inner = [*before.get(depth, []), *body, *after.get(depth, [])]
     for level in reversed(range(depth)):
-        head = f"for (long {loops[level]} = 0; {loops[level]} < {extents[level]}; {loops[level]}++)"
+        head = count(loops[level], extents[level], kind="long")
         is_simd = level == depth - 1 and extents[level] > 1 and not _may_fail(nest)
         pragma = _pragma(reductions) if is_simd else []
         if is_shared and not level:
             pragma = [TASKS.replace("taskloop", "taskloop simd") if pragma else TASKS]
-        block = len(inner) > 1
-        loop = [*pragma, head + (" {" if block else "")]
-        loop += [f"    {line}" for line in inner]
-        loop += ["}"] if block else []
-        inner = [*before.get(level, []), *loop, *after.get(level, [])]
+        loop = block(head, inner) if len(inner) > 1 else [head, *indented(inner)]
+        inner = [*before.get(level, []), *pragma, *loop, *after.get(level, [])]
     lines = [*start, *inner]
     declares = any(
         line.startswith(("const ", "float ", "double ", "bool ", "int", "uint")) for line in lines
     )
-    return ["{", *(f"    {line}" for line in lines), "}"] if declares else lines
+    return block("", lines) if declares else lines
 
 
 def _pragma(reductions: Sequence[_Reduction]) -> list[str]:
@@ -315,16 +311,10 @@ def _pragma(reductions: Sequence[_Reduction]) -> list[str]:
     return [f"#pragma omp simd reduction(+ : {sums})" if sums else "#pragma omp simd"]
 
 
-def _filled(reduction: _Reduction, loops: list[str], zero: str) -> list[str]:
+def _filled(reduction: _Reduction, zero: str) -> list[str]:
     """The memory of a result set to what its reduction starts from."""
     size = reduction.equation.out.size
-    access = reduction.result
-    first = access.pointer + (f" + {access.start}" if access.start else "")
-    if size == 1:
-        return [f"*({first}) = {zero};" if access.start else f"*{first} = {zero};"]
-    index = loops[0] if loops else "i"
-    place = f"{access.pointer}[{access.start} + {index}]" if access.start else f"{first}[{index}]"
-    return [f"for (long {index} = 0; {index} < {size}; {index}++)", f"    {place} = {zero};"]
+    return filled(replace(reduction.result, shape=(size,), strides=(1,)), zero)
 
 
 def _empty(reductions: Sequence[_Reduction]) -> list[str]:
@@ -333,5 +323,5 @@ def _empty(reductions: Sequence[_Reduction]) -> list[str]:
     for reduction in reductions:
         if reduction.equation.out.size:
             zero = start_value(reduction.equation.name, reduction.equation.out.dtype)
-            lines += _filled(reduction, INDICES[:1], zero)
+            lines += _filled(reduction, zero)
     return lines

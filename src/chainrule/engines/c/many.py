@@ -19,14 +19,58 @@ from typing import Any, final
 import numpy as np
 
 from chainrule.engines.batches import Batches
-from chainrule.engines.c.access import Access
+from chainrule.engines.c.blocks import put_in
 from chainrule.engines.c.epochs import Epochs, epochs_of
+from chainrule.engines.c.indices import affine
 from chainrule.engines.c.parts import Field, File
 from chainrule.engines.c.sharing import team_function
 
 __all__ = ["ManySteps", "batch_fields", "steps_of"]
 
 _LOOK_SHARE = 0.5  # of the time that is left, what the next call may take by the pace so far
+
+
+_MANY = """
+/* the batches of an epoch, and where their results are put */
+struct STEP_many {
+    ALL_SAMPLES
+    ROWS
+    const int64_t *order;  /* of the samples; NULL: as they stand */
+    const double *rates;  /* the learning rate of each batch */
+    double *losses;  /* of each batch */
+    TYPE *outputs;  /* of all samples; NULL: nobody wants them */
+    int64_t batch_size;  /* of all batches but the last one */
+    int64_t first_step;
+    int64_t begin;  /* the first batch to take */
+    int64_t end;  /* the first one not to take */
+};
+
+/* STEP for one batch after the other; gives the first that was not taken */
+EXPORTED int64_t STEP_many_ALONE(struct STEP *own, const struct STEP_many *many)
+{
+    for (int64_t batch = many->begin; batch < many->end; batch++) {
+        const int64_t first = batch * many->batch_size;
+        if (many->order) {
+            for (int64_t i = 0; i < N_ROWS; i++) {
+                const int64_t row = many->order[first + i];
+                GATHER
+            }
+            READ_ROWS
+        } else {
+            READ_SAMPLES
+        }
+        own->RATE = many->rates[batch];
+        COUNT
+        if (STEP_ALONE(own))
+            return batch;
+        many->losses[batch] = own->LOSS;
+        if (many->outputs)
+            memcpy(many->outputs + N_OF_A_SAMPLE * first, own->OUTPUTS,
+                   N_OUTPUTS * sizeof(TYPE));
+    }
+    return many->end;
+}
+"""
 
 
 def batch_fields(file: File) -> tuple[list[Field], Field, Field | None] | None:
@@ -60,73 +104,45 @@ def steps_of(file: File) -> str | None:
     loss, outputs = file.results[0].access, file.results[1].access
     assert loss is not None
     assert outputs is not None
-    name, rows = file.function, arrays[0].shape[0]
+    name = file.function
     alone = "_alone" if file.has_threads else ""
-    lines = [
-        "/* the batches of an epoch, and where their results are put */",
-        f"struct {name}_many {{",
-        *(f"    const {own.c_type} *{own.name};  /* all samples */" for own in arrays),
-        *(f"    {own.c_type} *{own.name}_rows;  /* those of a batch */" for own in arrays),
-        "    const int64_t *order;  /* of the samples; NULL: as they stand */",
-        "    const double *rates;  /* the learning rate of each batch */",
-        "    double *losses;  /* of each batch */",
-        f"    {outputs.c_type} *outputs;  /* of all samples; NULL: nobody wants them */",
-        "    int64_t batch_size;  /* of all batches but the last one */",
-        "    int64_t first_step;",
-        "    int64_t begin;  /* the first batch to take */",
-        "    int64_t end;  /* the first one not to take */",
-        "};",
-        "",
-        f"/* {name} for one batch after the other; gives the first that was not taken */",
-        f"{'static' if alone else 'EXPORT'} int64_t {name}_many{alone}"
-        f"(struct {name} *own, const struct {name}_many *many)",
-        "{",
-        "    for (int64_t batch = many->begin; batch < many->end; batch++) {",
-        "        const int64_t first = batch * many->batch_size;",
-    ]
-    lines += ["        if (many->order) {", f"            for (int64_t i = 0; i < {rows}; i++) {{"]
-    lines.append("                const int64_t row = many->order[first + i];")
-    for own in arrays:
-        size = prod(own.shape[1:])
-        if size == 1:
-            lines.append(f"                many->{own.name}_rows[i] = many->{own.name}[row];")
-        else:
-            target = f"many->{own.name}_rows + {size} * i"
-            source = f"many->{own.name} + {size} * row"
-            memory = f"{size} * sizeof({own.c_type})"
-            lines.append(f"                memcpy({target}, {source}, {memory});")
-    lines.append("            }")
-    lines += [f"            own->{own.name} = many->{own.name}_rows;" for own in arrays]
-    lines.append("        } else {")
-    for own in arrays:
-        size = prod(own.shape[1:])
-        offset = "first" if size == 1 else f"{size} * first"
-        lines.append(f"            own->{own.name} = many->{own.name} + {offset};")
-    lines.append("        }")
-    lines.append(f"        own->{rate.name} = many->rates[batch];")
-    if step is not None:
-        lines.append(f"        own->{step.name} = many->first_step + batch;")
-    out_size = prod(outputs.shape[1:]) if outputs.shape else 1
-    source = outputs.pointer if not outputs.start else f"{outputs.pointer} + {outputs.start}"
-    lines += [
-        f"        if ({name}{alone}(own))",
-        "            return batch;",
-        f"        many->losses[batch] = {_at('own->', loss)};",
-        "        if (many->outputs)",
-        f"            memcpy(many->outputs + {out_size} * first, own->{source},",
-        f"                   {outputs.size} * sizeof({outputs.c_type}));",
-        "    }",
-        "    return many->end;",
-        "}",
-    ]
-    if alone:
-        parameters = f"struct {name} *own, const struct {name}_many *many"
-        lines += ["", team_function("int64_t", f"{name}_many", parameters, "own, many")]
-    return "\n".join(lines)
+    words: dict[str, str | list[str]] = {
+        "STEP": name,
+        "_ALONE": alone,
+        "EXPORTED": "static" if alone else "EXPORT",
+        "N_ROWS": str(arrays[0].shape[0]),
+        "RATE": rate.name,
+        "LOSS": f"{loss.pointer}[{loss.start}]",
+        "TYPE": outputs.c_type,
+        "OUTPUTS": outputs.first,
+        "N_OUTPUTS": str(outputs.size),
+        "N_OF_A_SAMPLE": str(prod(outputs.shape[1:])),
+        "ALL_SAMPLES": [f"const {a.c_type} *{a.name};  /* all samples */" for a in arrays],
+        "ROWS": [f"{a.c_type} *{a.name}_rows;  /* those of a batch */" for a in arrays],
+        "GATHER": [_gathered(own) for own in arrays],
+        "READ_ROWS": [f"own->{own.name} = many->{own.name}_rows;" for own in arrays],
+        "READ_SAMPLES": [f"own->{own.name} = {_row(own, 'first')};" for own in arrays],
+        "COUNT": [] if step is None else [f"own->{step.name} = many->first_step + batch;"],
+    }
+    text = put_in(_MANY, words)
+    if not alone:
+        return text
+    parameters = f"struct {name} *own, const struct {name}_many *many"
+    return text + "\n\n" + team_function("int64_t", f"{name}_many", parameters, "own, many")
 
 
-def _at(owner: str, access: Access) -> str:
-    return f"{owner}{access.pointer}[{access.start}]"
+def _gathered(own: Field) -> str:
+    """The statement that puts a sample's row of an array behind those before it."""
+    size = prod(own.shape[1:])
+    if size == 1:
+        return f"many->{own.name}_rows[i] = many->{own.name}[row];"
+    target = f"many->{own.name}_rows + {size} * i"
+    return f"memcpy({target}, {_row(own, 'row')}, {size} * sizeof({own.c_type}));"
+
+
+def _row(own: Field, number: str) -> str:
+    """Where a sample's row of an array begins."""
+    return f"many->{own.name} + {affine((prod(own.shape[1:]), number))}"
 
 
 @final

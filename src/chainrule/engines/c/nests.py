@@ -35,78 +35,51 @@ def nest_space(equation: Equation) -> tuple[int, ...]:
 
 
 def group_nests(graph: Graph, titled: set[Variable]) -> list[Group]:
-    """The equations of a graph as loop nests, and one by one where they are no part of any."""
-    units: list[list[Equation]] = []
-    is_nest: list[bool] = []
-    made_in: dict[Variable, int] = {}  # by value: the unit that makes it
-    inside: dict[Variable, int] = {}  # values that a nest may read as it makes them
-    spaces: dict[tuple[object, ...], list[int]] = {}  # the nests over a space, in their order
+    """The equations of a graph as loop nests, and one by one where they are no part of any.
 
-    def joins(equation: Equation) -> int | None:
-        """The nest that the equation may join."""
-        ready = max((made_in.get(v, -1) for v in equation.variables), default=-1)
-        key = (nest_space(equation), equation.section)
-        for unit in spaces.get(key, ()):
-            if unit < ready or len(units[unit]) >= _LONGEST:
-                continue
-            late = [v for v in equation.variables if made_in.get(v, -1) == unit]
-            if unit == ready and all(inside.get(v) == unit for v in late):
-                return unit
-        return None
-
-    for equation in graph.equations:
-        is_reduction = equation.name in REDUCTIONS and not _has_two_shapes(equation)
-        fits = equation.out.is_array and (
-            is_reduction or (is_elementwise(equation) and not equation.primitive.is_view)
-        )
-        unit = joins(equation) if fits else None
-        if unit is None:
-            unit = len(units)
-            units.append([])
-            is_nest.append(fits)
-            if fits:
-                key = (nest_space(equation), equation.section)
-                spaces.setdefault(key, []).append(unit)
-        units[unit].append(equation)
-        for out in equation.outs:
-            made_in[out] = unit
-            if fits and not is_reduction:
-                inside[out] = unit
-    groups = [
-        Group(tuple(equations), is_nest=nest)
-        for equations, nest in zip(units, is_nest, strict=True)
-    ]
+    First each equation joins the nest that makes the latest of what it reads. What belongs together
+    then is put, as a whole, into the last nest that it may run with: so what is wanted late is not
+    computed early, and kept, only because a loop over its space passes by.
+    """
+    groups = [Group((e,), is_nest=_fits_a_nest(e)) for e in graph.equations]
     # numbers depend on numbers alone, and are all known before the first array
     numbers = [group for group in groups if group.out.is_number]
-    return numbers + _joined([group for group in groups if not group.out.is_number])
+    arrays = [group for group in groups if not group.out.is_number]
+    return numbers + _merged(_merged(arrays, with_later=False), with_later=True)
 
 
-def _joined(groups: list[Group]) -> list[Group]:
-    """The groups, with a nest put into the last one over the same space that it may run with: one
-    that makes nothing of what it reads, or makes it element by element.
+def _merged(groups: list[Group], with_later: bool) -> list[Group]:
+    """The groups, with a nest put into the one that makes the latest of what it reads, where that
+    makes it element by element; or rather `with_later` ones, the last of them.
     """
-    made_in: dict[Variable, int] = {}
-    inside: set[Variable] = set()
-    joined: list[Group] = []
+    merged: list[Group] = []
+    made_in: dict[Variable, int] = {}  # by value: the number of the group that makes it
+    in_step: set[Variable] = set()  # what a nest makes element by element
     for group in groups:
         read = {v for e in group.equations for v in e.variables}
         ready = max((made_in[v] for v in read if v in made_in), default=-1)
-        in_step = {v for v in read if made_in.get(v) == ready} <= inside
-        number = len(joined)
-        if group.is_nest:
-            for candidate in range(len(joined) - 1, max(ready, 0) - 1, -1):
-                if (candidate > ready or in_step) and _alike(joined[candidate], group):
-                    number = candidate
-                    break
-        if number < len(joined):
-            joined[number] = Group(joined[number].equations + group.equations, is_nest=True)
+        candidates = list(range(len(merged) - 1, ready, -1)) if with_later else []
+        if ready >= 0 and {v for v in read if made_in.get(v) == ready} <= in_step:
+            candidates.append(ready)
+        number = next((n for n in candidates if _alike(merged[n], group)), len(merged))
+        if number < len(merged):
+            merged[number] = Group(merged[number].equations + group.equations, is_nest=True)
         else:
-            joined.append(group)
+            merged.append(group)
         for equation in group.equations:
             made_in.update(dict.fromkeys(equation.outs, number))
             if group.is_nest and equation.name not in REDUCTIONS:
-                inside.update(equation.outs)
-    return joined
+                in_step.update(equation.outs)
+    return merged
+
+
+def _fits_a_nest(equation: Equation) -> bool:
+    """Whether it makes an array that a nest can compute."""
+    if not equation.out.is_array:
+        return False
+    if equation.name in REDUCTIONS and not _has_two_shapes(equation):
+        return True
+    return is_elementwise(equation) and not equation.primitive.is_view
 
 
 def _has_two_shapes(equation: Equation) -> bool:
@@ -119,6 +92,7 @@ def _alike(one: Group, other: Group) -> bool:
     """Whether one loop can do both nests: over the same space, in the same section."""
     return (
         one.is_nest
+        and other.is_nest
         and one.section == other.section
         and nest_space(one.equations[0]) == nest_space(other.equations[0])
         and len(one.equations) + len(other.equations) <= _LONGEST

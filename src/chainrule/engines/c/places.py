@@ -12,9 +12,9 @@ from chainrule.compiler.layouts import Layouts
 from chainrule.compiler.naming import Symbol, name_buffers
 from chainrule.compiler.plan import Buffer, Plan
 from chainrule.engines.c.access import Access, contiguous_strides, index_text
+from chainrule.engines.c.blocks import copied
 from chainrule.engines.c.expressions import Operand
 from chainrule.engines.c.parts import Field, File
-from chainrule.engines.c.text import copy_lines
 from chainrule.engines.c.types import UnsupportedError, c_type
 
 __all__ = ["Places"]
@@ -216,7 +216,7 @@ class Places:
         if (access.part if is_stack else access).is_contiguous:
             return access
         own = self.add_memory("in_order", variable.shape, variable.dtype)
-        lines += copy_lines(access, own.access)
+        lines += copied(access, own.access)
         return own.access
 
     def point(self, wish: Symbol, stack: Access, place: str, *, is_written: bool = False) -> Access:

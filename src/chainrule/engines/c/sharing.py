@@ -13,6 +13,7 @@ OpenMP the text is the same C.
 from __future__ import annotations
 
 from chainrule.compiler.graph import Equation
+from chainrule.engines.c.blocks import block, count
 from chainrule.engines.threads import in_convolution, n_cores
 
 __all__ = [
@@ -76,12 +77,7 @@ def cache_lines(n: int) -> int:
 
 def part_loop(body: list[str]) -> list[str]:
     """The body for each part, of which it reads the number as `part`."""
-    return [
-        TASKS,
-        "for (int part = 0; part < parts; part++) {",
-        *(f"    {line}" if line else "" for line in body),
-        "}",
-    ]
+    return [TASKS, *block(count("part", "parts"), body)]
 
 
 def part_of(n: int) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
@@ -14,14 +15,16 @@ from chainrule.compiler.groups import Group
 from chainrule.compiler.naming import Labels, Scope, Symbol
 from chainrule.compiler.plan import Plan
 from chainrule.engines.c.access import Access
+from chainrule.engines.c.blocks import block, copied, count
+from chainrule.engines.c.comments import comment
 from chainrule.engines.c.expressions import Operand, limits_of_numbers
 from chainrule.engines.c.functions import defined_names
+from chainrule.engines.c.indices import INDICES
 from chainrule.engines.c.kernels.table import kernel_of
 from chainrule.engines.c.loops import Nest, nest_lines
 from chainrule.engines.c.numbers import number_lines
 from chainrule.engines.c.parts import Field, File, Result
 from chainrule.engines.c.places import Places
-from chainrule.engines.c.text import INDICES, comment, copy_lines
 from chainrule.engines.c.types import UnsupportedError, c_type, literal
 from chainrule.engines.c.words import RESERVED
 
@@ -142,44 +145,53 @@ class _Step:
 
     def _call(self, equation: Equation) -> list[str]:
         """The call of a kernel, which is written where no equal one is."""
-        kernel = kernel_of(equation)
+        kernel, places, dtype = kernel_of(equation), self.places, equation.out.dtype
         if reason := kernel.refuses(equation):
             raise UnsupportedError(reason)
         if not equation.out.size and not kernel.fails:
             return []
+        lines: list[str] = []  # that put arguments in order
+        arrays, handed = self._arrays(equation, lines)
+        if kernel.wants_blas(equation):
+            handed = [(f"product_{c_type(dtype)} product", places.product(dtype)), *handed]
+        if kernel.shares(equation):
+            places.share()
+            handed = [("int parts", "parts"), *handed]
+        size, each = kernel.workspace(equation), kernel.for_each_part(equation)
+        if size or each:
+            workspace = places.workspace(size, dtype, each)
+            handed = [*handed, (f"{c_type(dtype)} *restrict workspace", workspace)]
+        declared, passed = zip(*handed, strict=True)
+        name, fails = self._function(equation, arrays, declared)
+        call = f"{name}({', '.join(passed)})"
+        return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
+
+    def _arrays(
+        self, equation: Equation, lines: list[str]
+    ) -> tuple[list[Access], list[tuple[str, str]]]:
+        """The arguments and the result of an equation: the arrays as its kernel calls them, and how
+        each is declared there, with what it is handed.
+        """
+        places, is_ordered = self.places, kernel_of(equation).contiguous
         arrays: list[Access] = []
-        lines: list[str] = []
-        passed: list[str] = []
-        generators = [v for v in equation.variables if v.kind == "generator"]
+        handed: list[tuple[str, str]] = []
+        n_arrays = sum(not isinstance(a, Variable) or a.kind != "generator" for a in equation.args)
+        names = ["x", "y", "z"] if n_arrays < 4 else [f"x{i + 1}" for i in range(n_arrays)]
         for atom in equation.args:
             if not isinstance(atom, Variable) or atom.is_number:
                 text, access = self._number_as_array(atom)
-                arrays.append(access)
-                passed.append(text)
+            elif atom.kind == "generator":
+                handed.append(("struct generator *generator", places.numbers[atom].text))
                 continue
-            if atom in generators:
-                passed.append(self.places.numbers[atom].text)
-                continue
-            access = self.places.standing(atom)
-            if kernel.contiguous:
-                access = self.places.in_order(atom, lines)
-            arrays.append(access)
-            passed.append(access.first)
-        out = self.places.standing(equation.out)
-        arrays.append(out)
-        passed.append(out.first)
-        if kernel.wants_blas(equation):
-            passed.insert(0, self.places.product(equation.out.dtype))
-        name, fails = self._kernel(equation, arrays, bool(generators))
-        if kernel.shares(equation):
-            self.places.share()
-            passed.insert(0, "parts")
-        size, each = kernel.workspace(equation), kernel.for_each_part(equation)
-        if size or each:
-            dtype = equation.out.dtype
-            passed.append(self.places.workspace(size, dtype, each))
-        call = f"{name}({', '.join(passed)})"
-        return [*lines, *([f"if ({call})", "    return 1;"] if fails else [f"{call};"])]
+            else:
+                access = places.in_order(atom, lines) if is_ordered else places.standing(atom)
+                text = access.first
+            name = names[len(arrays)]
+            arrays.append(replace(access, pointer=name, start=0))
+            handed.append((f"const {access.c_type} *restrict {name}", text))
+        out = places.standing(equation.out)
+        arrays.append(replace(out, pointer="out", start=0))
+        return arrays, [*handed, (f"{out.c_type} *restrict out", out.first)]
 
     def _number_as_array(self, atom: Atom) -> tuple[str, Access]:
         """A Python number where a kernel wants an array: one of one element."""
@@ -190,35 +202,20 @@ class _Step:
             text = literal(atom, dtype)
         return f"(const {c_type(dtype)}[]){{{text}}}", Access("", dtype, (), ())
 
-    def _kernel(self, equation: Equation, arrays: list[Access], draws: bool) -> tuple[str, bool]:
-        """The name of the function that computes an equation so."""
+    def _function(
+        self, equation: Equation, arrays: list[Access], declared: Sequence[str]
+    ) -> tuple[str, bool]:
+        """The name of the function that computes an equation so, and whether it may fail."""
         kernel = kernel_of(equation)
-        names = [
-            *(f"{'xyz'[i]}" if len(arrays) <= 4 else f"x{i + 1}" for i in range(len(arrays) - 1)),
-            "out",
-        ]
-        inner = [
-            Access(name, a.dtype, a.shape, a.strides) for name, a in zip(names, arrays, strict=True)
-        ]
-        *inputs, result = inner
-        parameters = ["struct generator *generator"] if draws else []
-        if kernel.wants_blas(equation):
-            parameters.append(f"product_{result.c_type} product")
-        parameters += [f"const {a.c_type} *restrict {a.pointer}" for a in inputs]
-        parameters += [f"{result.c_type} *restrict {result.pointer}"]
-        if kernel.shares(equation):
-            parameters.insert(0, "int parts")
-        if kernel.workspace(equation) or kernel.for_each_part(equation):
-            parameters.append(f"{result.c_type} *restrict workspace")
-        body = kernel.write(equation, inner)
+        body = kernel.write(equation, arrays)
         used = set(re.findall(r"\w+", "\n".join(body)))
-        unused = [own.pointer for own in inner if own.pointer not in used]
+        unused = [own.pointer for own in arrays if own.pointer not in used]
         if kernel.shares(equation):
             unused.append("parts")  # where the compiler has no OpenMP
         body = [*(f"(void){name};" for name in unused), *body]
         fails = kernel.fails and any("return 1;" in line for line in body)
         kind = "int" if fails else "void"
-        text = (kind, f"({', '.join(parameters)})", equation.primitive.name, *body)
+        text = (kind, f"({', '.join(declared)})", equation.primitive.name, *body)
         known = self.file.kernels.get(text)
         if known is None:
             wish = _identifier(equation.primitive.name)
@@ -250,11 +247,11 @@ class _Step:
             if keeps:
                 edge = n_steps if form.reverse else 0
                 first = replace(memory.part, start=memory.start + edge * memory.strides[0])
-                before += copy_lines(start, first)
+                before += copied(start, first)
                 point = inside.point(inside.symbols[inner], memory, read)
                 inside.memory[body.buffers[inner]] = point
             else:
-                before += copy_lines(start, memory)
+                before += copied(start, memory)
                 inside.memory[body.buffers[inner]] = memory
         for outer, inner in xs:
             stack = outside.in_order(outer, before, is_stack=True)
@@ -286,18 +283,13 @@ class _Step:
         for atom, point in left:
             own = step.kept.get(atom)
             source = own.access if own is not None else inside.standing(atom)
-            step.lines += copy_lines(source, point)
-        head = f"for (long {t} = 0; {t} < {n_steps}; {t}++) {{"
+            step.lines += copied(source, point)
+        head = count(t, n_steps, kind="long")
         if form.reverse:
-            head = f"for (long {t} = {n_steps - 1}; {t} >= 0; {t}--) {{"
+            head = f"for (long {t} = {n_steps - 1}; {t} >= 0; {t}--)"
         where = comment(f"{equation.layer}: {n_steps} steps" if equation.layer else "one by one")
-        return [
-            *where,
-            *before,
-            head,
-            *(f"    {line}" for line in (*_read_pointers(inside.lines, step.lines), *step.lines)),
-            "}",
-        ]
+        pointers = _read_pointers(inside.lines, step.lines)
+        return [*where, *before, *block(head, [*pointers, *step.lines])]
 
     # Comments
 
@@ -331,16 +323,16 @@ class _Step:
             own = self.places.add_memory("old_" + access.pointer, atom.shape, atom.dtype)
             self.kept[atom] = own
             body += comment(f"{access.pointer} is returned as it was before the update")
-            body += copy_lines(access, own.access)
+            body += copied(access, own.access)
         copies: list[str] = []
         for old, new in self.plan.copies.items():
             source, target = self.places.standing(new), self.places.standing(old)
             buffer = self.plan.buffers.get(new)
             if buffer is not None and buffer.kind == "state":
                 own = self.places.add_memory("new_" + target.pointer, old.shape, old.dtype)
-                body += copy_lines(source, own.access)
+                body += copied(source, own.access)
                 source = own.access
-            copies += copy_lines(source, target)
+            copies += copied(source, target)
         body += copies
 
     def result(self, atom: Atom) -> Result:

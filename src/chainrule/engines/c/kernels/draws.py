@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access
+from chainrule.engines.c.blocks import looped
 from chainrule.engines.c.kernels.kernel import Kernel
 
 __all__ = ["KERNELS", "random_uniform"]
@@ -17,7 +18,7 @@ def random_uniform(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     draw = "generator->next_double(generator->state)"
     if out.c_type == "float":
         draw = "(float)(generator->next_uint32(generator->state) >> 8) * (1.0f / 16777216.0f)"
-    return [f"for (long i = 0; i < {out.size}; i++)", f"    out[i] = {draw};"]
+    return looped([("i", out.size)], [f"out[i] = {draw};"])
 
 
 KERNELS = {"random_uniform": Kernel(random_uniform)}

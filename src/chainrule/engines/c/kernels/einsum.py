@@ -10,8 +10,8 @@ import numpy as np
 
 from chainrule.compiler.graph import Equation, Variable
 from chainrule.engines.c.access import Access, contiguous_strides
+from chainrule.engines.c.blocks import block, looped
 from chainrule.engines.c.expressions import Operand, cast
-from chainrule.engines.c.kernels.blocks import looped
 from chainrule.engines.c.kernels.kernel import Kernel
 
 __all__ = ["KERNELS", "einsum"]
@@ -134,16 +134,13 @@ def _sum_of_products(
         return looped(loops(result[:-1]), lines) if len(result) > 1 else lines
     kind = target.c_type
     wide = "double" if kind == "float" and prod(sizes[x] for x in summed) >= _LONG_SUM else kind
-    inner = looped(loops(summed), [f"total {plus} {value};"])
-    if target.dtype.kind == "f":
-        at = len(summed) - 1
-        inner.insert(at, " " * 4 * at + "#pragma omp simd reduction(+ : total)")
+    simd = "#pragma omp simd reduction(+ : total)" if target.dtype.kind == "f" else ""
     lines = [
         f"{wide} total = 0;",
-        *inner,
+        *looped(loops(summed), [f"total {plus} {value};"], simd),
         f"{place} = {'' if wide == kind else f'({kind})'}total;",
     ]
-    return looped(loops(result), lines) if result else ["{", *(f"    {x}" for x in lines), "}"]
+    return looped(loops(result), lines) if result else block("", lines)
 
 
 _LONG_SUM = 4096

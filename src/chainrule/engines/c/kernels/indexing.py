@@ -14,8 +14,9 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access, collapse, index_text
+from chainrule.engines.c.blocks import looped, zeroed
 from chainrule.engines.c.expressions import Operand, combine
-from chainrule.engines.c.kernels.blocks import index_names, looped, zeroed
+from chainrule.engines.c.indices import INDICES
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.primitives.indexing import Key, Slot
 
@@ -108,7 +109,7 @@ def _visited(
     after, (x_after, out_after) = collapse(
         last.shape, [_axes(basic, position, len(basic.shape)), last]
     )
-    names = index_names(len(before) + len(picked) + len(after))
+    names = INDICES[: len(before) + len(picked) + len(after)]
     n, m = len(before), len(before) + len(picked)
     checks: list[str] = []
     found: list[str] = []
@@ -206,7 +207,7 @@ def _along_axis(
     extents, (line, indices, space) = collapse(
         part.shape, [line.broadcast(part.shape), indices.broadcast(part.shape), part]
     )
-    names = index_names(len(extents))
+    names = INDICES[: len(extents)]
     place = index_text([*line.strides, whole.strides[axis]], [*names, "place"])
     lines = [
         *_place_lines("place", indices.at(*names), whole.shape[axis]),
@@ -223,8 +224,7 @@ def one_hot(equation: Equation, arrays: Sequence[Access]) -> list[str]:
         f"const int64_t label = (int64_t){labels.pointer}[i];",
         f"if (label < 0 || label >= {n_classes})",
         "    return 1;",
-        f"for (long j = 0; j < {n_classes}; j++)",
-        f"    {out.pointer}[{n_classes} * i + j] = j == label;",
+        *looped([("j", n_classes)], [f"{out.pointer}[{n_classes} * i + j] = j == label;"]),
     ]
     return looped([("i", labels.size)], lines)
 

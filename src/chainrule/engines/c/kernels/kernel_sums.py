@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import final
 
+from chainrule.engines.c.blocks import block, count, nest, tiled
+from chainrule.engines.c.indices import affine
 from chainrule.engines.c.kernels.place_sums import bordered_image, n_bordered
 from chainrule.engines.c.kernels.pointers import Finish
 from chainrule.engines.c.kernels.sweeps import Border
-from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
 from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
 from chainrule.engines.c.sharing import cache_lines, part_loop, part_of
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import final
 
+from chainrule.engines.c.blocks import block, count, nest, tiled
+from chainrule.engines.c.indices import affine
 from chainrule.engines.c.kernels.pointers import Finish, as_it_is
 from chainrule.engines.c.kernels.sweeps import Border, Sweep
-from chainrule.engines.c.kernels.text import affine, block, count, nest, tiled
 from chainrule.engines.c.kernels.tiles import SIMD, Tile, best_tile
 from chainrule.engines.c.sharing import cache_lines, part_loop, part_of
 
@@ -171,7 +172,7 @@ class PlaceSums:
         if not self.is_shared:
             return [*lines, *before, *block(count("n", self.source[0]), inner)]
         begin, end = part_of(self.source[0])
-        images = block(f"for (int n = {begin}; n < {end}; n++)", inner)
+        images = block(count("n", end, first=begin), inner)
         return [*lines, *part_loop([*own, *before, *images])]
 
     def _pack(self, kernel: str) -> list[str]:
@@ -205,8 +206,7 @@ class PlaceSums:
             filled = min(lanes, self.n_lanes)
             copies = [nest([count("lane", filled)], f"packed[lane] = {kernel}[{index}];")]
             if filled < lanes:
-                head = f"for (int lane = {filled}; lane < {lanes}; lane++)"
-                copies.append(nest([head], "packed[lane] = 0;"))
+                copies.append(nest([count("lane", lanes, first=filled)], "packed[lane] = 0;"))
             taps = [count("i", rows.n_taps), count("j", columns.n_taps)]
             channels = f"{count('channel', self.channels)[:-1]}, packed += {lanes})"
             return nest([*taps, channels], *(line for lines in copies for line in lines))
@@ -306,25 +306,47 @@ class PlaceSums:
 
     def _tile(self, axes: Axes, at: tuple[str, str, str, str], finish: Finish) -> list[str]:
         """The sums of a tile: group, first lane, first row and column are expressions."""
+        tile = self.tile(axes)
+        place, lane = count("place", tile.rows * tile.columns), count("lane", tile.lanes)
+        in_tile = ("0", "place")
+        if tile.rows > 1:
+            in_tile = (f"place / {tile.columns}", f"place % {tile.columns}")
+        stored, channel = self._stored(axes, at, in_tile)
+        if self.fold:
+            finish = as_it_is
+        lines = [
+            f"{self.ctype} sum[{tile.rows * tile.columns}][{tile.lanes}];",
+            *nest([place, SIMD, lane], "sum[place][lane] = 0;"),
+            *self._added_up(axes, at, in_tile),
+        ]
+        if tile.lanes <= self.n_lanes:
+            value = finish("sum[place][lane]", channel)
+            return [*lines, *nest([place, SIMD, lane], f"{stored} = {value};")]
+        # a loop over a part of the lanes would take the sums out of their registers
+        value = finish("stored[lane]", channel)
+        return [
+            *lines,
+            f"{self.ctype} stored[{tile.lanes}];",
+            *nest(
+                [place],
+                *nest([SIMD, lane], "stored[lane] = sum[place][lane];"),
+                *nest([count("lane", self.n_lanes)], f"{stored} = {value};"),
+            ),
+        ]
+
+    def _added_up(
+        self, axes: Axes, at: tuple[str, str, str, str], in_tile: tuple[str, str]
+    ) -> list[str]:
+        """What each element of the kernel meets at the places of a tile, added to its sums."""
         group, first, row, column = at
         rows, columns = axes
         tile, T, C = self.tile(axes), self.ctype, self.source[3]
-        (_, _), (left, right) = self.borders
+        (top, _), (left, right) = self.borders
         line = (left + self.source[2] + right) * C
-        n_places = tile.rows * tile.columns
-        in_row, in_column = "0", "place"
-        if tile.rows > 1:
-            in_row, in_column = f"place / {tile.columns}", f"place % {tile.columns}"
-        place, lane = count("place", n_places), count("lane", tile.lanes)
-        lines = [
-            f"{T} sum[{n_places}][{tile.lanes}];",
-            *nest([place, SIMD, lane], "sum[place][lane] = 0;"),
-        ]
         # channels of neighbouring elements of the kernel that lie side by side are one loop
         is_run = columns.spread == 1 and self.groups == 1 and not self.is_channelwise
         n_channels = columns.n_taps * C if is_run else self.channels
         tap = "i" if rows.n_taps > 1 or self.skips_lines else "0"
-        top = self.borders[0][0]
         met = affine((rows.stride, row), (rows.spread, tap), rows.first - top)
         pixel = affine(
             (line, "line" if self.skips_lines else met),
@@ -334,52 +356,48 @@ class PlaceSums:
             (int(self.is_channelwise), first),
             columns.first * C,
         )
-        of_source = "lane" if self.is_channelwise else "channel"
-        read = affine((rows.stride * line, in_row), (columns.stride * C, in_column))
-        product = f"sum[place][lane] += pixel[{affine((1, read), (1, of_source))}] * weight[lane];"
-        inner = [
+        read = affine(
+            (1, affine((rows.stride * line, in_tile[0]), (columns.stride * C, in_tile[1]))),
+            (1, "lane" if self.is_channelwise else "channel"),
+        )
+        over_places = [count("place", tile.rows * tile.columns), SIMD, count("lane", tile.lanes)]
+        lines = [
             f"const {T} *pixel = image + {pixel};",
             *block(
                 f"{count('channel', n_channels)[:-1]}, weight += {tile.lanes})",
-                nest([place, SIMD, lane], product),
+                nest(over_places, f"sum[place][lane] += pixel[{read}] * weight[lane];"),
             ),
         ]
         if is_run and columns.n_taps > 1:
-            inner = ["/* The elements j and channels c, which lie side by side. */", *inner]
+            lines = ["/* The elements j and channels c, which lie side by side. */", *lines]
         elif columns.n_taps > 1:
-            inner = block(count("j", columns.n_taps), inner)
+            lines = block(count("j", columns.n_taps), lines)
         weight = affine((columns.n_taps * self.channels * tile.lanes, tap))
-        inner = [f"const {T} *weight = weights{'' if weight == '0' else f' + {weight}'};", *inner]
+        lines = [f"const {T} *weight = weights{'' if weight == '0' else f' + {weight}'};", *lines]
         if self.skips_lines:
             outside = f"if (line < 0 || line >= {self.source[1]}) continue; /* a line of zeros */"
-            inner = [f"int line = {met};", outside, *inner]
-        lines += block(count("i", rows.n_taps) if tap == "i" else "", inner)
+            lines = [f"int line = {met};", outside, *lines]
+        return block(count("i", rows.n_taps) if tap == "i" else "", lines)
+
+    def _stored(
+        self, axes: Axes, at: tuple[str, str, str, str], in_tile: tuple[str, str]
+    ) -> tuple[str, str]:
+        """Where the sum of a place and a lane goes, and the number of its channel."""
+        group, first, row, column = at
+        rows, columns = axes
         channel = affine((self.n_lanes, group), (1, first), (1, "lane"))
         if self.fold:
-            channels, finish = self.groups * self.n_lanes, as_it_is
-            in_parts = affine((channels, column), (channels, "place"), (1, channel))
-            stored = f"places[{in_parts}]"
-        else:
-            _, _, width, channels = self.result
-            in_result = affine(
-                (1, self._in_result(axes, row, column)),
-                (rows.step * width * channels, in_row),
-                (columns.step * channels, in_column),
-                (1, channel),
-            )
-            stored = f"result[{in_result}]"
-        value = finish("sum[place][lane]", channel)
-        if tile.lanes == self.n_lanes or self.n_lanes > tile.lanes:
-            return [*lines, *nest([place, SIMD, lane], f"{stored} = {value};")]
-        # a loop over a part of the lanes would take the sums out of their registers
-        value = finish("stored[lane]", channel)
-        few = count("lane", self.n_lanes)
-        lines += [f"{T} stored[{tile.lanes}];"]
-        return lines + nest(
-            [place],
-            *nest([SIMD, lane], "stored[lane] = sum[place][lane];"),
-            *nest([few], f"{stored} = {value};"),
+            channels = self.groups * self.n_lanes
+            number = affine((channels, column), (channels, "place"), (1, channel))
+            return f"places[{number}]", channel
+        _, _, width, channels = self.result
+        number = affine(
+            (1, self._in_result(axes, row, column)),
+            (rows.step * width * channels, in_tile[0]),
+            (columns.step * channels, in_tile[1]),
+            (1, channel),
         )
+        return f"result[{number}]", channel
 
 
 def _has_taps(axes: Axes) -> bool:

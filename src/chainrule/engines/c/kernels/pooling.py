@@ -12,9 +12,10 @@ from math import prod
 from typing import final
 
 from chainrule.compiler.graph import Equation
+from chainrule.engines.c.blocks import block, count, nest
+from chainrule.engines.c.indices import affine
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.kernels.pointers import c_type, pointer_kernel
-from chainrule.engines.c.kernels.text import affine, block, count, nest
 from chainrule.engines.c.sharing import TASKS, shares_elements
 
 __all__ = ["KERNELS"]

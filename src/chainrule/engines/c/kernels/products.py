@@ -7,8 +7,8 @@ from math import prod
 
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access, contiguous_strides, index_text
+from chainrule.engines.c.blocks import block, looped
 from chainrule.engines.c.kernels.kernel import Kernel
-from chainrule.engines.c.kernels.text import block
 from chainrule.engines.c.kernels.tiles import Tile, best_tile, n_cycles
 from chainrule.engines.c.multiplication import multiplication_name
 from chainrule.engines.c.types import c_type, literal
@@ -93,7 +93,7 @@ def matmul(equation: Equation, arrays: Sequence[Access]) -> list[str]:
             *block("} else", own),
         ]
     lines += own
-    return _looped(list(zip(loops, stack, strict=True)), lines)
+    return looped(list(zip(loops, stack, strict=True)), lines)
 
 
 def _blas_call(
@@ -191,14 +191,14 @@ def _product(
             f"    total {plus} {left}[{x_place}] {times} {right}[{index_text(y, ['p', j])}];",
             f"{out}[{out_place}] = {'' if wide == kind else f'({kind})'}total;",
         ]
-        return _looped([(i, rows), (j, columns)], lines)
+        return looped([(i, rows), (j, columns)], lines)
     columns_loop = f"for (long j = 0; j < {columns}; j++)"
     simd = ["#pragma omp simd"] if columns > 1 else []
     if inner == 1:
         x_i, y_j = index_text(x, [i, "0"]), index_text(y, ["0", "j"])
         place = index_text([columns, 1], [i, "j"])
         row = [*simd, columns_loop, f"    {out}[{place}] = {left}[{x_i}] {times} {right}[{y_j}];"]
-        return _looped([(i, rows)], row)
+        return looped([(i, rows)], row)
     is_long = columns > _LONG_ROW  # such a row is added up where it will stand
     place = f"{out}[{index_text([columns, 1], [i, 'j'])}]"
     total = place if is_long else "row[j]"
@@ -216,16 +216,7 @@ def _product(
     ]
     if i == "0":
         lines = ["{", *(f"    {line}" for line in lines), "}"]
-    return _looped([(i, rows)], lines)
-
-
-def _looped(loops: Sequence[tuple[str, int]], lines: list[str]) -> list[str]:
-    """The lines within these loops; one over a single element, whose index is 0, is left out."""
-    for index, extent in reversed(loops):
-        head = f"for (long {index} = 0; {index} < {extent}; {index}++) {{"
-        if index != "0":
-            lines = [head, *(f"    {line}" for line in lines), "}"]
-    return lines
+    return looped([(i, rows)], lines)
 
 
 KERNELS = {"matmul": Kernel(matmul, wants_blas=wants_blas, workspace=_workspace)}

@@ -9,8 +9,9 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access, collapse, index_text
+from chainrule.engines.c.blocks import block, count, looped
 from chainrule.engines.c.expressions import Operand, cast
-from chainrule.engines.c.kernels.blocks import index_names, looped
+from chainrule.engines.c.indices import INDICES
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.types import literal
 from chainrule.primitives.reduce import reduced_axes
@@ -40,17 +41,16 @@ def running(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     if behind == 1:
         lines = [
             f"{kind} total = {literal(1 if sign == '*' else -0.0, out.dtype)};",
-            f"for (long j = 0; j < {length}; j++) {{",
-            f"    total = ({kind})(total {sign} {value.within(binding)});",
-            f"    {place} = total;",
-            "}",
+            *looped(
+                [("j", length)],
+                [f"total = ({kind})(total {sign} {value.within(binding)});", f"{place} = total;"],
+            ),
         ]
     else:
         earlier = f"{out.pointer}[{index} - {behind}]"
         lines = [
-            f"for (long j = 0; j < {behind}; j++)",
-            f"    {place} = {value.text};",
-            f"for (long j = {behind}; j < {length * behind}; j++)",
+            *looped([("j", behind)], [f"{place} = {value.text};"]),
+            count("j", length * behind, first=behind, kind="long"),
             f"    {place} = ({kind})({earlier} {sign} {value.within(binding)});",
         ]
     return looped([("i", before)], lines) if before > 1 else lines
@@ -70,18 +70,18 @@ def extreme_place(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     lines = [
         "long place = 0;",
         f"{x.c_type} best = {row.at(i, '0', j)};",
-        f"for (long k = 1; k < {length}; k++) {{",
-        f"    const {x.c_type} x_k = {row.at(i, 'k', j)};",
-        f"    if ({is_better}) {{",
-        "        best = x_k;",
-        "        place = k;",
-        "    }",
-        "}",
+        *block(
+            count("k", length, first=1, kind="long"),
+            [
+                f"const {x.c_type} x_k = {row.at(i, 'k', j)};",
+                *block(f"if ({is_better})", ["best = x_k;", "place = k;"]),
+            ],
+        ),
         f"{target.at(i, j)} = place;",
     ]
     if not out.size:
         return []
-    return looped([(n, size) for n, size in ((i, before), (j, behind)) if n != "0"], lines)
+    return looped([(i, before), (j, behind)], lines)
 
 
 def _reduced(x: Access, axis: object) -> tuple[Access, Access]:
@@ -103,7 +103,7 @@ def _each_result(x: Access, out: Access, axis: object, lines: list[str]) -> list
         kept.shape, [kept, Access(out.pointer, out.dtype, kept.shape, _steps(kept.shape))]
     )
     inner, (reduced,) = collapse(reduced.shape, [reduced])
-    names = index_names(len(around) + len(inner))
+    names = INDICES[: len(around) + len(inner)]
     whole = Access(x.pointer, x.dtype, (*around, *inner), (*kept.strides, *reduced.strides))
     element = cast(Operand(whole.at(*names), x.dtype), "float64").text
     written: list[str] = []
@@ -113,12 +113,9 @@ def _each_result(x: Access, out: Access, axis: object, lines: list[str]) -> list
             continue
         _, total, term = line.split(" ", 2)
         statements = [f"const double value = {element};", f"{total} += {term};"]
-        loop = looped(zip(names[len(around) :], inner, strict=True), statements)
-        if inner:
-            at = len(inner) - 1
-            pragma = " " * 4 * at + f"#pragma omp simd reduction(+ : {total})"
-            loop = [*loop[:at], pragma, *loop[at:]]
-        written += loop if inner else ["{", *(f"    {line}" for line in loop), "}"]
+        loops = zip(names[len(around) :], inner, strict=True)
+        simd = f"#pragma omp simd reduction(+ : {total})"
+        written += looped(loops, statements, simd) if inner else block("", statements)
     return looped(zip(names, around, strict=False), written)
 
 

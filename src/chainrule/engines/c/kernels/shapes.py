@@ -10,14 +10,8 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from chainrule.compiler.graph import Equation
 from chainrule.engines.c.access import Access
-from chainrule.engines.c.kernels.blocks import (
-    copied,
-    cut,
-    filled,
-    index_names,
-    looped,
-    zeroed,
-)
+from chainrule.engines.c.blocks import copied, filled, looped, zeroed
+from chainrule.engines.c.indices import INDICES
 from chainrule.engines.c.kernels.kernel import Kernel
 from chainrule.engines.c.types import literal
 
@@ -42,7 +36,7 @@ def concatenate(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     start = 0
     for part in parts:
         stop = start + part.shape[axis]
-        lines += copied(part, cut(out, axis, start, stop))
+        lines += copied(part, out.cut(axis, start, stop))
         start = stop
     return lines
 
@@ -53,7 +47,7 @@ def stack(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     axis = normalize_axis_index(equation.params["axis"], len(out.shape))
     lines: list[str] = []
     for place, part in enumerate(parts):
-        row = cut(out, axis, place, place + 1)
+        row = out.cut(axis, place, place + 1)
         shape, strides = list(row.shape), list(row.strides)
         del shape[axis], strides[axis]
         lines += copied(part, Access(out.pointer, out.dtype, (*shape,), (*strides,), row.start))
@@ -69,7 +63,7 @@ def pad(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     texts = [[literal(value, out.dtype) for value in pair] for pair in values]
     inner = out
     for axis, (before, _) in enumerate(widths):
-        inner = cut(inner, axis, before, before + x.shape[axis])
+        inner = inner.cut(axis, before, before + x.shape[axis])
     if len({text for pair in texts for text in pair}) == 1:
         return [*filled(out, texts[0][0]), *copied(x, inner)]
     lines: list[str] = []
@@ -77,10 +71,10 @@ def pad(equation: Equation, arrays: Sequence[Access]) -> list[str]:
         border = out  # all of the axes up to this one, what x fills of those behind it
         for other in range(axis + 1, ndim):
             start = widths[other][0]
-            border = cut(border, other, start, start + x.shape[other])
+            border = border.cut(other, start, start + x.shape[other])
         size = out.shape[axis]
-        lines += filled(cut(border, axis, 0, before), texts[axis][0])
-        lines += filled(cut(border, axis, size - after, size), texts[axis][1])
+        lines += filled(border.cut(axis, 0, before), texts[axis][0])
+        lines += filled(border.cut(axis, size - after, size), texts[axis][1])
     return [*lines, *copied(x, inner)]
 
 
@@ -102,8 +96,8 @@ def roll(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     for choice in product(*pieces):
         source, target = x, out
         for along, (start, stop, place) in enumerate(choice):
-            source = cut(source, along, start, stop)
-            target = cut(target, along, place, place + stop - start)
+            source = source.cut(along, start, stop)
+            target = target.cut(along, place, place + stop - start)
         lines += copied(source, target)
     return lines
 
@@ -112,7 +106,7 @@ def triangle(equation: Equation, arrays: Sequence[Access]) -> list[str]:
     """The elements on one side of the k-th diagonal, zeros on the other."""
     x, out = arrays
     x = x.broadcast(out.shape)  # NumPy makes a matrix of a vector
-    names = index_names(len(out.shape))
+    names = INDICES[: len(out.shape)]
     row, column = names[-2:]
     k, is_lower = int(equation.params["k"]), equation.name == "tril"
     edge = row if not k else f"{row} {'+' if k > 0 else '-'} {abs(k)}"
