@@ -162,11 +162,12 @@ class Descent:
     def _record(self, losses: np.ndarray, seconds: float) -> None:
         """Put epochs that were taken in one call down in the history."""
         run, n_epochs = self.session.run, len(losses)
-        rate = self._rate(run.step + 1)
-        for row in losses:  # one by one, for a product of all rounds otherwise
-            loss = float(row @ self.shares)
-            run.history.append({"loss": loss, "learning_rate": rate}, seconds / n_epochs)
         if n_epochs:
+            # row by row, as epochs are taken one by one: a product of all rounds otherwise
+            means = np.vecdot(losses, self.shares).tolist()
+            rates = [self._rate(run.step + 1)] * n_epochs
+            seconds_each = [seconds / n_epochs] * n_epochs
+            run.history.extend({"loss": means, "learning_rate": rates}, seconds_each)
             run.epoch += n_epochs
             run.step += n_epochs * self.n_batches
             run.batch, run.loss = self.n_batches, float(losses[-1, -1])
