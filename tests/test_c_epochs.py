@@ -96,7 +96,7 @@ def test_a_run_that_grows_beyond_all_bounds_ends_as_ever(calls, rate):
 
 
 def test_epochs_that_are_long_are_looked_into(calls, monkeypatch):
-    monkeypatch.setattr(descent, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(descent, "_SHORT_SECONDS", 0.0)
     net, history, _ = trained(False, batch_size=4)
     assert calls == []
     assert history.epochs == 30

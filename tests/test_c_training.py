@@ -15,6 +15,8 @@ from c_engine import TOLERANCE, assert_close, needs_compiler
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.batches import Batches, run_batches
+from chainrule.engines.c import program as c_program
+from chainrule.engines.c import toolchain
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.samples import Batch
 
@@ -386,3 +388,36 @@ def test_python_numbers_raise_what_python_raises():
     with pytest.raises(OverflowError):
         ours(x, 5000.0)
     assert ours.engine == "c"
+
+
+@needs_compiler
+def test_programs_for_full_and_last_batches_are_built_at_the_same_time(monkeypatch):
+    both = threading.Barrier(2, timeout=60)
+
+    def build(text, **options):
+        both.wait()  # breaks where one waits for the other to end
+        return toolchain.build_library(text, **options)
+
+    monkeypatch.setattr(c_program, "build_library", build)
+    x, y, _ = samples(50)
+    net = nn.Network([nn.Dense(3)], seed=0)
+    history = net.fit(
+        x, y, loss="squared_error", batch_size=32, engine="c", metrics=(), verbose=0, seed=0
+    )
+    assert history.engine == "c"
+    assert "batch 32" in net.step.source
+
+
+@needs_compiler
+def test_where_one_of_two_programs_has_no_form_in_c_both_are_tried_alone(monkeypatch):
+    load = c_program.load
+    monkeypatch.setattr(c_program, "build_all", lambda *args, **options: 1 / 0)
+    calls = []
+    monkeypatch.setattr(c_program, "load", lambda given, **options: calls.append(1) or load(given))
+    x, y, _ = samples(50)
+    net = nn.Network([nn.Dense(3)], seed=0)
+    history = net.fit(
+        x, y, loss="squared_error", batch_size=32, engine="c", metrics=(), verbose=0, seed=0
+    )
+    assert history.engine == "c"
+    assert len(calls) == 2

@@ -19,7 +19,9 @@ Strides = tuple[int, ...]
 
 
 class Layouts:
-    """Arrays with the shape, dtype and strides of the values of a graph. They hold zeros.
+    """Arrays with the shape, dtype and strides of the values of a graph.
+
+    They hold zeros, and as nobody writes to them, all stand in the same memory.
 
     `given` are the strides of inputs that do not lie in C order. Without `follow`, results are
     taken to lie in C order, whatever their arguments do.
@@ -29,9 +31,10 @@ class Layouts:
         self.follow = follow
         self.views: dict[Variable, Equation] = {}
         self._arrays: dict[Variable, np.ndarray[Any, Any]] = {}
+        self._zeros = np.zeros(0, np.uint8)
         for variable in (*graph.state, *graph.inputs):
             if variable.is_array:
-                self._arrays[variable] = _array(variable, given.get(variable))
+                self._arrays[variable] = self._array(variable, given.get(variable))
         self._arrays.update(graph.constants)
         for equation in graph.equations:
             for out in equation.outs:
@@ -56,14 +59,14 @@ class Layouts:
             if np.may_share_memory(array, arrays[0]):
                 self.views[out] = equation
                 return array
-            return array if self.follow else _array(out)
+            return array if self.follow else self._array(out)
         if equation.body is not None:  # a loop reads copies, and stacks what it gives
-            return _array(out)
+            return self._array(out)
         is_plain = all(a.flags.c_contiguous for a in arrays) and not _gathers(equation)
         if is_plain or not self.follow:
-            return _array(out)
+            return self._array(out)
         if primitive.elementwise:
-            return _as_numpy_allocates(arrays, out)
+            return self._as_numpy_allocates(arrays, out)
         return self._as_computed(equation, out)
 
     def _as_computed(self, equation: Equation, out: Variable) -> np.ndarray[Any, Any]:
@@ -73,13 +76,39 @@ class Layouts:
             for a in equation.args
         ]
         if equation.primitive.is_random or any(a is None for a in args):
-            return _array(out)
+            return self._array(out)
         with np.errstate(all="ignore"):
             try:
                 made = equation.primitive.evaluate(*args, **equation.params)
             except (ValueError, TypeError, IndexError, np.linalg.LinAlgError):
-                return _array(out)  # values decide whether it works: LAPACK's results are plain
+                return self._array(
+                    out
+                )  # values decide whether it works: LAPACK's results are plain
         return np.asarray(made)
+
+    def _array(self, variable: Variable, strides: Strides | None = None) -> np.ndarray[Any, Any]:
+        """Zeros in C order or with these strides."""
+        steps = [
+            stride * max(0, size - 1)
+            for stride, size in zip(strides or (), variable.shape, strict=strides is not None)
+        ]
+        n_bytes = variable.dtype.itemsize
+        n_bytes = n_bytes * variable.size if strides is None else n_bytes + sum(map(abs, steps))
+        if n_bytes > self._zeros.size:
+            self._zeros = np.zeros(n_bytes, np.uint8)
+        first = -sum(step for step in steps if step < 0)
+        return np.ndarray(variable.shape, variable.dtype, self._zeros, first, strides)
+
+    def _as_numpy_allocates(
+        self, arrays: list[np.ndarray[Any, Any]], out: Variable
+    ) -> np.ndarray[Any, Any]:
+        """A new array for the result of an elementwise function of these."""
+        flags = [*([["readonly"]] * len(arrays)), ["writeonly", "allocate"]]
+        dtypes = [*(a.dtype for a in arrays), out.dtype]
+        iterator = np.nditer([*arrays, None], ["zerosize_ok", "refs_ok"], flags, dtypes)  # type: ignore[arg-type]
+        array = iterator.operands[-1]
+        array.fill(0)
+        return array if array.shape == out.shape else self._array(out)
 
 
 def _gathers(equation: Equation) -> bool:
@@ -91,25 +120,3 @@ def _plain(atom: Any) -> Any:
     if not isinstance(atom, Variable):
         return atom
     return (1 if atom.dtype.kind == "i" else 1.0) if atom.is_number else None
-
-
-def _array(variable: Variable, strides: Strides | None = None) -> np.ndarray[Any, Any]:
-    """Zeros, which cost nothing until they are read, in C order or with these strides."""
-    if strides is None:
-        return np.zeros(variable.shape, variable.dtype)
-    steps = [
-        stride * max(0, size - 1) for stride, size in zip(strides, variable.shape, strict=True)
-    ]
-    memory = np.zeros(sum(map(abs, steps)) + variable.dtype.itemsize, np.uint8)
-    first = -sum(step for step in steps if step < 0)
-    return np.ndarray(variable.shape, variable.dtype, memory, first, strides)
-
-
-def _as_numpy_allocates(arrays: list[np.ndarray[Any, Any]], out: Variable) -> np.ndarray[Any, Any]:
-    """A new array for the result of an elementwise function of these."""
-    flags = [*([["readonly"]] * len(arrays)), ["writeonly", "allocate"]]
-    dtypes = [*(a.dtype for a in arrays), out.dtype]
-    iterator = np.nditer([*arrays, None], ["zerosize_ok", "refs_ok"], flags, dtypes)  # type: ignore[arg-type]
-    array = iterator.operands[-1]
-    array.fill(0)
-    return array if array.shape == out.shape else _array(out)

@@ -7,7 +7,6 @@ from typing import TypeVar, final
 
 import numpy as np
 
-from chainrule import tree
 from chainrule.engines.choice import Engine
 from chainrule.optim import Optimizer
 from chainrule.training.compiled_step import CompiledStep
@@ -15,6 +14,7 @@ from chainrule.training.eager_step import EagerStep
 from chainrule.training.frozen import hidden_draws
 from chainrule.training.goal import ignore_overflow
 from chainrule.training.session import Session
+from chainrule.training.step import Learned
 from chainrule.training.training_step import TrainingStep
 from chainrule.warn import warn_user
 
@@ -109,9 +109,10 @@ class StepMaker:
 
     def _tried(self, step: S) -> S:
         """The step after one batch of each size, put back to where it was: it works."""
-        start = tree.map_tree(np.array, step.read_state())
         with ignore_overflow():
             for batch in self._batches:
                 step.take(batch, 0.001, 1, np.random.default_rng(0))
-        step.write_state(start)
+        network = self._session.goal.network
+        flat = network.parameters.flat  # and not copies, for networks may be large
+        step.write_state(Learned(flat, self._optimizer.init(flat), network.state))
         return step

@@ -21,6 +21,7 @@ from chainrule.training.step import Learned
 __all__ = ["Descent"]
 
 _LOOK_SECONDS = 0.1  # how often progress and loss are looked at within an epoch
+_SHORT_SECONDS = 0.01  # an epoch that Python takes as much as a hundredth of
 
 
 @final
@@ -78,7 +79,7 @@ class Descent:
             self._run_epoch()
             if self.epoch.done < self.n_batches:
                 return  # stopped within the epoch
-            is_short = bool(run.history.seconds) and run.history.seconds[-1] < _LOOK_SECONDS
+            is_short = bool(run.history.seconds) and run.history.seconds[-1] < _SHORT_SECONDS
             hurries = hurries and is_short and self._take_many_epochs()
 
     def _run_epoch(self) -> None:
@@ -123,10 +124,14 @@ class Descent:
         run = self.session.run
         rngs = [rng for rng in (self.shuffle_rng, self.layer_rng) if rng is not None]
         count = _epochs_in_a_moment(run.history.seconds[-1])
+        start = tree.map_tree(np.array, self.step.read_state())
         with deferred_interrupts() as interrupted:
             while run.epoch < run.epochs:
                 n_epochs = min(count, run.epochs - run.epoch)
-                start = tree.map_tree(np.array, self.step.read_state())
+                for kept, now in zip(
+                    *map(tree.flatten, (start, self.step.read_state())), strict=True
+                ):
+                    np.copyto(kept, now)
                 states = [rng.bit_generator.state for rng in rngs]
                 began = perf_counter()
                 taken = self._hurry(n_epochs)
@@ -157,11 +162,12 @@ class Descent:
     def _record(self, losses: np.ndarray, seconds: float) -> None:
         """Put epochs that were taken in one call down in the history."""
         run, n_epochs = self.session.run, len(losses)
-        rate = self._rate(run.step + 1)
-        for row in losses:  # one by one, for a product of all rounds otherwise
-            loss = float(row @ self.shares)
-            run.history.append({"loss": loss, "learning_rate": rate}, seconds / n_epochs)
         if n_epochs:
+            # row by row, as epochs are taken one by one: a product of all rounds otherwise
+            means = np.vecdot(losses, self.shares).tolist()
+            rates = [self._rate(run.step + 1)] * n_epochs
+            seconds_each = [seconds / n_epochs] * n_epochs
+            run.history.extend({"loss": means, "learning_rate": rates}, seconds_each)
             run.epoch += n_epochs
             run.step += n_epochs * self.n_batches
             run.batch, run.loss = self.n_batches, float(losses[-1, -1])

@@ -69,14 +69,18 @@ class History(Mapping[str, list[float]]):
 
     def append(self, row: Mapping[str, float], seconds: float) -> None:
         """Add one epoch; every row must have the names of the first."""
-        if self._curves and row.keys() != self._curves.keys():
+        self.extend({name: [float(value)] for name, value in row.items()}, [seconds])
+
+    def extend(self, curves: Mapping[str, list[float]], seconds: list[float]) -> None:
+        """Add epochs, with one number of each for every name."""
+        if self._curves and curves.keys() != self._curves.keys():
             raise ValueError(
                 f"the history holds {', '.join(self._curves)}, the new epoch "
-                f"{', '.join(row)}: give every epoch the same names"
+                f"{', '.join(curves)}: give every epoch the same names"
             )
-        for name, value in row.items():
-            self._curves.setdefault(name, []).append(float(value))
-        self.seconds.append(seconds)
+        for name, values in curves.items():
+            self._curves.setdefault(name, []).extend(values)
+        self.seconds.extend(seconds)
 
     def ran_on(self, what: RunsOnEngine) -> None:
         """Note the engine of what runs from now on, its compiler and flags."""

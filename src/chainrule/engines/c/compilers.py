@@ -145,16 +145,24 @@ def find_compiler() -> Compiler | Missing:
     compiler counts when it has built a library of one line. The answer is kept for the process, and
     what a compiler takes in the cache folder, so that finding it again runs nothing.
     """
-    environment = tuple(os.environ.get(name, "") for name in ("CC", "PATH", "CHAINRULE_CACHE"))
+    environment = _environment()
     with lock("compiler"):
         if environment not in _PROCESS.compilers:
             _PROCESS.compilers[environment] = _find()
         return _PROCESS.compilers[environment]
 
 
+def _environment() -> tuple[str, ...]:
+    """What decides which compiler is found."""
+    return tuple(os.environ.get(name, "") for name in ("CC", "PATH", "CHAINRULE_CACHE"))
+
+
 @contextmanager
 def finding_compiler() -> Iterator[None]:
     """Look for the compiler meanwhile: the first time, other programs run for that."""
+    if _environment() in _PROCESS.compilers:
+        yield
+        return
     search = threading.Thread(target=find_compiler)
     search.start()
     try:

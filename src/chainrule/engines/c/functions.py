@@ -6,7 +6,7 @@ import functools
 import itertools
 import re
 from collections.abc import Iterable
-from importlib import resources
+from pathlib import Path
 
 from chainrule.engines.c.multiplication import multiplication_names
 from chainrule.names import look_up
@@ -25,7 +25,7 @@ def _definitions() -> dict[str, str]:
     A definition ends with a `}` or `};` at the beginning of a line, or is a line that ends with
     `;`, and is followed by an empty line. A block headed by `for T in ...` is one for each type.
     """
-    text = resources.files("chainrule.engines.c").joinpath("functions.c").read_text("utf-8")
+    text = Path(__file__).with_name("functions.c").read_text("utf-8")
     found = {}
     for block in re.split(r"\n\n+(?=/\*)", text):
         for one in _of_each_type(block.strip() + "\n"):
