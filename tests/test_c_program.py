@@ -7,7 +7,7 @@ import pytest
 from c_engine import needs_compiler
 
 import chainrule as cr
-from chainrule import nn, optim
+from chainrule import nn, optim, tree
 from chainrule.engines.batches import Batches
 from chainrule.nn.inference import inference_graph
 from chainrule.primitives import random_uniform
@@ -43,6 +43,62 @@ def test_a_program_without_its_state_refuses_to_run():
         program.write_state([np.zeros(5, np.float32)])
     program.write_state([net.parameters.flat])
     np.testing.assert_allclose(program(x)[0], net.predict(x), rtol=1e-6)
+
+
+NUMBERS = {
+    "n": lambda x, n, m: n,
+    "n + m": lambda x, n, m: (x * 2, n + m, n, 2 * m),
+    "n - m": lambda x, n, m: n - m,
+    "n * m": lambda x, n, m: n * m,
+    "n / m": lambda x, n, m: n / m,
+    "n // m": lambda x, n, m: (n // m, n % m),
+    "n ** m": lambda x, n, m: n**m,
+    "-n": lambda x, n, m: (-n, abs(n), +n),
+    "x * (n + m)": lambda x, n, m: x * (n + m),
+    "x * (n * m)": lambda x, n, m: x * (n * m),
+    "x * n**m": lambda x, n, m: x * n**m,
+    "x * -n": lambda x, n, m: x * -n,
+    "x * abs(n)": lambda x, n, m: x * abs(n),
+    "x * (n // m)": lambda x, n, m: x * (n // m),
+}
+WHOLE = [(3, 2), (-7, 2), (7, -2), (0, -1), (2, 62), (2, 63), (2, 70), (2**40, 3), (5, 0),
+         (2**63 - 1, 1), (-(2**63), -1), (-(2**63), 1), (2**62, 2), (2**70, 1)]  # fmt: skip
+REAL = [
+    (2.5, 2.0),
+    (-7.5, 2.0),
+    (7.5, -2.0),
+    (1e200, 1e200),
+    (-2.5, 0.5),
+    (2.5, 0.0),
+    (np.nan, 1.0),
+]
+
+
+def outcome(function, args):
+    """What a function gives, or the type of what it raises."""
+    try:
+        with np.errstate(all="ignore"):
+            return function(*args)
+    except ArithmeticError as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("what", NUMBERS)
+def test_numbers_are_those_of_python_also_where_c_has_none(what):
+    function, x = NUMBERS[what], np.array([1.0, -0.5])
+    compiled = cr.compile(function, engine="c")
+    for n, m in (*WHOLE, *REAL):
+        wanted, found = (outcome(f, (x, n, m)) for f in (function, compiled))
+        if isinstance(wanted, type):
+            assert found is wanted
+            continue
+        for one, other in zip(tree.flatten(wanted), tree.flatten(found), strict=True):
+            assert type(one) is type(other), (n, m)
+            if isinstance(one, int):
+                assert one == other
+            else:
+                np.testing.assert_allclose(other, one, rtol=1e-14, err_msg=f"of {n}, {m}")
+    assert compiled.engine == "c"
 
 
 def misaligned(array):

@@ -247,9 +247,9 @@ def report(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-FALLS_BACK = r"arrays of (float16|object)|argsort|a Python number as a result|clip of the number"
+FALLS_BACK = r"arrays of (float16|object)|argsort|clip of the number"
 """What the C engine has no form of: float16, into which NumPy makes int8 in sqrt and its like,
-sorting, results without memory, and bounds that no number of the dtype is.
+sorting, and bounds that no number of the dtype is.
 """
 
 

@@ -130,6 +130,8 @@ def _member(own: Field) -> str:
 def _said(own: Field) -> str:
     if own.kind in {"number", "generator", "product"}:
         return ""
+    if own.kind == "result":
+        return "  /* a number, result */"
     if own.kind == "threads":
         return "  /* where the compiler has OpenMP */"
     if own.kind == "parts":
@@ -161,13 +163,15 @@ def _step(file: File) -> str:
     text = "\n".join(file.body)
     used = set(re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
     name, alone = file.function, "_alone" if file.has_threads else ""
+    codes = ["1 where NumPy would raise"]
+    codes += ["2 where a number is one that only Python has"] * ("return 2;" in text)
     lines = [
-        *comment(f"{file.labels.returns or 'one call'}; 0, or 1 where NumPy would raise"),
+        *comment(f"{file.labels.returns or 'one call'}; 0, or {', '.join(codes)}"),
         f"{'static' if alone else 'EXPORT'} int {name}{alone}(struct {name} *own)",
         "{",
     ]
     for own in file.fields:
-        if own.name not in used:
+        if own.name not in used or own.kind == "result":
             continue
         member = _member(own)
         if own.is_array:
@@ -207,7 +211,7 @@ def _main(file: File) -> str:
         ]
     lines += ["int main(void)", "{", f"    static struct {file.function} own;"]
     for own in file.fields:
-        if own.kind == "number":
+        if own.kind in {"number", "result"}:
             lines.append(f"    own.{own.name} = 1;")
         elif own.kind in _ALONE:
             lines.append(f"    own.{own.name} = {_ALONE[own.kind]};")

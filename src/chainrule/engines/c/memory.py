@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -104,6 +105,11 @@ class Memory:
             target[...] = array
 
         return give_array
+
+    def reader(self, own: Field) -> Callable[[], float | int]:
+        """A function that gives a number which the step has written down."""
+        numbers = self.table.view(np.float64 if own.dtype.kind == "f" else np.int64)
+        return partial(numbers.item, self._slots[own.name])
 
     def view(self, result: Result) -> NumPyArray | None:
         """The elements of a result, in the memory that they stand in; None while there is none."""

@@ -9,7 +9,9 @@ from chainrule.engines.c.types import UnsupportedError, literal
 
 __all__ = ["number_lines"]
 
-_SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
+_SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+_DIVISIONS = {"divide", "floor_divide", "remainder"}
+_SAFE = "9e18"  # less than 2**63, by more than doubles round
 
 
 def number_lines(
@@ -17,44 +19,62 @@ def number_lines(
 ) -> list[str]:
     """The lines that define a number; `args` are names or numbers, `kinds` their dtypes' kinds.
 
-    Where Python would divide by zero the function returns 1.
+    Where Python would divide by zero the function returns 1, and 2 where what Python makes may be
+    no number of C's: an integer of more than 64 bits, a fraction of integers, a complex number.
     """
     of = equation.primitive.name
     is_int = equation.out.dtype.kind == "i"
     kind = "int64_t" if is_int else "double"
-    texts = [
-        arg if isinstance(arg, str) else literal(arg, "int64" if is_int else "float64")
-        for arg in args
-    ]
-    closed = [f"({text})" if text.startswith("-") else text for text in texts]
-    if not is_int:
-        closed = [
-            f"(double){text}" if isinstance(arg, str) and of_kind in "iub" else text
-            for text, arg, of_kind in zip(closed, args, kinds, strict=True)
-        ]
-    before: list[str] = []
+    real = [_as_double(arg, of_kind) for arg, of_kind in zip(args, kinds, strict=True)]
+    closed = [_closed(arg, "int64") for arg in args] if is_int else real
+    before = _not_zero(closed[1], args[1]) if of in _DIVISIONS else []
     after: list[str] = []
+    if of == "power" and not is_int:
+        after = _real_power(name, closed, args)
+    elif is_int:
+        before += _too_large(of, real, args)
+    return [*before, f"const {kind} {name} = {_value(of, kind, closed)};", *after]
+
+
+def _value(of: str, kind: str, closed: Sequence[str]) -> str:
+    """What Python computes, in numbers of this kind of C's."""
     if of in _SIGNS:
-        value = f" {_SIGNS[of]} ".join(closed)
-    elif of == "divide":
-        before = _not_zero(closed[1], args[1])
-        value = f"{closed[0]} / {closed[1]}"
-    elif of in {"floor_divide", "remainder"}:
-        before = _not_zero(closed[1], args[1])
-        value = f"{of}_{kind}({closed[0]}, {closed[1]})"
-    elif of == "power":
-        if is_int:
-            value = f"power_{kind}({closed[0]}, {closed[1]})"
-        else:
-            value = f"pow({closed[0]}, {closed[1]})"
-            after = _real_power(name, closed, args)
-    elif of in {"negative", "positive"}:
-        value = f"-{closed[0]}" if of == "negative" else closed[0]
-    elif of == "absolute":
-        value = f"{closed[0]} < 0 ? -{closed[0]} : {closed[0]}"
+        return f" {_SIGNS[of]} ".join(closed)
+    if of == "power" and kind == "double":
+        return f"pow({closed[0]}, {closed[1]})"
+    if of in {"floor_divide", "remainder", "power"}:
+        return f"{of}_{kind}({closed[0]}, {closed[1]})"
+    if of in {"negative", "positive"}:
+        return f"-{closed[0]}" if of == "negative" else closed[0]
+    if of == "absolute":
+        return f"{closed[0]} < 0 ? -{closed[0]} : {closed[0]}"
+    raise UnsupportedError(f"{of} of Python numbers")
+
+
+def _closed(arg: str | float | int | bool, dtype: str) -> str:
+    text = arg if isinstance(arg, str) else literal(arg, dtype)
+    return f"({text})" if text.startswith("-") else text
+
+
+def _as_double(arg: str | float | int | bool, kind: str) -> str:
+    text = _closed(arg, "float64")
+    return f"(double){text}" if isinstance(arg, str) and kind in "iub" else text
+
+
+def _too_large(of: str, real: Sequence[str], args: Sequence[str | float | int | bool]) -> list[str]:
+    """An end where an integer may be beyond 64 bits, which Python's are not bound to, by its size
+    as a double; or where it is a fraction.
+    """
+    lines: list[str] = []
+    if of == "power" and isinstance(args[1], str):
+        lines = [f"if ({args[1]} < 0)", "    return 2;"]
+    if of in {"positive", "remainder"}:
+        return lines
+    if of in {"negative", "absolute"}:
+        value = real[0]
     else:
-        raise UnsupportedError(f"{of} of Python numbers")
-    return [*before, f"const {kind} {name} = {value};", *after]
+        value = _value("divide" if of == "floor_divide" else of, "double", real)
+    return [*lines, f"if (!(fabs({value}) < {_SAFE}))", "    return 2;"]
 
 
 def _not_zero(text: str, arg: str | float | int | bool) -> list[str]:
@@ -77,4 +97,4 @@ def _real_power(
     if not given:
         return []
     finite = " && ".join(f"isfinite({text})" for text in given)
-    return [f"if (!isfinite({name}) && {finite})", "    return 1;"]
+    return [f"if (!isfinite({name}) && {finite})", "    return 2;"]

@@ -19,7 +19,7 @@ class Field:
     """A member of the structure that a step works on: memory for an array, a number, a generator.
 
     `variable` is the input, state or constant that it holds, None for memory of the step's own,
-    which may have more elements `for_each_part`.
+    which may have more elements `for_each_part`. A `result` is a number that the function gives.
     """
 
     name: str
@@ -44,7 +44,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Result:
-    """What the function gives: a number written into it, or a field and where in it to read."""
+    """What the function gives: a number that is known now, or a field, and of an array where in it
+    to read.
+    """
 
     number: float | int | bool | None = None
     access: Access | None = None

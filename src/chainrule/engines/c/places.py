@@ -170,6 +170,13 @@ class Places:
                 Field(name, "int64_t", (), kind, name) for name in ("threads", "parts")
             ]
 
+    def add_result(self, variable: Variable) -> Field:
+        """A field for a number that the function gives."""
+        name = self.scope.claim(Symbol(f"{self.numbers[variable].text}_given"))
+        own = Field(name, c_type(variable.dtype), (), variable.dtype, "result")
+        self.file.fields.append(own)
+        return own
+
     # Values
 
     def access(self, variable: Variable) -> Access | None:

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -37,6 +38,9 @@ from chainrule.files import replacing
 __all__ = ["CProgram", "Prepared", "build", "build_all", "load", "prepare", "text_of"]
 
 
+_ONLY_PYTHONS = 2  # what a function returns where a number is one that only Python has
+
+
 @final
 class CProgram(Program):
     """A graph as C source, and the library that a compiler makes of it."""
@@ -57,13 +61,15 @@ class CProgram(Program):
         self._results = [self._result(result) for result in file.results]
         self._is_one = len(file.results) == 1
         self._exact = prepared.exact
+        # results that are made new for each call: of the user's own, and numbers
+        self._is_fresh = self._exact or any(callable(result) for result in self._results)
         self._state: tuple[NumPyArray, ...] = ()
         self._inputs = [self._memory.giver(variable) for variable in graph.inputs]
         generators = [i for i, v in enumerate(graph.inputs) if v.kind == "generator"]
         self._draws = generators[0] if generators else None
         self._many = ManySteps(file, library, self._memory) if batch_fields(file) else None
         is_plain = len(graph.inputs) == 1 and self._is_one and self._draws is None
-        is_quick = is_plain and not self._exact
+        is_quick = is_plain and not self._is_fresh
         self.function: Callable[..., Any] = self._call_quickly if is_quick else self._call
         self._called = self.function
         if graph.state:
@@ -77,38 +83,52 @@ class CProgram(Program):
     def _call_quickly(self, x: Any) -> Any:
         """One step from one array to another, as a prediction is: what it costs beside is felt."""
         self._inputs[0](x)
-        if self._function(self._address):
-            self._raise((x,))
+        if status := self._function(self._address):
+            return self._in_numpy((x,), status)
         return self._results[0]
 
     def _call(self, *inputs: Any) -> Any:
         """One step."""
-        for give, value in zip(self._inputs, inputs, strict=True):
-            give(value)
+        try:
+            for give, value in zip(self._inputs, inputs, strict=True):
+                give(value)
+        except OverflowError:  # an integer of more than 64 bits
+            return self._in_numpy(inputs, _ONLY_PYTHONS)
         if self._draws is None:
             status = self._function(self._address)
         else:
             with self._memory.drawing(inputs[self._draws]):
                 status = self._function(self._address)
         if status:
-            self._raise(inputs)
+            return self._in_numpy(inputs, status)
         results = self._results
-        if self._exact:
-            results = [r.copy() if isinstance(r, np.ndarray) else r for r in results]
+        if self._is_fresh:
+            results = [_made_new(result) for result in results]
         return results[0] if self._is_one else tuple(results)
 
-    def _raise(self, inputs: Sequence[Any]) -> None:
-        """Raise what NumPy raises for these inputs, by the program of the NumPy engine."""
-        program = numpy_program.build(self.graph, self._memory.file.labels, exact=self._exact)
+    @cached_property
+    def _numpys(self) -> Program:
+        """The program of the NumPy engine."""
+        return numpy_program.build(self.graph, self._memory.file.labels, exact=self._exact)
+
+    def _in_numpy(self, inputs: Sequence[Any], status: int) -> Any:
+        """What NumPy raises for these inputs, where C has no words for it; or what it gives, where
+        numbers are such as only Python has.
+        """
+        program = self._numpys
         program.write_state([array.copy() for array in self._state])
-        program(*inputs)
-        raise RuntimeError(f"{self.graph} failed in C and not in NumPy: please report it")
+        results = program.function(*inputs)
+        if status != _ONLY_PYTHONS:
+            raise RuntimeError(f"{self.graph} failed in C and not in NumPy: please report it")
+        for own, new in zip(self._state, program.read_state(), strict=True):
+            own[...] = new
+        return results
 
     def _result(self, result: Result) -> Any:
-        """A number, or the array in which a result stands after each call."""
-        if result.access is None or result.field is None:
+        """A number, a function that reads one, or the array in which a result will stand."""
+        if result.field is None:
             return result.number
-        return self._memory.view(result)
+        return self._memory.view(result) if result.access else self._memory.reader(result.field)
 
     def run(self, batches: Batches, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
         """Take batches inside C, for as long as nobody needs to look."""
@@ -151,6 +171,13 @@ class CProgram(Program):
     def save_source(self, path: str | Path) -> None:
         with replacing(Path(path)) as beside:
             beside.write_text(self.source, encoding="utf-8")
+
+
+def _made_new(result: Any) -> Any:
+    """A result that belongs to the caller."""
+    if callable(result):
+        return result()
+    return result.copy() if isinstance(result, np.ndarray) else result
 
 
 @final

@@ -50,8 +50,8 @@ def write_statements(
     places.declare()
     step = _Step(places, original, titled)
     step.write()
-    file.body = [*step.numbers_first, *places.lines, *step.lines]
     file.results = [step.result(atom) for atom in plan.graph.outputs]
+    file.body = [*step.numbers_first, *places.lines, *step.lines]
     return file
 
 
@@ -342,8 +342,10 @@ class _Step:
         if atom in self.kept:
             own = self.kept[atom]
             return Result(access=own.access, field=own)
-        if not atom.is_array:
-            raise UnsupportedError("a Python number as a result")
+        if atom.is_number:
+            own = self.places.add_result(atom)
+            self.lines.append(f"own->{own.name} = {self.places.numbers[atom].text};")
+            return Result(field=own)
         access, own = self.places.in_field(atom)
         return Result(access=access, field=own)
 
