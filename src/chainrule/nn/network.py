@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, final
@@ -12,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.engines.choice import Engine, check_engine
+from chainrule.nn.alone import connect, own_copy
 from chainrule.nn.built import BuiltLayer, build_layers
 from chainrule.nn.inference import Inference
+from chainrule.nn.inputs import call_inputs, wrong_shape
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.losses import check_output_layer
 from chainrule.nn.parameters import Parameters
@@ -25,7 +26,7 @@ from chainrule.tensor import Tensor
 from chainrule.training import fit as training
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.frozen import hidden_draws, refuse_draws
-from chainrule.training.inputs import as_features, as_whole_numbers, check_count, refuse_masked
+from chainrule.training.inputs import as_features, check_count
 from chainrule.training.losses import Loss
 from chainrule.training.measured import Measured
 from chainrule.training.trainable import TextbookNames
@@ -107,6 +108,7 @@ class Network:
             self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)
             self._state.update(state)
             self._built += built
+            connect(self._built, self._parameters, self._state, self._input_shape)
         self._layers.append(layer)
 
     def build(self, input_shape: int | Iterable[int], seed: int | None = None) -> None:
@@ -126,6 +128,7 @@ class Network:
         self._inferences = {}
         self._input_shape = shape
         self._rng = rng
+        connect(self._built, self._parameters, self._state, shape)
 
     @property
     def input_dtype(self) -> np.dtype[Any]:
@@ -190,7 +193,7 @@ class Network:
         """
         self._require_built()
         if x.shape[1:] != self._input_shape:
-            raise ValueError(self._wrong_shape(x.shape))
+            raise ValueError(wrong_shape(self, x.shape))
         context = context or Context(state=self._state)
         traced = current_scope().tracing
         for built in self._built:
@@ -229,7 +232,7 @@ class Network:
         the parameters calls `forward`.
         """
         if not isinstance(x, AbstractArray):
-            return self.infer(self._as_inputs(x))
+            return self.infer(call_inputs(self, x))
         if not self.is_built:
             self.build(x.shape[1:])
         return self.forward(self.parameters, x)
@@ -248,7 +251,7 @@ class Network:
             check_count("batch_size", batch_size)
         if engine is not None:
             engine = "c" if check_engine(engine) == "c" else "numpy"
-        x = self._as_inputs(x)
+        x = call_inputs(self, x)
         rows = _PREDICT_ROWS if batch_size is None else batch_size
         if len(x) <= rows:
             return self.infer(x, engine)
@@ -262,12 +265,12 @@ class Network:
         >>> net.layer_outputs(np.array([[-3.0]]))
         {'dense_1': array([[-6.]], dtype=float32), 'relu_1': array([[0.]], dtype=float32)}
         """
-        x = self._as_inputs(x)
+        x = call_inputs(self, x)
         context = Context(state=self._state)
         given, outputs = x, {}
         for built in self._built:
             x = built.forward(self.parameters, x, context)
-            outputs[built.layer.name] = self._own(x, given)
+            outputs[built.layer.name] = own_copy(x, self._memory(given))
         return outputs
 
     def infer(self, x: np.ndarray, engine: Engine | None = None) -> np.ndarray:
@@ -287,53 +290,11 @@ class Network:
         given = x
         for built in self._built:
             x = built.forward(parameters, x, context)
-        return self._own(x, given)
+        return own_copy(x, self._memory(given))
 
-    def _own(self, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The outputs, copied where they are memory of the inputs or of the network."""
-        if outputs.base is None and outputs is not x and not self._state:
-            return outputs
-        others = (x, self.parameters.flat, *self._state.values())
-        shared = any(np.may_share_memory(outputs, other) for other in others)
-        return outputs.copy() if shared else outputs
-
-    def _as_inputs(self, x: Any) -> np.ndarray:
-        """The inputs as an array of the network's dtype and input shape; builds the network."""
-        refuse_masked(x, "x")
-        array = np.asarray(x)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(
-                f"x has dtype {array.dtype}, shape {array.shape}, but a network takes numbers: "
-                "convert it with .astype(float), a sparse matrix with .toarray()"
-            )
-        if not self.is_built and array.ndim < 2:
-            raise ValueError(
-                f"x has shape {array.shape}, but samples are rows, (n_samples, n_features): "
-                "use x[None] for one sample, x[:, None] for one feature"
-            )
-        if not self.is_built and array.size:
-            self.build(array.shape[1:])
-        if self.is_built and array.shape[1:] != self._input_shape:
-            raise ValueError(self._wrong_shape(array.shape))
-        if len(array) == 0:
-            raise ValueError(f"x is empty, shape {array.shape}: give at least one sample")
-        if self.input_dtype.kind == "i":
-            array = as_whole_numbers(array, "x")
-            self._layers[0].check_inputs(array)
-        return array.astype(self.input_dtype, copy=False)
-
-    def _wrong_shape(self, shape: Shape) -> str:
-        """The message for inputs of another shape, with the likely fix."""
-        wanted = self._input_shape
-        features = f"{wanted[0]} features" if len(wanted) == 1 else f"samples of shape {wanted}"
-        fix = f"give an array of shape {('n_samples', *wanted)}".replace("'", "")
-        if shape == wanted:
-            fix = "that is one sample, and samples are rows: use x[None]"
-        elif len(wanted) == 1 and shape == (*wanted, *shape[1:2]):
-            fix = "samples are rows: use x.T"
-        elif math.prod(shape[1:]) == math.prod(wanted):
-            fix = f"use x.reshape{(-1, *wanted)}"
-        return f"{self._layers[0].label} was built for {features} but got x of shape {shape}: {fix}"
+    def _memory(self, x: np.ndarray) -> Iterable[np.ndarray]:
+        """What outputs must not share: these inputs, and the network's arrays."""
+        return (x, self.parameters.flat, *self._state.values())
 
     # Training. The functions are methods as they stand: their options are written once.
 
