@@ -29,6 +29,7 @@ from chainrule.training.frozen import hidden_draws, refuse_draws
 from chainrule.training.inputs import as_features, check_count
 from chainrule.training.losses import Loss
 from chainrule.training.measured import Measured
+from chainrule.training.on_batch import BatchTraining, train_on_batch
 from chainrule.training.trainable import TextbookNames
 from chainrule.warn import warn_user
 
@@ -82,6 +83,7 @@ class Network:
         self._parameters: Parameters | None = None
         self._state: dict[str, np.ndarray] = {}
         self.measured = Measured()  # by the last fit
+        self.batch_training: BatchTraining | None = None
         for layer in layers:
             self.add(layer)
         if input_shape is not None:
@@ -102,7 +104,7 @@ class Network:
         """
         layer = as_layer(layer)
         name_layer(layer, self._layers)
-        self._step, self._inferences = None, {}  # these are of the network as it was
+        vars(self).update(_made_anew())  # these are of the network as it was
         if self._parameters is not None:
             built, arrays, state = build_layers([layer], self.output_shape, self._rng, self.dtype)
             self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)
@@ -125,7 +127,7 @@ class Network:
         rng = np.random.default_rng(self.seed if seed is None else seed)
         self._built, arrays, self._state = build_layers(self._layers, shape, rng, self.dtype)
         self._parameters = Parameters(arrays, self.dtype)
-        self._inferences = {}
+        self._inferences, self.batch_training = {}, None
         self._input_shape = shape
         self._rng = rng
         connect(self._built, self._parameters, self._state, shape)
@@ -300,6 +302,7 @@ class Network:
 
     fit = training.fit
     evaluate = training.evaluate
+    train_on_batch = train_on_batch
 
     def as_inputs(self, x: Any, name: str = "x", seed: Any = None) -> np.ndarray:
         """The inputs as `apply` takes them, all of them finite, or an error that calls them `name`.
@@ -315,6 +318,10 @@ class Network:
             given = isinstance(seed, int | np.integer) and self.seed is None
             self.build(array.shape[1:], int(seed) if given else None)
         return array
+
+    def is_one_sample(self, x: Any) -> bool:
+        """Whether x is one sample, without the axis of samples; before `build`, one of features."""
+        return np.shape(x) == self._input_shape if self.is_built else np.ndim(x) == 1
 
     def check_loss(self, loss: Loss) -> None:
         """Raise ValueError for a loss that repeats what the last layer does."""
@@ -374,8 +381,7 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         # A program is made anew where it is needed; functions of the user's own stay with the user.
-        made_anew: dict[str, Any] = {"_step": None, "_inferences": {}}
-        return {**self.__dict__, **made_anew, "measured": self.measured.saved()}
+        return {**self.__dict__, **_made_anew(), "measured": self.measured.saved()}
 
     def __copy__(self) -> Network:
         return copy.deepcopy(self)  # two networks of the same arrays would train each other
@@ -383,7 +389,7 @@ class Network:
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         other = object.__new__(Network)
         memo[id(self)] = other
-        shared: dict[str, Any] = {"_step": None, "_inferences": {}, "measured": self.measured}
+        shared = {**_made_anew(), "measured": self.measured}
         own = {name: part for name, part in vars(self).items() if name not in shared}
         vars(other).update({**copy.deepcopy(own, memo), **shared})
         return other
@@ -433,6 +439,11 @@ class Network:
         sizes = [self._input_shape, *(b.output_shape for b in self._built if b.parameters)]
         kinds = dict.fromkeys(b.layer.kind for b in self._built if not b.parameters)
         return f"Network({', '.join(['-'.join(map(_joined, sizes)), *kinds])})"
+
+
+def _made_anew() -> dict[str, Any]:
+    """What a copy of a network makes for itself, by attribute."""
+    return {"_step": None, "_inferences": {}, "batch_training": None}
 
 
 def _batch_of(shape: Shape) -> str:

@@ -19,9 +19,9 @@ from chainrule.training.compiling import StepMaker
 from chainrule.training.descent import Descent
 from chainrule.training.goal import Goal, Penalties
 from chainrule.training.history import History
-from chainrule.training.inputs import check_count
+from chainrule.training.inputs import as_generator, check_count
 from chainrule.training.losses import LossLike
-from chainrule.training.measured import Measured, NotSaved
+from chainrule.training.measured import Measured
 from chainrule.training.metrics import Metrics
 from chainrule.training.minimization import Minimization, Objective
 from chainrule.training.progress import make_progress
@@ -121,7 +121,7 @@ def fit(
     for name, flag in flags.items():
         if not isinstance(flag, bool | np.bool_):
             raise TypeError(f"{name} is {flag!r}: give True or False")
-    split_rng, shuffle_rng, layer_rng = _generator(seed).spawn(3)
+    split_rng, shuffle_rng, layer_rng = as_generator(seed).spawn(3)
 
     goal = Goal.of(network, loss, metrics, penalty)
     network.check_loss(goal.loss)
@@ -147,7 +147,8 @@ def fit(
     run, hooks = Run(network, epochs), moments(callbacks)
     session = Session(goal, training, validation, run, hooks, progress, bool(detect_nonfinite))
     network.keep_step(None)
-    network.measured = Measured(loss, metrics, penalty)
+    network.batch_training = None  # its slots are of the parameters as they were
+    network.measured = Measured(loss, metrics, penalty, optimizer)
     compiles = bool(compile) and not detect_nonfinite
     trainer: Descent | Minimization
     try:
@@ -207,20 +208,10 @@ def evaluate(
 
 def _measured(network: Trainable, given: Measured) -> Measured:
     """What is given, and the rest from the last fit."""
-    last = network.measured
-    both = {
-        name: own if own is not None else of_fit
-        for (name, own), of_fit in zip(given._asdict().items(), last, strict=True)
-    }
-    for name, value in both.items():
-        if isinstance(value, NotSaved):
-            raise ValueError(
-                f"the {name} of the last fit was {value.what}, which is not saved with a network: "
-                f"give {name}="
-            )
-    if both["loss"] is None:
+    found = given.completed_by(network.measured)
+    if found.loss is None:
         raise ValueError("evaluate does not know the loss before a fit: give loss=, a name")
-    return Measured(**both)
+    return found
 
 
 def _validation_of(goal: Goal, data: Any) -> Samples:
@@ -231,12 +222,3 @@ def _validation_of(goal: Goal, data: Any) -> Samples:
     network = goal.network
     samples = Samples.prepare(network, goal.loss, *data, prefix="validation ")
     return samples.normalised(network.dtype)
-
-
-def _generator(seed: Any) -> np.random.Generator:
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"seed is {seed!r}: give a whole number from 0, a numpy.random.Generator, or None"
-        ) from None

@@ -18,11 +18,33 @@ class NotSaved:
 
 
 class Measured(NamedTuple):
-    """What the last `fit` minimised and reported, as it was given."""
+    """What the last `fit` minimised and reported, and how, as it was given."""
 
     loss: Any = None
     metrics: Any = None
     penalty: Any = None
+    optimizer: Any = None
+
+    def completed_by(self, last: Measured) -> Measured:
+        """This, and what it leaves open from the last fit; the optimizer is not looked at.
+
+        Raises ValueError where that would be something of the user's own that was not saved.
+        """
+        parts = {}
+        for name in ("loss", "metrics", "penalty"):
+            own = getattr(self, name)
+            parts[name] = own if own is not None else last.kept(name)
+        return self._replace(**parts)
+
+    def kept(self, name: str) -> Any:
+        """One part; raises ValueError where it was not saved with the network."""
+        part = getattr(self, name)
+        if isinstance(part, NotSaved):
+            raise ValueError(
+                f"the {name} of the last fit was {part.what}, which is not saved with a network: "
+                f"give {name}="
+            )
+        return part
 
     def saved(self) -> Measured:
         """The same for a file: names and what is the library's own; a user's functions are not.
@@ -44,8 +66,10 @@ def _is_ours(part: Any) -> bool:
         return all(map(_is_ours, part.values()))
     if isinstance(part, functools.partial):
         return all(map(_is_ours, (part.func, *part.args, *part.keywords.values())))
-    # functions of ours by their names, L1 and L2 by their classes' module
-    return str(getattr(part, "__module__", "")).split(".")[0] == "chainrule"
+    # functions of ours by their names, L1 and L2 by their classes' module; an optimizer of ours may
+    # hold a schedule that is a function of the user's
+    is_ours = str(getattr(part, "__module__", "")).split(".")[0] == "chainrule"
+    return is_ours and all(map(_is_ours, getattr(part, "__dict__", {}).values()))
 
 
 def _describe(part: Any) -> str:
