@@ -18,6 +18,7 @@ from chainrule.nn.inputs import call_inputs, wrong_shape
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.losses import check_output_layer
 from chainrule.nn.parameters import Parameters
+from chainrule.nn.probabilities import predict_proba
 from chainrule.nn.stack import LayerLike, as_layer, name_layer
 from chainrule.nn.textbook import textbook_names
 from chainrule.primitives.dispatch import AbstractArray, Array
@@ -258,6 +259,8 @@ class Network:
         if len(x) <= rows:
             return self.infer(x, engine)
         return np.concatenate([self.infer(x[i : i + rows], engine) for i in range(0, len(x), rows)])
+
+    predict_proba = predict_proba
 
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """What each layer gives for inputs x (N, *input_shape), by the layers' names.

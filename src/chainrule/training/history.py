@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, final
 
-__all__ = ["History", "RunsOnEngine"]
+__all__ = ["History", "MinimizerReport", "RunsOnEngine"]
 
 
 class RunsOnEngine(Protocol):
@@ -25,6 +26,23 @@ class RunsOnEngine(Protocol):
     def flags(self) -> tuple[str, ...]: ...
 
 
+@final
+@dataclass(frozen=True)
+class MinimizerReport:
+    """What a full-batch minimizer said when it ended.
+
+    `success` is whether it was content, `message` its own words. `n_evaluations` counts calls of
+    the loss with its gradient (SciPy's nfev), and `gradient_norm` is the Euclidean norm of the
+    gradient at the point it gave.
+    """
+
+    success: bool
+    message: str
+    n_iterations: int
+    n_evaluations: int
+    gradient_norm: float
+
+
 class History(Mapping[str, list[float]]):
     """The curves of one training run, a read-only mapping of names to lists.
 
@@ -41,7 +59,8 @@ class History(Mapping[str, list[float]]):
     the epoch whose parameters a callback restored, counted from 1, or None.
 
     `engine` is what the steps ran on: "numpy" or "c", or "eager" where they ran as they are. Of the
-    C engine, `compiler` is the compiler with its version, and `flags` what it was told.
+    C engine, `compiler` is the compiler with its version, and `flags` what it was told. After a
+    full-batch minimizer `minimizer` is what that said, see `MinimizerReport`; None elsewhere.
 
     >>> history = History()
     >>> history.append({"loss": 0.5}, seconds=0.01)
@@ -53,6 +72,7 @@ class History(Mapping[str, list[float]]):
     engine = ""
     compiler = ""
     flags: tuple[str, ...] = ()
+    minimizer: MinimizerReport | None = None
 
     def __init__(self) -> None:
         self._curves: dict[str, list[float]] = {}
