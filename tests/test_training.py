@@ -452,7 +452,6 @@ def test_what_a_minimizer_says_is_in_the_history(name):
     net, history = fitted(x, y, optimizer=name, epochs=200)
     said = history.minimizer
     assert said.success == (history.stopped_by == "converged")
-    assert said.success or name == "newtoncg" or "stalled" in history.stopped_by
     assert len(said.message) > 5
     assert said.n_evaluations >= said.n_iterations >= history.epochs - 1 > 0
 

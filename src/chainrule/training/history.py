@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -48,8 +49,9 @@ class History(Mapping[str, list[float]]):
 
     Each list has one number per finished epoch: always "loss", one entry per metric, the same with
     "val_" in front where validation data were given, and "learning_rate" of the epoch's last step
-    (absent for full-batch minimizers). An epoch broken off by Ctrl-C or by a loss that is not
-    finite leaves no entry.
+    (absent for full-batch minimizers). What is measured after some epochs only, as
+    "loss_after_epoch", is NaN for the others. An epoch broken off by Ctrl-C or by a loss that is
+    not finite leaves no entry.
 
     `epochs` is the number of finished epochs, `seconds` the time each of them took, validation
     included. `stopped_by` says why the training ended: "epochs" (all of them done), "interrupt"
@@ -73,6 +75,7 @@ class History(Mapping[str, list[float]]):
     compiler = ""
     flags: tuple[str, ...] = ()
     minimizer: MinimizerReport | None = None
+    _sparse: frozenset[str] = frozenset()  # names of what is measured after some epochs only
 
     def __init__(self) -> None:
         self._curves: dict[str, list[float]] = {}
@@ -87,14 +90,39 @@ class History(Mapping[str, list[float]]):
 
     def append(self, row: Mapping[str, float], seconds: float) -> None:
         """Add one epoch; every row must have the names of the first."""
-        if self._curves and row.keys() != self._curves.keys():
+        names = [name for name in self._curves if name not in self._sparse]
+        if self.epochs and row.keys() != set(names):
             raise ValueError(
-                f"the history holds {', '.join(self._curves)}, the new epoch "
+                f"the history holds {', '.join(names)}, the new epoch "
                 f"{', '.join(row)}: give every epoch the same names"
             )
         for name, value in row.items():
+            if name in self._sparse:
+                raise ValueError(_has_every(name))
             self._curves.setdefault(name, []).append(float(value))
+        for name in self._sparse:
+            self._curves[name].append(math.nan)
         self.seconds.append(seconds)
+
+    def put(self, name: str, value: float = math.nan) -> None:
+        """Set a number of the last epoch that is measured after some epochs only.
+
+        Before the first epoch it announces the name. Raises ValueError for the name of a curve that
+        has a number for every epoch.
+
+        >>> history = History()
+        >>> history.append({"loss": 0.5}, seconds=0.01)
+        >>> history.put("loss_after_epoch", 0.25)
+        >>> history.append({"loss": 0.25}, seconds=0.01)
+        >>> history["loss_after_epoch"]
+        [0.25, nan]
+        """
+        if name in self._curves and name not in self._sparse:
+            raise ValueError(_has_every(name))
+        self._sparse |= {name}
+        curve = self._curves.setdefault(name, [math.nan] * self.epochs)
+        if curve:
+            curve[-1] = float(value)
 
     def ran_on(self, what: RunsOnEngine) -> None:
         """Note the engine of what runs from now on, its compiler and flags."""
@@ -117,7 +145,9 @@ class History(Mapping[str, list[float]]):
 
     def __repr__(self) -> str:
         numbers = ", ".join(
-            f"{name} {value:.4g}" for name, value in self.last().items() if name != "learning_rate"
+            f"{name} {value:.4g}"
+            for name, value in self.last().items()
+            if name != "learning_rate" and not (name in self._sparse and math.isnan(value))
         )
         parts = [f"{self.epochs} epochs in {sum(self.seconds):.3g} s", numbers]
         if self.engine:
@@ -127,3 +157,7 @@ class History(Mapping[str, list[float]]):
         if self.best_epoch is not None:
             parts.append(f"epoch {self.best_epoch} restored")
         return f"History({', '.join(part for part in parts if part)})"
+
+
+def _has_every(name: str) -> str:
+    return f"{name!r} has a number for every epoch: give what is measured now and then another name"
