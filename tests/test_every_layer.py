@@ -118,6 +118,7 @@ CASES = {
     ),
     "BatchNorm, first": Case(layer("BatchNorm", axis=1), (4, 2, 3), (4, 2, 3), affine(4)),
     "BatchNorm, third": Case(layer("BatchNorm", axis=3), (4, 2, 3), (4, 2, 3), affine(3), (4, 2)),
+    "Rescale": Case(layer("Rescale", [0.5, -2.0], 3.0), (4, 2), (4, 2), {}, (4, 3)),
     "LayerNorm": Case(layer("LayerNorm"), (3, 4), (3, 4), affine(4)),
     "LayerNorm of two axes": Case(
         layer("LayerNorm", 2, epsilon=0.1), (2, 3, 4), (2, 3, 4), affine(3, 4), (4,)

@@ -34,6 +34,36 @@ def test_scores_of_classes_are_counts(samples):
     assert report.mean.support == len(true)
 
 
+@given(pairs)
+def test_the_means_are_those_of_scikit_learn(samples):
+    from sklearn import metrics
+
+    true, predicted = np.array(samples).T
+    names = ["a", "b", "c", "d"]
+    report = classification_report(true, predicted, names)
+    theirs = metrics.classification_report(
+        true, predicted, labels=range(4), target_names=names, output_dict=True, zero_division=0.0
+    )
+    for ours, name in ((report.mean, "macro avg"), (report.weighted_mean, "weighted avg")):
+        found = [ours.precision, ours.recall, ours.f1, ours.support]
+        expected = [theirs[name][k] for k in ("precision", "recall", "f1-score", "support")]
+        np.testing.assert_allclose(found, expected)
+    assert report.as_dict()["weighted_mean"]["f1"] == report.weighted_mean.f1
+
+
+def test_the_table_has_a_row_for_each_mean():
+    lines = str(classification_report([0, 0, 0, 1], [0, 0, 1, 1])).splitlines()
+    assert lines[-3].split() == ["mean", "0.750", "0.833", "0.733", "4"]
+    assert lines[-2].split() == ["weighted", "mean", "0.875", "0.750", "0.767", "4"]
+
+
+def test_the_accuracy_of_each_class():
+    report = classification_report([0, 0, 0, 1], [0, 0, 1, 1], ["a", "b", "c"])
+    assert report.class_accuracies == pytest.approx(
+        {"a": 2 / 3, "b": 1.0, "c": np.nan}, nan_ok=True
+    )
+
+
 @given(st.lists(st.tuples(st.floats(-100, 100), st.floats(-100, 100)), min_size=2, max_size=20))
 def test_regression_measures_are_their_formulas(samples):
     true, predicted = np.array(samples).T

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chainrule as cr
 from chainrule import nn, optim
 from chainrule.scope import NonFiniteError
 from chainrule.training.fit import evaluate, fit
@@ -442,6 +443,31 @@ def test_what_a_minimizer_reached_is_recorded_though_no_iteration_is_complete(li
     net, history = fitted(x, y, optimizer=optim.TNC(max_evaluations=limit), epochs=100)
     found = evaluate(net, x, y, loss="squared_error")
     assert history["loss"][-1] == pytest.approx(found["loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "tnc", "cg", "newtoncg"])
+def test_what_a_minimizer_says_is_in_the_history(name):
+    pytest.importorskip("scipy")
+    x, y = regression()
+    net, history = fitted(x, y, optimizer=name, epochs=200)
+    said = history.minimizer
+    assert said.success == (history.stopped_by == "converged")
+    assert len(said.message) > 5
+    assert said.n_evaluations >= said.n_iterations >= history.epochs - 1 > 0
+
+    def loss(parameters):
+        losses = nn.losses.squared_error(net.forward(parameters, x), y)
+        return np.mean(losses)
+
+    gradient = cr.grad(loss)(dict(net.parameters))
+    norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradient.values()))
+    assert said.gradient_norm == pytest.approx(norm, rel=1e-6, abs=1e-12)
+    _, history = fitted(x, y, net=net, optimizer=name, epochs=1)
+    if history.stopped_by == "epochs":
+        assert not history.minimizer.success
+        assert history.minimizer.message == "stopped after 1 iterations"
+    _, history = fitted(x, y, net=net, optimizer="sgd", epochs=1)
+    assert history.minimizer is None
 
 
 class Detour(optim.Minimizer):

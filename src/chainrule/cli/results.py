@@ -82,6 +82,7 @@ def summarise(result: Result) -> dict[str, Any]:
         "n_test_samples": len(prepared.x_test) if prepared.has_test else 0,
         "epochs_done": history.epochs,
         "stopped_by": history.stopped_by,
+        "minimizer": None if history.minimizer is None else vars(history.minimizer),
         "ran_on": {
             "engine": history.engine,
             "compiler": history.compiler,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Dataset", "Standardizer", "batches", "one_hot", "split"]
+__all__ = ["Dataset", "MinMaxScaler", "Standardizer", "batches", "one_hot", "split"]
 
 _Floats = npt.NDArray[np.floating[Any]]
 
@@ -140,17 +140,7 @@ class Standardizer:
         Raises ValueError where there are no samples, and for NaN or infinity; TypeError for what is
         no real number.
         """
-        x = np.asarray(x)
-        if x.ndim != 2 or not len(x):
-            raise ValueError(f"x has shape {x.shape}: give (n_samples, n_features), not empty")
-        if x.dtype.kind not in "biuf":
-            raise TypeError(f"x holds {x.dtype}: give real numbers")
-        bad = np.flatnonzero(~np.isfinite(x).all(axis=0))
-        if bad.size:
-            raise ValueError(
-                f"x holds NaN or infinity in {bad.size} of {x.shape[1]} features, "
-                f"the first is number {bad[0]}: remove those samples or fill them in"
-            )
+        x = _checked_features(x)
         # Asked of the values: a constant's deviation is not always 0, for its mean is rounded.
         constant = x.min(axis=0) == x.max(axis=0)
         scale = np.where(constant, 1.0, x.std(axis=0, dtype=np.float64))
@@ -165,6 +155,62 @@ class Standardizer:
         """The samples that `transform` would have made `x` of."""
         x = np.asarray(x)
         return (x * self.scale + self.mean).astype(_float_dtype(x))
+
+
+@dataclass(frozen=True, eq=False)
+class MinMaxScaler:
+    """Moves every feature from its least to its largest value in the data of `fit` to 0 to 1.
+
+    A feature that does not vary is only moved. `low` and `width` have shape (n_features,).
+
+    >>> scaler = MinMaxScaler.fit(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> scaler.transform(np.array([[1.0, 5.0], [4.0, 6.0]]))
+    array([[0. , 0. ],
+           [1.5, 1. ]])
+    """
+
+    low: _Floats
+    width: _Floats
+
+    @classmethod
+    def fit(cls, x: npt.ArrayLike) -> MinMaxScaler:
+        """Find the least and the largest value of each feature of `x`, (n_samples, n_features).
+
+        Raises as `Standardizer.fit` does, and ValueError where they are too far apart for float64.
+        """
+        x = _checked_features(x).astype(np.float64)
+        low = x.min(axis=0)
+        with np.errstate(over="ignore"):
+            width = x.max(axis=0) - low
+        if not np.isfinite(width).all():
+            raise ValueError("x holds values too far apart to be scaled: divide it first")
+        return cls(low, np.where(width == 0, 1.0, width))
+
+    def transform(self, x: npt.ArrayLike) -> _Floats:
+        """The samples, scaled; float32 stays float32."""
+        x = np.asarray(x)
+        return ((x - self.low) / self.width).astype(_float_dtype(x))
+
+    def inverse(self, x: npt.ArrayLike) -> _Floats:
+        """The samples that `transform` would have made `x` of."""
+        x = np.asarray(x)
+        return (x * self.width + self.low).astype(_float_dtype(x))
+
+
+def _checked_features(x: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Samples (n_samples, n_features) of finite real numbers, not none."""
+    x = np.asarray(x)
+    if x.ndim != 2 or not len(x):
+        raise ValueError(f"x has shape {x.shape}: give (n_samples, n_features), not empty")
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"x holds {x.dtype}: give real numbers")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=0))
+    if bad.size:
+        raise ValueError(
+            f"x holds NaN or infinity in {bad.size} of {x.shape[1]} features, "
+            f"the first is number {bad[0]}: remove those samples or fill them in"
+        )
+    return x
 
 
 def _float_dtype(x: npt.NDArray[Any]) -> np.dtype[Any]:

@@ -31,24 +31,29 @@ class Batches:
     (None: as they stand), `rates` the learning rate of each batch, `first_step` the number of the
     first step, from 1. `done` is how many batches of it have been taken. Their losses stand in
     `losses` (n_batches,), and the outputs, in the order of the samples, in `outputs` (None where
-    nobody wants them).
+    nobody wants them). An order may leave samples out and name others twice: `n_samples` is how
+    many it takes, `most` at most.
     """
 
     def __init__(
-        self, arrays: tuple[np.ndarray, ...], batch_size: int, outputs: np.ndarray | None
+        self,
+        arrays: tuple[np.ndarray, ...],
+        batch_size: int,
+        outputs: np.ndarray | None,
+        most: int | None = None,
     ) -> None:
         self.arrays = arrays
         self.batch_size = batch_size
-        self.outputs = outputs
-        self.n_samples = len(arrays[0])
-        self.losses = np.empty(-(-self.n_samples // batch_size))
+        self.outputs = self._all_outputs = outputs
+        self.n_samples = len(arrays[0]) if most is None else most
+        self.losses = self._all_losses = np.empty(-(-self.n_samples // batch_size))
         self.order: np.ndarray | None = None
         self.rates: list[float] = []
         self.first_step = 1
         self.done = 0
         x = arrays[0]
         n_rows = batch_size * max(1, _BUFFER_BYTES // max(1, x[:batch_size].nbytes))
-        self._buffer = np.empty((min(n_rows, len(x)), *x.shape[1:]), x.dtype)
+        self._buffer = np.empty((min(n_rows, self.n_samples), *x.shape[1:]), x.dtype)
         self._ordered: tuple[np.ndarray, ...] = arrays[1:]
         self._position = -1
         self._remaining: Iterator[tuple[int, int, tuple[np.ndarray, ...]]] = iter(())
@@ -59,6 +64,10 @@ class Batches:
         Targets and weights are put in order when the first batch is taken; the inputs part by part.
         """
         self.order, self.rates, self.first_step, self.done = order, rates, first_step, 0
+        self.n_samples = len(self.arrays[0] if order is None else order)
+        self.losses = self._all_losses[: -(-self.n_samples // self.batch_size)]
+        if self._all_outputs is not None:
+            self.outputs = self._all_outputs[: self.n_samples]
         self._position = -1
 
     @property
@@ -110,7 +119,7 @@ class Batches:
         if order is None:
             yield first_row, x[first_row:]
             return
-        for first in range(first_row, len(x), len(self._buffer)):
+        for first in range(first_row, len(order), len(self._buffer)):
             rows = order[first : first + len(self._buffer)]
             gathered = self._buffer[: len(rows)]
             np.take(x, rows, axis=0, out=gathered, mode="clip")  # "raise" would gather twice

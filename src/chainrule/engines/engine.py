@@ -63,6 +63,14 @@ class Program(ABC):
             return lambda arrays, rate, step, rng: function(*arrays, rate, rng)
         return lambda arrays, rate, step, rng: function(*arrays, rate)
 
+    def take_in_place(self) -> tuple[list[NumPyArray], Callable[[float, int], Any]] | None:
+        """The arrays in which a batch is to stand, and one step on what stands there: from learning
+        rate and number of the step to the loss. Nothing is checked, for steps of a microsecond.
+
+        None where this engine takes arrays as they come, and where the step draws random numbers.
+        """
+        return None
+
     def run(self, batches: Batches, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
         """Many steps of a training: take batches of the size that this program was made for until
         the time `until`, at least one; how many it took.

@@ -10,6 +10,7 @@ leaves its product to the threads of BLAS, which wait for work busily and so beg
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -119,6 +120,17 @@ class _Limit:
         self._is_limited = False
         self._found: list[tuple[Any, int]] = []  # each BLAS and the user's setting, while limited
         self._mine = threading.local()
+        self._libraries: list[Any] = []
+        self._n_imported = 0
+
+    def _blas(self) -> list[Any]:
+        """The BLAS libraries, looked for again where something has been imported since: looking
+        takes half a millisecond, and they come with extension modules.
+        """
+        if len(sys.modules) != self._n_imported:
+            self._libraries = _blas_libraries()
+            self._n_imported = len(sys.modules)
+        return self._libraries
 
     @contextmanager
     def hold(self, is_limited: bool) -> Iterator[None]:
@@ -145,7 +157,7 @@ class _Limit:
     def own_threads(self) -> int:
         """How many threads BLAS may use by the user's own setting."""
         with self._changed:
-            found = self._found or [(blas, blas.num_threads) for blas in _blas_libraries()]
+            found = self._found or [(blas, blas.num_threads) for blas in self._blas()]
             return max((n_threads for _, n_threads in found), default=1)
 
     def _enter(self, is_limited: bool) -> None:
@@ -153,7 +165,7 @@ class _Limit:
             while self._holders and self._is_limited != is_limited:
                 self._changed.wait()
             if not self._holders and is_limited:
-                self._found = [(blas, blas.num_threads) for blas in _blas_libraries()]
+                self._found = [(blas, blas.num_threads) for blas in self._blas()]
                 for blas, _ in self._found:
                     _set_threads(blas, 1)
             self._is_limited = is_limited

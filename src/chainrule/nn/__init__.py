@@ -34,6 +34,7 @@ from chainrule.nn.parameters import Parameters
 from chainrule.nn.penalties import L1, L2
 from chainrule.nn.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool1D, MaxPool2D
 from chainrule.nn.recurrent import GRU, LSTM, SimpleRNN
+from chainrule.nn.rescale import Rescale
 from chainrule.nn.reshape import Flatten, Reshape
 from chainrule.nn.residual import Combine, Residual
 from chainrule.nn.stack import Stack, forward_inner, init_inner, init_state_inner
@@ -73,6 +74,7 @@ __all__ = [
     "Network",
     "Parameters",
     "ReLU",
+    "Rescale",
     "Reshape",
     "Residual",
     "SiLU",

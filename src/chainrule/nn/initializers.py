@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.names import look_up
-from chainrule.nn.layer import Shape
+from chainrule.nn.context import Shape
 
 __all__ = [
     "INITIALIZERS",

@@ -1,4 +1,4 @@
-"""Layer: what every building block of a network is, and the context it runs in."""
+"""Layer: what every building block of a network is."""
 
 from __future__ import annotations
 
@@ -6,35 +6,23 @@ import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from chainrule.nn.alone import call_layer, parameters_of
+from chainrule.nn.built import InnerArrays, LayerArrays
+from chainrule.nn.context import Context, Shape
+from chainrule.nn.parameters import Parameters
 from chainrule.primitives.dispatch import Array
 
 __all__ = ["Context", "Layer", "Shape", "call_of", "positive_count"]
 
-Shape = tuple[int, ...]
-
-
-@dataclass(slots=True)
-class Context:
-    """How a forward pass runs: for training or not, with which randomness and which state.
-
-    `state` holds arrays that are kept but not trained (running statistics); a layer reads them
-    here and leaves their new values in `updates`, under the same names. `rng` is None where
-    nothing random is wanted.
-    """
-
-    training: bool = False
-    rng: np.random.Generator | None = None
-    state: Mapping[str, Array] = field(default_factory=dict)
-    updates: dict[str, Array] = field(default_factory=dict)
-
 
 class Layer(ABC):
     """A step of a network. It holds options only; the arrays belong to the network.
+
+    Called alone, as in `nn.Dense(3)(x)`, it has arrays of its own: see `__call__`.
 
     A layer of your own defines `forward`, `output_shape` where it changes the shape of a sample,
     and `init` where it has parameters. `forward` is pure: it computes from its arguments alone,
@@ -52,9 +40,46 @@ class Layer(ABC):
     """
 
     name: str = ""
+    _arrays: LayerArrays | InnerArrays | None = None  # once it was called alone, or is in a network
 
     def __init__(self, *, name: str = "") -> None:
         self.name = name
+
+    def __call__(self, x: Any, *, seed: int | None = None) -> Array:
+        """The outputs for inputs x (N, ...): an array for arrays, a tensor for a tensor.
+
+        A layer that is in a network computes with the network's parameters. Any other is built at
+        its first call: `seed` fixes what it draws, and its parameters are float64 for such inputs,
+        float32 for all others. A network that it is put in later starts from them. Runs as in
+        prediction, and in a function that is differentiated or compiled the parameters are
+        constants: one of the parameters calls `forward`. Raises ValueError or TypeError for inputs
+        that do not fit, and where a layer with parameters is called inside another layer, which
+        would not train them.
+
+        >>> import numpy as np, chainrule as cr
+        >>> from chainrule import nn
+        >>> dense = nn.Dense(1, weight=[[2.0], [3.0]])
+        >>> dense(np.array([[1.0, 10.0]]))
+        array([[32.]])
+        >>> cr.grad(lambda x: np.sum(np.tanh(dense(x))))(np.zeros((1, 2)))
+        array([[2., 3.]])
+        """
+        return call_layer(self, x, seed)
+
+    @property
+    def parameters(self) -> Parameters:
+        """What the layer computes with when it is called: "weight", "bias", … by name.
+
+        In a network these are the network's own, in the same memory. Raises ValueError before there
+        are any.
+
+        >>> from chainrule import nn
+        >>> dense = nn.Dense(3)
+        >>> out = dense(np.ones((4, 2)), seed=0)
+        >>> dense.parameters
+        Parameters(weight (2, 3), bias (3,); 9 values, float64)
+        """
+        return parameters_of(self)
 
     @property
     def kind(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainrule.nn.activation import Activation, Identity, Sigmoid, Softmax
+from chainrule.nn.activation import Activation, Identity, LogSoftmax, Sigmoid, Softmax
 from chainrule.nn.dropout import Dropout
 from chainrule.nn.layer import Layer
 from chainrule.nn.reshape import Flatten, Reshape
@@ -44,11 +44,17 @@ __all__ = [
     "kl_divergence",
     "mean_absolute_error",
     "mean_squared_error",
+    "output_activation",
     "squared_error",
 ]
 
 _KEEP_VALUES = (Dropout, Flatten, Identity, Reshape)
-_MAKE_PROBABILITIES = {"expit": "sigmoid", "sigmoid": "sigmoid", "softmax": "softmax"}
+_MAKE_PROBABILITIES = {
+    "expit": "sigmoid",
+    "log_softmax": "log_softmax",
+    "sigmoid": "sigmoid",
+    "softmax": "softmax",
+}
 
 
 def check_output_layer(loss: LossLike, *layers: Layer) -> None:
@@ -61,8 +67,8 @@ def check_output_layer(loss: LossLike, *layers: Layer) -> None:
     ValueError: cross_entropy takes logits, but the last layer, softmax_1, makes probabilities ...
     """
     loss = get_loss(loss)
-    label, activation = _output_activation(layers)
-    if loss.takes_logits and activation:
+    label, activation = output_activation(layers)
+    if loss.takes_logits and activation in ("sigmoid", "softmax"):
         twice = f" and {activation} would be applied twice" if activation == loss.contains else ""
         raise ValueError(
             f"{loss.name} takes logits, but the last layer, {label}, makes probabilities of "
@@ -70,15 +76,18 @@ def check_output_layer(loss: LossLike, *layers: Layer) -> None:
         )
 
 
-def _output_activation(layers: tuple[Layer, ...]) -> tuple[str, str]:
-    """The layer that makes the outputs probabilities, and what it applies; ("", "") for none."""
+def output_activation(layers: tuple[Layer, ...]) -> tuple[str, str]:
+    """The layer that makes the outputs probabilities, and what it applies; ("", "") for none.
+
+    "log_softmax" makes logarithms of them.
+    """
     for layer in reversed(layers):
         if isinstance(layer, _KEEP_VALUES):
             continue
         if isinstance(layer, Stack):
-            label, activation = _output_activation(layer.layers)
+            label, activation = output_activation(layer.layers)
             return f"{layer.label}.{label}", activation
-        if isinstance(layer, Sigmoid | Softmax):
+        if isinstance(layer, Sigmoid | Softmax | LogSoftmax):
             return layer.label, layer.kind
         if isinstance(layer, Activation):
             function: Any = layer.function  # a primitive has a name, a function a __name__

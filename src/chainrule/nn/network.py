@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, final
@@ -12,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.engines.choice import Engine, check_engine
+from chainrule.nn.alone import connect, own_copy
 from chainrule.nn.built import BuiltLayer, build_layers
 from chainrule.nn.inference import Inference
+from chainrule.nn.inputs import call_inputs, wrong_shape
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.nn.losses import check_output_layer
 from chainrule.nn.parameters import Parameters
+from chainrule.nn.probabilities import predict_proba
 from chainrule.nn.stack import LayerLike, as_layer, name_layer
 from chainrule.nn.summary import SummaryRow, built_rows, summary_text, unbuilt_rows
 from chainrule.nn.textbook import textbook_names
@@ -27,9 +29,10 @@ from chainrule.tensor import Tensor
 from chainrule.training import fit as training
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.frozen import hidden_draws, refuse_draws
-from chainrule.training.inputs import as_features, as_whole_numbers, check_count, refuse_masked
+from chainrule.training.inputs import as_features, check_count
 from chainrule.training.losses import Loss
 from chainrule.training.measured import Measured
+from chainrule.training.on_batch import BatchTraining, train_on_batch
 from chainrule.training.trainable import TextbookNames
 from chainrule.warn import warn_user
 
@@ -83,6 +86,7 @@ class Network:
         self._parameters: Parameters | None = None
         self._state: dict[str, np.ndarray] = {}
         self.measured = Measured()  # by the last fit
+        self.batch_training: BatchTraining | None = None
         for layer in layers:
             self.add(layer)
         if input_shape is not None:
@@ -103,12 +107,13 @@ class Network:
         """
         layer = as_layer(layer)
         name_layer(layer, self._layers)
-        self._step, self._inferences = None, {}  # these are of the network as it was
+        vars(self).update(_made_anew())  # these are of the network as it was
         if self._parameters is not None:
             built, arrays, state = build_layers([layer], self.output_shape, self._rng, self.dtype)
             self._parameters = Parameters({**self._parameters, **arrays}, self.dtype)
             self._state.update(state)
             self._built += built
+            connect(self._built, self._parameters, self._state, self._input_shape)
         self._layers.append(layer)
 
     def build(self, input_shape: int | Iterable[int], seed: int | None = None) -> None:
@@ -125,9 +130,10 @@ class Network:
         rng = np.random.default_rng(self.seed if seed is None else seed)
         self._built, arrays, self._state = build_layers(self._layers, shape, rng, self.dtype)
         self._parameters = Parameters(arrays, self.dtype)
-        self._inferences = {}
+        self._inferences, self.batch_training = {}, None
         self._input_shape = shape
         self._rng = rng
+        connect(self._built, self._parameters, self._state, shape)
 
     @property
     def input_dtype(self) -> np.dtype[Any]:
@@ -192,7 +198,7 @@ class Network:
         """
         self._require_built()
         if x.shape[1:] != self._input_shape:
-            raise ValueError(self._wrong_shape(x.shape))
+            raise ValueError(wrong_shape(self, x.shape))
         context = context or Context(state=self._state)
         traced = current_scope().tracing
         for built in self._built:
@@ -231,7 +237,7 @@ class Network:
         the parameters calls `forward`.
         """
         if not isinstance(x, AbstractArray):
-            return self.infer(self._as_inputs(x))
+            return self.infer(call_inputs(self, x))
         if not self.is_built:
             self.build(x.shape[1:])
         return self.forward(self.parameters, x)
@@ -250,11 +256,13 @@ class Network:
             check_count("batch_size", batch_size)
         if engine is not None and engine != "c":
             engine = "c" if check_engine(engine) == "c" else "numpy"
-        x = self._as_inputs(x)
+        x = self._inputs(x)
         rows = _PREDICT_ROWS if batch_size is None else batch_size
         if len(x) <= rows:
             return self.infer(x, engine)
         return np.concatenate([self.infer(x[i : i + rows], engine) for i in range(0, len(x), rows)])
+
+    predict_proba = predict_proba
 
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """What each layer gives for inputs x (N, *input_shape), by the layers' names.
@@ -264,12 +272,12 @@ class Network:
         >>> net.layer_outputs(np.array([[-3.0]]))
         {'dense_1': array([[-6.]], dtype=float32), 'relu_1': array([[0.]], dtype=float32)}
         """
-        x = self._as_inputs(x)
+        x = call_inputs(self, x)
         context = Context(state=self._state)
         given, outputs = x, {}
         for built in self._built:
             x = built.forward(self.parameters, x, context)
-            outputs[built.layer.name] = self._own(x, given)
+            outputs[built.layer.name] = own_copy(x, self._memory(given))
         return outputs
 
     def infer(self, x: np.ndarray, engine: Engine | None = None) -> np.ndarray:
@@ -289,63 +297,26 @@ class Network:
         given = x
         for built in self._built:
             x = built.forward(parameters, x, context)
-        return self._own(x, given)
+        return own_copy(x, self._memory(given))
 
-    def _own(self, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The outputs, copied where they are memory of the inputs or of the network."""
-        if outputs.base is None and outputs is not x and not self._state:
-            return outputs
-        others = (x, self.parameters.flat, *self._state.values())
-        shared = any(np.may_share_memory(outputs, other) for other in others)
-        return outputs.copy() if shared else outputs
+    def _memory(self, x: np.ndarray) -> Iterable[np.ndarray]:
+        """What outputs must not share: these inputs, and the network's arrays."""
+        return (x, self.parameters.flat, *self._state.values())
 
-    def _as_inputs(self, x: Any) -> np.ndarray:
+    def _inputs(self, x: Any) -> np.ndarray:
         """The inputs as an array of the network's dtype and input shape; builds the network."""
         if type(x) is np.ndarray and x.dtype == self.dtype and self._parameters is not None:
             is_as_wanted = x.shape[1:] == self._input_shape and len(x)
             if is_as_wanted and not self._layers[0].takes_integers:
                 return x  # before all questions: a single row takes microseconds
-        refuse_masked(x, "x")
-        array = np.asarray(x)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(
-                f"x has dtype {array.dtype}, shape {array.shape}, but a network takes numbers: "
-                "convert it with .astype(float), a sparse matrix with .toarray()"
-            )
-        if not self.is_built and array.ndim < 2:
-            raise ValueError(
-                f"x has shape {array.shape}, but samples are rows, (n_samples, n_features): "
-                "use x[None] for one sample, x[:, None] for one feature"
-            )
-        if not self.is_built and array.size:
-            self.build(array.shape[1:])
-        if self.is_built and array.shape[1:] != self._input_shape:
-            raise ValueError(self._wrong_shape(array.shape))
-        if len(array) == 0:
-            raise ValueError(f"x is empty, shape {array.shape}: give at least one sample")
-        if self.input_dtype.kind == "i":
-            array = as_whole_numbers(array, "x")
-            self._layers[0].check_inputs(array)
-        return array.astype(self.input_dtype, copy=False)
-
-    def _wrong_shape(self, shape: Shape) -> str:
-        """The message for inputs of another shape, with the likely fix."""
-        wanted = self._input_shape
-        features = f"{wanted[0]} features" if len(wanted) == 1 else f"samples of shape {wanted}"
-        fix = f"give an array of shape {('n_samples', *wanted)}".replace("'", "")
-        if shape == wanted:
-            fix = "that is one sample, and samples are rows: use x[None]"
-        elif len(wanted) == 1 and shape == (*wanted, *shape[1:2]):
-            fix = "samples are rows: use x.T"
-        elif math.prod(shape[1:]) == math.prod(wanted):
-            fix = f"use x.reshape{(-1, *wanted)}"
-        return f"{self._layers[0].label} was built for {features} but got x of shape {shape}: {fix}"
+        return call_inputs(self, x)
 
     # Training. The functions are methods as they stand: their options are written once.
 
     fit = training.fit
     evaluate = training.evaluate
     backprop = backprop
+    train_on_batch = train_on_batch
 
     def as_inputs(self, x: Any, name: str = "x", seed: Any = None) -> np.ndarray:
         """The inputs as `apply` takes them, all of them finite, or an error that calls them `name`.
@@ -361,6 +332,10 @@ class Network:
             given = isinstance(seed, int | np.integer) and self.seed is None
             self.build(array.shape[1:], int(seed) if given else None)
         return array
+
+    def is_one_sample(self, x: Any) -> bool:
+        """Whether x is one sample, without the axis of samples; before `build`, one of features."""
+        return np.shape(x) == self._input_shape if self.is_built else np.ndim(x) == 1
 
     def check_loss(self, loss: Loss) -> None:
         """Raise ValueError for a loss that repeats what the last layer does."""
@@ -420,8 +395,7 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         # A program is made anew where it is needed; functions of the user's own stay with the user.
-        made_anew: dict[str, Any] = {"_step": None, "_inferences": {}}
-        return {**self.__dict__, **made_anew, "measured": self.measured.saved()}
+        return {**self.__dict__, **_made_anew(), "measured": self.measured.saved()}
 
     def __copy__(self) -> Network:
         return copy.deepcopy(self)  # two networks of the same arrays would train each other
@@ -429,7 +403,7 @@ class Network:
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         other = object.__new__(Network)
         memo[id(self)] = other
-        shared: dict[str, Any] = {"_step": None, "_inferences": {}, "measured": self.measured}
+        shared = {**_made_anew(), "measured": self.measured}
         own = {name: part for name, part in vars(self).items() if name not in shared}
         vars(other).update({**copy.deepcopy(own, memo), **shared})
         return other
@@ -470,6 +444,11 @@ class Network:
         sizes = [self._input_shape, *(b.output_shape for b in self._built if b.parameters)]
         kinds = dict.fromkeys(b.layer.kind for b in self._built if not b.parameters)
         return f"Network({', '.join(['-'.join(map(_joined, sizes)), *kinds])})"
+
+
+def _made_anew() -> dict[str, Any]:
+    """What a copy of a network makes for itself, by attribute."""
+    return {"_step": None, "_inferences": {}, "batch_training": None}
 
 
 def _joined(shape: Shape) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chainrule.names import unknown_name
-from chainrule.nn.layer import Shape
+from chainrule.nn.context import Shape
 from chainrule.primitives.dispatch import AbstractArray, Array
 from chainrule.training.inputs import refuse_masked
 
@@ -59,6 +59,16 @@ class Parameters(MutableMapping[str, np.ndarray]):
     def shapes(self) -> dict[str, Shape]:
         """Name -> shape, in the order of the buffer."""
         return {name: array.shape for name, array in self._arrays.items()}
+
+    def part(self, names: Sequence[tuple[str, str]]) -> Parameters:
+        """Arrays that follow one another here, in the same memory, by other names: (new, old)."""
+        other = object.__new__(Parameters)
+        other._arrays = {new: self[old] for new, old in names}
+        sizes = [array.size for array in self._arrays.values()]
+        first = list(self._arrays).index(names[0][1]) if names else 0
+        start = sum(sizes[:first])
+        other._flat = self._flat[start : start + sum(sizes[first : first + len(names)])]
+        return other
 
     def unflatten(self, flat: Array) -> dict[str, Array]:
         """A vector (n_parameters,) as the dict of arrays it stands for, in the buffer's order.

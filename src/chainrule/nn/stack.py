@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 
 from chainrule.nn.activation import ArrayFunction, get_activation
+from chainrule.nn.alone import hand_over, hand_over_state
 from chainrule.nn.layer import Context, Layer, Shape
 from chainrule.primitives.dispatch import Array
 from chainrule.scope import current_scope, layer_scope
@@ -77,13 +78,16 @@ def name_layers(layers: Iterable[LayerLike]) -> tuple[Layer, ...]:
 
 
 def init_inner(layer: Layer, input_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The initial parameters of an inner layer, under its name: "value.weight", "value.bias"."""
-    return _with_prefix(layer.name, layer.init(input_shape, rng))
+    """The initial parameters of an inner layer, under its name: "value.weight", "value.bias".
+
+    A layer that was called alone before brings those that it has.
+    """
+    return _with_prefix(layer.name, hand_over(layer, layer.init(input_shape, rng)))
 
 
 def init_state_inner(layer: Layer, input_shape: Shape) -> dict[str, np.ndarray]:
     """The initial state of an inner layer, under its name."""
-    return _with_prefix(layer.name, layer.init_state(input_shape))
+    return _with_prefix(layer.name, hand_over_state(layer, layer.init_state(input_shape)))
 
 
 def forward_inner(

@@ -43,7 +43,7 @@ class MinimizeResult:
     `x` (n,) float64 has the lowest `value` of all points evaluated. `stopped_by` is "converged",
     "stalled" (no lower point on the line: often rounding), "max_iterations", "max_evaluations",
     "on_iteration" or "interrupt"; `message` says it in a sentence. `n_evaluations` counts calls of
-    the function with its gradient, not Hessian-vector products.
+    the function with its gradient, not Hessian-vector products. `gradient` (n,) is the one at `x`.
     """
 
     x: Vector
@@ -52,6 +52,12 @@ class MinimizeResult:
     n_evaluations: int
     message: str
     stopped_by: str
+    gradient: Vector | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether it ended because it was content, and not for a limit, a callback or Ctrl-C."""
+        return self.stopped_by == "converged"
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,7 @@ class _Run:
         self.on_iteration = on_iteration
         self.x = start.copy()
         self.value = math.nan
+        self.gradient = np.full(start.shape, math.nan)
         self.n_iterations = 0
         self.n_evaluations = 0
 
@@ -164,11 +171,12 @@ class _Run:
             raise _Stop("max_evaluations", f"stopped after {self.n_evaluations} evaluations")
         value, gradient = self.value_and_grad(x)
         value = float(value)
+        # A copy, as SciPy keeps gradients of several points, and theirs may be one buffer.
+        gradient = np.array(gradient, dtype=np.float64)
         self.n_evaluations += 1
         if value < self.value or math.isnan(self.value):
-            self.x, self.value = x.copy(), value
-        # A copy, as SciPy keeps gradients of several points, and theirs may be one buffer.
-        return value, np.array(gradient, dtype=np.float64)
+            self.x, self.value, self.gradient = x.copy(), value, gradient.copy()
+        return value, gradient
 
     def end_iteration(self, _: Vector) -> None:
         self.n_iterations += 1
@@ -183,7 +191,13 @@ class _Run:
 
     def result(self, stopped_by: str, message: str) -> MinimizeResult:
         return MinimizeResult(
-            self.x, self.value, self.n_iterations, self.n_evaluations, message, stopped_by
+            self.x,
+            self.value,
+            self.n_iterations,
+            self.n_evaluations,
+            message,
+            stopped_by,
+            self.gradient,
         )
 
 

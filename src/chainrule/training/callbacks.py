@@ -20,21 +20,27 @@ import os
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
 from chainrule.names import did_you_mean
+from chainrule.training.goal import Goal
 from chainrule.training.history import History
+from chainrule.training.inputs import check_count
+from chainrule.training.samples import Samples
 from chainrule.training.trainable import Trainable
 
 __all__ = [
+    "LOSS_AFTER_EPOCH",
     "MOMENTS",
     "CSVLogger",
     "Callbacks",
     "EarlyStopping",
+    "LossAfterEpoch",
     "ReduceLearningRate",
     "Run",
+    "is_due",
     "moments",
 ]
 
@@ -207,6 +213,58 @@ class ReduceLearningRate:
             run.learning_rate_factor = lower
             run.note(f"learning rate times {lower:.4g} after epoch {run.epoch}")
             self._watch.waited = 0
+
+
+LOSS_AFTER_EPOCH = "loss_after_epoch"
+"""What the history calls the loss over all samples by the parameters after an epoch."""
+
+
+def is_due(epoch: int, every: int | None) -> bool:
+    """Whether an epoch, counted from 1, is the first or an `every`th one; never for None."""
+    return every is not None and (epoch == 1 or epoch % every == 0)
+
+
+class LossAfterEpoch:
+    """Measure the loss on some data after the first epoch and every so many, and print it.
+
+    An epoch's "loss" is the mean over its batches, each before its update; this one is over all
+    samples x (N, ...), y (N, ...), penalties included, by the parameters after the epoch. It stands
+    in the history under `name`, NaN for epochs without. For the data that is trained on,
+    `fit(..., verbose_every=100)` is shorter, and does the same. Raises ValueError for `every` below
+    1.
+
+    >>> from chainrule import nn
+    >>> x, y = np.array([[0.0], [1.0]]), np.array([[1.0], [3.0]])
+    >>> net = nn.Network([nn.Dense(1)], seed=0)
+    >>> measured = LossAfterEpoch(x, y, every=20)
+    >>> history = net.fit(x, y, loss="squared_error", epochs=60, callbacks=measured, verbose=0)
+    >>> np.flatnonzero(np.isfinite(history["loss_after_epoch"])) + 1
+    array([ 1, 20, 40, 60])
+    """
+
+    def __init__(
+        self, x: Any, y: Any, every: int = 1, *, sample_weight: Any = None,
+        name: str = LOSS_AFTER_EPOCH,
+    ) -> None:  # fmt: skip
+        check_count("every", every)
+        self.x, self.y, self.every, self.sample_weight, self.name = x, y, every, sample_weight, name
+        self._goal: Goal | None = None
+        self._samples: Samples | None = None
+
+    def on_fit_begin(self, run: Run) -> None:
+        """Look at the data, once, and announce the name."""
+        network, measured = run.network, run.network.measured
+        self._goal = Goal.of(network, measured.loss, (), measured.penalty)
+        samples = Samples.prepare(network, self._goal.loss, self.x, self.y, self.sample_weight)
+        self._samples = samples.normalised(network.dtype)
+        run.history.put(self.name)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Measure, where it is time to."""
+        if is_due(run.epoch, self.every) and self._goal is not None and self._samples is not None:
+            loss = self._goal.evaluate(self._samples)["loss"]
+            run.history.put(self.name, loss)
+            run.note(f"{self.name} {loss:.4g} after epoch {run.epoch}")
 
 
 class CSVLogger:

@@ -6,7 +6,7 @@ slots and state, which are the step's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +42,8 @@ class CompiledStep:
     where the network or the loss cannot be compiled. A program is fixed when it is made: what it
     read of layers, loss and penalties is looked at again by `outdated`. `n_steps` is how many there
     will be, which the engine "auto" goes by; `remark` says why it is not the engine asked for. All
-    batches run on the engine of the first.
+    batches run on the engine of the first. It works on copies of the network's arrays, or on the
+    very arrays of `learned`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class CompiledStep:
         penalties: Sequence[Penalty] = (),
         engine: Engine = "numpy",
         n_steps: int = 1,
+        learned: Learned | None = None,
     ) -> None:
         self._engine, self._n_steps = engine, n_steps
         self.remark = ""
@@ -62,7 +64,7 @@ class CompiledStep:
         self._summary = f"{get_loss(loss).name.replace('_', ' ')}, {optimizer!r}"
         rule = (type(optimizer).__doc__ or "").split("\n")[0]
         self._docs = {type(optimizer).__name__.lower(): rule}
-        self._learned = first_state(network, optimizer)
+        self._learned = first_state(network, optimizer) if learned is None else learned
         self._programs: dict[tuple[Any, ...], Program] = {}
         numbers = {name: v for name, v in vars(optimizer).items() if name != "learning_rate"}
         self._read: dict[str, object] = {"penalty": tuple(penalties), "optimizer": numbers}
@@ -74,7 +76,7 @@ class CompiledStep:
         """Take batches until the time `until`, at least one; how many it took."""
 
         def run_alike() -> int:
-            program = self._program(batches.example())
+            program = self.program_for(batches.example())
             return program.run(batches, rng, until, interrupted)
 
         return run_all(batches, until, run_alike)
@@ -83,7 +85,7 @@ class CompiledStep:
         self, batches: Batches, n_epochs: int, order_rng: np.random.Generator | None, rng: Any
     ) -> np.ndarray | None:
         """The losses of whole epochs, where the engine takes them; see `Program.run_epochs`."""
-        program = self._program(batches.example())
+        program = self.program_for(batches.example())
         return program.run_epochs(batches, n_epochs, order_rng, rng)
 
     def take(
@@ -91,7 +93,7 @@ class CompiledStep:
     ) -> tuple[Any, Any]:
         """One step: the loss and the outputs before it."""
         inputs = _inputs(batch)
-        loss, outputs = self._program(inputs).take(inputs, learning_rate, step, rng)
+        loss, outputs = self.program_for(inputs).take(inputs, learning_rate, step, rng)
         return loss, outputs
 
     def read_state(self) -> Learned:
@@ -107,6 +109,19 @@ class CompiledStep:
             if mine is not given:
                 for name, array in mine.items():
                     np.copyto(array, given[name])
+
+    def is_ready_for(self, batch: Batch) -> bool:
+        """Whether there is a program for batches like this one."""
+        inputs = batch[:2] if batch.weight is None else tuple(batch)
+        return _key(inputs) in self._programs
+
+    @property
+    def looks_the_same(self) -> Callable[[], bool]:
+        """What tells whether layers, loss and penalties hold what they held, for these programs.
+
+        Quicker than `outdated`, which looks into arrays and functions too.
+        """
+        return self._as_read.looks_the_same
 
     def outdated(self) -> str:
         """What the programs have read that is no longer so, "" where all of it is."""
@@ -180,8 +195,8 @@ class CompiledStep:
             raise ValueError("the step has not been compiled: train the network first, with fit")
         return next(iter(self._programs.values()))
 
-    def _program(self, inputs: tuple[np.ndarray, ...]) -> Program:
-        """The program for such inputs, made where there is none yet."""
+    def program_for(self, inputs: tuple[np.ndarray, ...]) -> Program:
+        """The program for such inputs, (x, y) or (x, y, weight), made where there is none yet."""
         known = self._programs.get(_key(inputs))
         if known is None:
             self._make([inputs])
@@ -249,7 +264,7 @@ def _inputs(batch: Batch) -> tuple[np.ndarray, ...]:
     return batch[:2] if batch.weight is None else (batch.x, batch.y, batch.weight)
 
 
-def _key(inputs: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
+def _key(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """What of its inputs a program depends on."""
     return tuple((array.shape, array.dtype) for array in inputs)
 

@@ -13,6 +13,7 @@ from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.eager_step import EagerStep
 from chainrule.training.frozen import hidden_draws
 from chainrule.training.goal import ignore_overflow
+from chainrule.training.orders import Orders
 from chainrule.training.session import Session
 from chainrule.training.step import Learned
 from chainrule.training.training_step import TrainingStep
@@ -54,7 +55,7 @@ class StepMaker:
         self,
         session: Session,
         optimizer: Optimizer,
-        batch_size: int,
+        orders: Orders,
         compiles: bool,
         engine: Engine = "numpy",
     ) -> None:
@@ -62,10 +63,9 @@ class StepMaker:
         self._session = session
         self._optimizer = optimizer
         samples = session.training
-        batches = [samples.batch(slice(0, batch_size))]
-        if n_left := len(samples) % batch_size:
-            batches.append(samples.batch(slice(len(samples) - n_left, None)))
-        self._batches = batches  # one of each size that there will be
+        # one of each size that there will be
+        self._batches = [samples.batch(slice(0, size)) for size in orders.sizes]
+        self._n_steps = orders.n_steps
         self._compiles = compiles
         self._renewals = 0
 
@@ -92,10 +92,8 @@ class StepMaker:
 
     def _compiled(self) -> CompiledStep:
         goal = self._session.goal
-        n_batches = -(-len(self._session.training) // len(self._batches[0].x))
-        n_steps = n_batches * self._session.run.epochs
         step = CompiledStep(
-            goal.network, goal.loss, self._optimizer, goal.penalties, self._engine, n_steps
+            goal.network, goal.loss, self._optimizer, goal.penalties, self._engine, self._n_steps
         )
         step.compile_all(self._batches)
         if step.remark:

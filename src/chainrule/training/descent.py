@@ -15,6 +15,7 @@ from chainrule.optim import Optimizer
 from chainrule.training.compiling import StepMaker
 from chainrule.training.goal import ignore_overflow
 from chainrule.training.interrupts import deferred_interrupts
+from chainrule.training.orders import Orders
 from chainrule.training.session import Session, describe_nonfinite
 from chainrule.training.step import Learned
 
@@ -38,28 +39,36 @@ class Descent:
         session: Session,
         optimizer: Optimizer,
         make_step: StepMaker,
-        batch_size: int,
-        shuffle_rng: np.random.Generator | None,
+        orders: Orders,
         layer_rng: np.random.Generator,
     ) -> None:
         self.session = session
         self.optimizer = optimizer
         self.make_step = make_step
-        self.shuffle_rng = shuffle_rng
+        self.orders = orders
         self.layer_rng = layer_rng
         self.step = make_step()
         self.is_saved = True
         goal, samples = session.goal, session.training
         outputs = None  # of the epoch, for its metrics
         if goal.metrics:
-            shape = (len(samples), *goal.network.output_shape)
+            shape = (orders.most_samples, *goal.network.output_shape)
             outputs = np.empty(shape, goal.network.dtype)
         weight = () if samples.weight is None else (samples.weight,)
-        self.epoch = Batches((samples.x, samples.y, *weight), batch_size, outputs)
-        self.n_batches = len(self.epoch.losses)
-        sizes = np.full(self.n_batches, batch_size)
-        sizes[-1] = len(samples) - batch_size * (self.n_batches - 1)
-        self.shares = sizes / len(samples)  # of each batch in the epoch's mean loss
+        arrays = (samples.x, samples.y, *weight)
+        self.epoch = Batches(arrays, orders.batch_size, outputs, orders.most_samples)
+
+    @property
+    def n_batches(self) -> int:
+        """How many batches the epoch has."""
+        return len(self.epoch.losses)
+
+    def _shares(self) -> np.ndarray:
+        """The share of each batch in the epoch's mean loss."""
+        epoch = self.epoch
+        sizes = np.full(self.n_batches, epoch.batch_size)
+        sizes[-1] = epoch.rows(self.n_batches - 1)
+        return sizes / epoch.n_samples
 
     def run(self) -> None:
         """Take epochs until all are done, or something stops the run."""
@@ -86,12 +95,11 @@ class Descent:
         """One epoch, and what is to be done at its ends."""
         session, run = self.session, self.session.run
         began = perf_counter()
-        n_samples = len(session.training)
-        order = None if self.shuffle_rng is None else self.shuffle_rng.permutation(n_samples)
+        order = self.orders.draw(run.epoch)
         session.call("on_epoch_begin")
         if session.has_callbacks:
             self._take_over()
-        self.epoch.begin(order, self._rates(run.step + 1), run.step + 1)
+        self._begin(order)
         with ignore_overflow(), session.detection():
             self._take_epoch()
         if session.problem:
@@ -99,7 +107,7 @@ class Descent:
         self._save()
         if self.epoch.done < self.n_batches:
             return  # a callback stopped it within the epoch
-        row = {"loss": float(self.epoch.losses @ self.shares)}
+        row = {"loss": float(self.epoch.losses @ self._shares())}
         if self.epoch.outputs is not None:
             weight = session.training.metric_weight
             weight = weight if order is None or weight is None else weight[order]
@@ -107,13 +115,22 @@ class Descent:
             row.update(session.goal.measure(self.epoch.outputs, targets, weight))
         session.end_epoch(row, self.epoch.rates[-1], began)
 
+    def _begin(self, order: np.ndarray | None) -> None:
+        """Start an epoch in this order, with the learning rates of its steps."""
+        first, epoch = self.session.run.step + 1, self.epoch
+        epoch.begin(order, [], first)
+        if callable(self.optimizer.learning_rate):
+            epoch.rates = [self._rate(first + i) for i in range(self.n_batches)]
+        else:
+            epoch.rates = [self._rate(first)] * self.n_batches
+
     def _may_hurry(self) -> bool:
         """Whether nobody looks between two epochs, so that many may run in one call."""
         session = self.session
         is_watched = session.has_callbacks or session.validation is not None
         is_watched = is_watched or session.progress is not None or session.detects_nonfinite
         is_steady = not callable(self.optimizer.learning_rate) and self.epoch.outputs is None
-        return is_steady and not is_watched
+        return is_steady and not is_watched and self.orders.are_whole
 
     def _take_many_epochs(self) -> bool:
         """As many epochs as are done within a moment, again and again; False where an engine takes
@@ -122,12 +139,12 @@ class Descent:
         How many that is shows the last one, which was taken by itself and was short.
         """
         run = self.session.run
-        rngs = [rng for rng in (self.shuffle_rng, self.layer_rng) if rng is not None]
+        rngs = [self.orders.rng, self.layer_rng]
         count = _epochs_in_a_moment(run.history.seconds[-1])
         start = tree.map_tree(np.array, self.step.read_state())
         with deferred_interrupts() as interrupted:
             while run.epoch < run.epochs:
-                n_epochs = min(count, run.epochs - run.epoch)
+                n_epochs = min(count, self.session.next_look - run.epoch)
                 for kept, now in zip(
                     *map(tree.flatten, (start, self.step.read_state())), strict=True
                 ):
@@ -154,17 +171,17 @@ class Descent:
 
     def _hurry(self, n_epochs: int) -> np.ndarray | None:
         """The losses of so many epochs, in one call."""
-        step = self.session.run.step
-        self.epoch.begin(None, self._rates(step + 1), step + 1)
+        self._begin(None)
         self.is_saved = False
-        return self.step.run_epochs(self.epoch, n_epochs, self.shuffle_rng, self.layer_rng)
+        order_rng = self.orders.rng if self.orders.is_shuffled else None
+        return self.step.run_epochs(self.epoch, n_epochs, order_rng, self.layer_rng)
 
     def _record(self, losses: np.ndarray, seconds: float) -> None:
         """Put epochs that were taken in one call down in the history."""
         run, n_epochs = self.session.run, len(losses)
         if n_epochs:
             # row by row, as epochs are taken one by one: a product of all rounds otherwise
-            means = np.vecdot(losses, self.shares).tolist()
+            means = np.vecdot(losses, self._shares()).tolist()
             rates = [self._rate(run.step + 1)] * n_epochs
             seconds_each = [seconds / n_epochs] * n_epochs
             run.history.extend({"loss": means, "learning_rate": rates}, seconds_each)
@@ -173,6 +190,7 @@ class Descent:
             run.batch, run.loss = self.n_batches, float(losses[-1, -1])
             self.epoch.done = self.n_batches
             self._save()
+            self.session.look()
 
     def _take_over(self) -> None:
         """Let the step have what callbacks have changed: parameters, state, options of layers."""
@@ -223,12 +241,6 @@ class Descent:
 
     def _where(self, batch: int) -> str:
         return f"epoch {self.session.run.epoch}, batch {batch}"
-
-    def _rates(self, first_step: int) -> list[float]:
-        """The learning rates of the batches of an epoch that begins with this step."""
-        if not callable(self.optimizer.learning_rate):
-            return [self._rate(first_step)] * self.n_batches
-        return [self._rate(first_step + i) for i in range(self.n_batches)]
 
     def _rate(self, step: int) -> float:
         return self.session.run.learning_rate_factor * self.optimizer.learning_rate_at(step)

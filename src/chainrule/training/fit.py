@@ -19,11 +19,12 @@ from chainrule.training.compiling import StepMaker
 from chainrule.training.descent import Descent
 from chainrule.training.goal import Goal, Penalties
 from chainrule.training.history import History
-from chainrule.training.inputs import check_count
+from chainrule.training.inputs import as_generator, check_count
 from chainrule.training.losses import LossLike
 from chainrule.training.measured import Measured
 from chainrule.training.metrics import Metrics
 from chainrule.training.minimization import Minimization, Objective
+from chainrule.training.orders import Orders, Shuffle, check_shuffle
 from chainrule.training.progress import make_progress
 from chainrule.training.samples import Samples, hold_out, with_class_weights
 from chainrule.training.session import Session
@@ -44,7 +45,8 @@ def fit(
     batch_size: int | None = 32,
     validation_data: tuple[Any, ...] | None = None,
     validation_split: float = 0.0,
-    shuffle: bool = True,
+    steps: int | None = None,
+    shuffle: Shuffle = True,
     sample_weight: Any = None,
     class_weight: Mapping[Any, float] | str | None = None,
     metrics: Metrics = None,
@@ -52,6 +54,7 @@ def fit(
     penalty: Penalties = None,
     seed: int | np.random.Generator | None = None,
     verbose: str | int = "auto",
+    verbose_every: int | None = None,
     detect_nonfinite: bool = False,
     compile: bool = True,
     engine: Engine | None = None,
@@ -79,7 +82,11 @@ def fit(
     - `batch_size`: samples per update, None for all; of no effect on minimizers.
     - `validation_data`: (x, y) or (x, y, sample_weight). Or `validation_split`: the fraction of the
       samples to hold out, drawn at random by the seed; with `shuffle=False` the last ones.
-    - `shuffle`: whether each epoch takes the samples in a new random order.
+    - `steps`: how many updates in place of `epochs`: the last epoch ends with the last of them.
+    - `shuffle`: whether each epoch takes the samples in a new random order. "replacement" draws
+      each sample of each batch from all of them, whatever was drawn before; an epoch is then as
+      many batches as all samples make, or, given `steps` and `epochs`, one of so many equal parts
+      of the steps.
     - `sample_weight` (N,), `class_weight` {label: weight} (1 for labels left out) or "balanced":
       their product, normalised to mean 1, multiplies the samples' losses. Metrics use
       `sample_weight` only; the validation loss uses the weights its samples are given.
@@ -89,6 +96,8 @@ def fit(
     - `penalty`: `nn.L1`, `nn.L2`, or any function of the parameters' mapping; or several of them.
     - `verbose`: "auto" is a bar on a terminal and plain lines elsewhere, on standard error; 0
       nothing, 1 a bar, 2 plain lines.
+    - `verbose_every`: take the loss over all training samples after the first epoch and after every
+      so many, print it, and keep it in the history as "loss_after_epoch", NaN for other epochs.
     - `detect_nonfinite`: look at every value, which is slow, and raise `NonFiniteError` naming
       epoch, batch, layer and primitive of the first NaN or infinity.
     - `compile`: write the step out as NumPy source and run that, many times as fast for small
@@ -112,16 +121,22 @@ def fit(
     """
     engine = check_engine(engine)
     optimizer = get_optimizer(optimizer)
-    if epochs is None:
-        epochs = optimizer.max_iterations if isinstance(optimizer, Minimizer) else 1
-    check_count("epochs", epochs)
-    if batch_size is not None:
-        check_count("batch_size", batch_size)
-    flags = {"shuffle": shuffle, "detect_nonfinite": detect_nonfinite, "compile": compile}
+    shuffle = check_shuffle(shuffle)
+    counts = {"epochs": epochs, "batch_size": batch_size, "verbose_every": verbose_every}
+    for name, count in counts.items():
+        if count is not None:
+            check_count(name, count)
+    is_full_batch = isinstance(optimizer, Minimizer)
+    if is_full_batch and (steps is not None or shuffle == "replacement"):
+        raise ValueError(
+            f"{optimizer!r} sees all samples at once and takes no steps on batches: leave out "
+            "steps= and shuffle='replacement', and give epochs="
+        )
+    flags = {"detect_nonfinite": detect_nonfinite, "compile": compile}
     for name, flag in flags.items():
         if not isinstance(flag, bool | np.bool_):
             raise TypeError(f"{name} is {flag!r}: give True or False")
-    split_rng, shuffle_rng, layer_rng = _generator(seed).spawn(3)
+    split_rng, shuffle_rng, layer_rng = as_generator(seed).spawn(3)
 
     goal = Goal.of(network, loss, metrics, penalty)
     network.check_loss(goal.loss)
@@ -140,28 +155,32 @@ def fit(
         training, validation = training.take(kept), samples.take(held).normalised(network.dtype)
     training = training.normalised(network.dtype)
     batch_size = min(batch_size or len(training), len(training))
-    is_full_batch = isinstance(optimizer, Minimizer)
     network.check_batch_size(len(training) if is_full_batch else batch_size)
 
     progress = make_progress(verbose)
-    run, hooks = Run(network, epochs), moments(callbacks)
-    session = Session(goal, training, validation, run, hooks, progress, bool(detect_nonfinite))
+    if isinstance(optimizer, Minimizer) and epochs is None:
+        epochs = optimizer.max_iterations
+    orders = Orders(len(training), batch_size, shuffle, shuffle_rng, epochs, steps)
+    run, hooks = Run(network, orders.epochs), moments(callbacks)
+    session = Session(
+        goal, training, validation, run, hooks, progress, bool(detect_nonfinite), verbose_every
+    )
     network.keep_step(None)
-    network.measured = Measured(loss, metrics, penalty)
+    network.batch_training = None  # its slots are of the parameters as they were
+    network.measured = Measured(loss, metrics, penalty, optimizer)
     compiles = bool(compile) and not detect_nonfinite
     trainer: Descent | Minimization
     try:
-        session.begin()
+        session.begin(len(training) if is_full_batch else orders.most_samples)
         if isinstance(optimizer, Minimizer):
             objective = Objective(goal, training, layer_rng)
             if compiles:
-                objective.compile(engine, epochs)
-            minimizer = replace(optimizer, max_iterations=epochs)
+                objective.compile(engine, run.epochs)
+            minimizer = replace(optimizer, max_iterations=run.epochs)
             trainer = Minimization(session, minimizer, objective)
         else:
-            make_step = StepMaker(session, optimizer, batch_size, compiles, engine)
-            order_rng = shuffle_rng if shuffle else None
-            trainer = Descent(session, optimizer, make_step, batch_size, order_rng, layer_rng)
+            make_step = StepMaker(session, optimizer, orders, compiles, engine)
+            trainer = Descent(session, optimizer, make_step, orders, layer_rng)
         trainer.run()
     except KeyboardInterrupt:
         session.interrupt()
@@ -198,7 +217,7 @@ def evaluate(
     """
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    measured = Measured(loss, metrics, penalty).filled_from(network.measured, "evaluate")
+    measured = Measured(loss, metrics, penalty).completed_by(network.measured, "evaluate")
     goal = Goal.of(network, measured.loss, measured.metrics, measured.penalty)
     network.check_loss(goal.loss)
     samples = Samples.prepare(network, goal.loss, x, y, sample_weight)
@@ -213,12 +232,3 @@ def _validation_of(goal: Goal, data: Any) -> Samples:
     network = goal.network
     samples = Samples.prepare(network, goal.loss, *data, prefix="validation ")
     return samples.normalised(network.dtype)
-
-
-def _generator(seed: Any) -> np.random.Generator:
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"seed is {seed!r}: give a whole number from 0, a numpy.random.Generator, or None"
-        ) from None

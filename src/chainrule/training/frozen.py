@@ -7,6 +7,7 @@ train on something else than the user wrote, without a word, so both are noticed
 
 from __future__ import annotations
 
+import copy
 import operator
 import random
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
@@ -43,8 +44,10 @@ class Observed:
         self._changeable: list[
             tuple[Any, Hashable]
         ] = []  # what can change and stay the same object
+        self._plain: list[dict[str, Any] | list[Any]] = []
         for name, part in self._parts.items():
             self._observe(name, part, set())
+        self._copies = [copy.copy(holder) for holder in self._plain]
 
     def difference(self) -> str:
         """The name of the first value that is another by now, "" where there is none."""
@@ -55,6 +58,17 @@ class Observed:
         names = [*before, *(name for name in self.values if name not in before)]
         missing = object()
         return next((n for n in names if before.get(n, missing) != self.values.get(n, missing)), "")
+
+    def looks_the_same(self) -> bool:
+        """Whether attributes, dicts and lists hold what they held, in a fraction of a microsecond.
+
+        What has become of the arrays they hold, and of the variables that functions read, it does
+        not see.
+        """
+        try:
+            return self._plain == self._copies  # C compares, and sees that most are the same
+        except Exception:  # of arrays, which are others then
+            return False
 
     def is_as_before(self) -> bool:
         """Whether everything holds the very same objects; asked at each prediction, so in haste."""
@@ -83,6 +97,9 @@ class Observed:
             contents = _contents(value)
             held = tuple(contents())
             self._holders.append((contents, held, len(held)))
+            holder = value if isinstance(value, dict | list) else getattr(value, "__dict__", None)
+            if isinstance(holder, dict | list):
+                self._plain.append(holder)
         for inner, child in children:
             self._observe(f"{name}.{inner}", child, seen)
         if not isinstance(value, Mapping | list | tuple):

@@ -47,7 +47,7 @@ class Goal:
         Raises ValueError, in the name of the `caller`, where there is no loss.
         """
         last = network.measured._replace(metrics=None)
-        measured = Measured(loss, None, penalty).filled_from(last, caller)
+        measured = Measured(loss, None, penalty).completed_by(last, caller)
         return Goal.of(network, measured.loss, (), measured.penalty)
 
     def measure(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, final
 
-__all__ = ["History", "RunsOnEngine"]
+__all__ = ["History", "MinimizerReport", "RunsOnEngine"]
 
 _EPOCHS_SHOWN = 10  # in a notebook
 
@@ -27,13 +29,31 @@ class RunsOnEngine(Protocol):
     def flags(self) -> tuple[str, ...]: ...
 
 
+@final
+@dataclass(frozen=True)
+class MinimizerReport:
+    """What a full-batch minimizer said when it ended.
+
+    `success` is whether it was content, `message` its own words. `n_evaluations` counts calls of
+    the loss with its gradient (SciPy's nfev), and `gradient_norm` is the Euclidean norm of the
+    gradient at the point it gave.
+    """
+
+    success: bool
+    message: str
+    n_iterations: int
+    n_evaluations: int
+    gradient_norm: float
+
+
 class History(Mapping[str, list[float]]):
     """The curves of one training run, a read-only mapping of names to lists.
 
     Each list has one number per finished epoch: always "loss", one entry per metric, the same with
     "val_" in front where validation data were given, and "learning_rate" of the epoch's last step
-    (absent for full-batch minimizers). An epoch broken off by Ctrl-C or by a loss that is not
-    finite leaves no entry.
+    (absent for full-batch minimizers). What is measured after some epochs only, as
+    "loss_after_epoch", is NaN for the others. An epoch broken off by Ctrl-C or by a loss that is
+    not finite leaves no entry.
 
     `epochs` is the number of finished epochs, `seconds` the time each of them took, validation
     included. `stopped_by` says why the training ended: "epochs" (all of them done), "interrupt"
@@ -43,7 +63,8 @@ class History(Mapping[str, list[float]]):
     the epoch whose parameters a callback restored, counted from 1, or None.
 
     `engine` is what the steps ran on: "numpy" or "c", or "eager" where they ran as they are. Of the
-    C engine, `compiler` is the compiler with its version, and `flags` what it was told.
+    C engine, `compiler` is the compiler with its version, and `flags` what it was told. After a
+    full-batch minimizer `minimizer` is what that said, see `MinimizerReport`; None elsewhere.
 
     >>> history = History()
     >>> history.append({"loss": 0.5}, seconds=0.01)
@@ -55,6 +76,8 @@ class History(Mapping[str, list[float]]):
     engine = ""
     compiler = ""
     flags: tuple[str, ...] = ()
+    minimizer: MinimizerReport | None = None
+    _sparse: frozenset[str] = frozenset()  # names of what is measured after some epochs only
 
     def __init__(self) -> None:
         self._curves: dict[str, list[float]] = {}
@@ -73,14 +96,39 @@ class History(Mapping[str, list[float]]):
 
     def extend(self, curves: Mapping[str, list[float]], seconds: list[float]) -> None:
         """Add epochs, with one number of each for every name."""
-        if self._curves and curves.keys() != self._curves.keys():
+        names = [name for name in self._curves if name not in self._sparse]
+        if self.epochs and curves.keys() != set(names):
             raise ValueError(
-                f"the history holds {', '.join(self._curves)}, the new epoch "
+                f"the history holds {', '.join(names)}, the new epoch "
                 f"{', '.join(curves)}: give every epoch the same names"
             )
         for name, values in curves.items():
+            if name in self._sparse:
+                raise ValueError(_has_every(name))
             self._curves.setdefault(name, []).extend(values)
+        for name in self._sparse:
+            self._curves[name] += [math.nan] * len(seconds)
         self.seconds.extend(seconds)
+
+    def put(self, name: str, value: float = math.nan) -> None:
+        """Set a number of the last epoch that is measured after some epochs only.
+
+        Before the first epoch it announces the name. Raises ValueError for the name of a curve that
+        has a number for every epoch.
+
+        >>> history = History()
+        >>> history.append({"loss": 0.5}, seconds=0.01)
+        >>> history.put("loss_after_epoch", 0.25)
+        >>> history.append({"loss": 0.25}, seconds=0.01)
+        >>> history["loss_after_epoch"]
+        [0.25, nan]
+        """
+        if name in self._curves and name not in self._sparse:
+            raise ValueError(_has_every(name))
+        self._sparse |= {name}
+        curve = self._curves.setdefault(name, [math.nan] * self.epochs)
+        if curve:
+            curve[-1] = float(value)
 
     def ran_on(self, what: RunsOnEngine) -> None:
         """Note the engine of what runs from now on, its compiler and flags."""
@@ -103,7 +151,9 @@ class History(Mapping[str, list[float]]):
 
     def __repr__(self) -> str:
         numbers = ", ".join(
-            f"{name} {value:.4g}" for name, value in self.last().items() if name != "learning_rate"
+            f"{name} {value:.4g}"
+            for name, value in self.last().items()
+            if name != "learning_rate" and not (name in self._sparse and math.isnan(value))
         )
         parts = [f"{self.epochs} epochs in {sum(self.seconds):.3g} s", numbers]
         if self.engine:
@@ -127,3 +177,7 @@ class History(Mapping[str, list[float]]):
         ]
         table = html.table(["epoch", *self], rows)
         return html.block(html.paragraph(repr(self)), table, html.curves(losses))
+
+
+def _has_every(name: str) -> str:
+    return f"{name!r} has a number for every epoch: give what is measured now and then another name"

@@ -15,6 +15,7 @@ from chainrule.training.losses import Loss, check_targets
 
 __all__ = [
     "as_features",
+    "as_generator",
     "as_numbers",
     "as_targets",
     "as_weights",
@@ -135,6 +136,16 @@ def as_weights(
             f"{name} holds {weight[first]} for sample {first}: give finite weights >= 0"
         )
     return weight
+
+
+def as_generator(seed: Any) -> np.random.Generator:
+    """The random generator of a seed; raises ValueError for what makes none."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"seed is {seed!r}: give a whole number from 0, a numpy.random.Generator, or None"
+        ) from None
 
 
 def check_count(name: str, value: Any) -> None:

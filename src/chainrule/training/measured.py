@@ -18,30 +18,36 @@ class NotSaved:
 
 
 class Measured(NamedTuple):
-    """What the last `fit` minimised and reported, as it was given."""
+    """What the last `fit` minimised and reported, and how, as it was given."""
 
     loss: Any = None
     metrics: Any = None
     penalty: Any = None
+    optimizer: Any = None
 
-    def filled_from(self, last: Measured, caller: str) -> Measured:
-        """What is given, and the rest from the last fit; raises ValueError where there is no loss.
+    def completed_by(self, last: Measured, caller: str) -> Measured:
+        """This, and what it leaves open from the last fit; the optimizer is not looked at.
 
-        `caller` is who asks, in the error.
+        Raises ValueError where that would be something of the user's own that was not saved, and
+        where there is no loss. `caller` is who asks, in the error.
         """
-        both = {
-            name: own if own is not None else of_fit
-            for (name, own), of_fit in zip(self._asdict().items(), last, strict=True)
-        }
-        for name, value in both.items():
-            if isinstance(value, NotSaved):
-                raise ValueError(
-                    f"the {name} of the last fit was {value.what}, which is not saved with a "
-                    f"network: give {name}="
-                )
-        if both["loss"] is None:
+        parts = {}
+        for name in ("loss", "metrics", "penalty"):
+            own = getattr(self, name)
+            parts[name] = own if own is not None else last.kept(name)
+        if parts["loss"] is None:
             raise ValueError(f"{caller} does not know the loss before a fit: give loss=, a name")
-        return Measured(**both)
+        return self._replace(**parts)
+
+    def kept(self, name: str) -> Any:
+        """One part; raises ValueError where it was not saved with the network."""
+        part = getattr(self, name)
+        if isinstance(part, NotSaved):
+            raise ValueError(
+                f"the {name} of the last fit was {part.what}, which is not saved with a network: "
+                f"give {name}="
+            )
+        return part
 
     def saved(self) -> Measured:
         """The same for a file: names and what is the library's own; a user's functions are not.
@@ -63,8 +69,10 @@ def _is_ours(part: Any) -> bool:
         return all(map(_is_ours, part.values()))
     if isinstance(part, functools.partial):
         return all(map(_is_ours, (part.func, *part.args, *part.keywords.values())))
-    # functions of ours by their names, L1 and L2 by their classes' module
-    return str(getattr(part, "__module__", "")).split(".")[0] == "chainrule"
+    # functions of ours by their names, L1 and L2 by their classes' module; an optimizer of ours may
+    # hold a schedule that is a function of the user's
+    is_ours = str(getattr(part, "__module__", "")).split(".")[0] == "chainrule"
+    return is_ours and all(map(_is_ours, getattr(part, "__dict__", {}).values()))
 
 
 def _describe(part: Any) -> str:

@@ -18,6 +18,7 @@ from chainrule.primitives.dispatch import Array
 from chainrule.training.compiling import compiled_or_none
 from chainrule.training.frozen import Observed, refuse_draws
 from chainrule.training.goal import Goal, ignore_overflow
+from chainrule.training.history import MinimizerReport
 from chainrule.training.samples import Batch, Samples
 from chainrule.training.session import Session
 from chainrule.training.step import make_loss
@@ -58,6 +59,10 @@ class Minimization:
         start = session.goal.network.parameters.flat
         found = self.minimizer.minimize(
             objective.value_and_gradient, start, objective.hessian_product, self._end_iteration
+        )
+        slope = math.nan if found.gradient is None else float(np.linalg.norm(found.gradient))
+        run.history.minimizer = MinimizerReport(
+            found.success, found.message, found.n_iterations, found.n_evaluations, slope
         )
         is_finite = math.isfinite(found.value)
         if found.stopped_by == "interrupt":

@@ -32,8 +32,8 @@ class Progress(Protocol):
     def update(self, epoch: int, share: float, loss: float) -> None:
         """Somewhere within an epoch, `share` of it done; `loss` is the last batch's."""
 
-    def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
-        """An epoch is finished, with these numbers."""
+    def end_epoch(self, epoch: int, row: Mapping[str, float], is_due: bool = False) -> None:
+        """An epoch is finished, with these numbers, which are to be seen where it `is_due`."""
 
     def note(self, text: str) -> None:
         """One line of its own, after that of its epoch."""
@@ -83,11 +83,11 @@ class PlainProgress:
             done = self._course.describe(epoch - 1 + share)
             self._write(f"{self._course.label(epoch)}  {share:.0%}  loss {loss:.4g}  {done}")
 
-    def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
-        """An epoch is finished, with these numbers."""
+    def end_epoch(self, epoch: int, row: Mapping[str, float], is_due: bool = False) -> None:
+        """An epoch is finished, with these numbers, which are to be seen where it `is_due`."""
         self._course.end_epoch(epoch, row)
         slow = perf_counter() - self._last_line >= _LINE_SECONDS
-        if slow or self._course.is_milestone(epoch):
+        if slow or is_due or self._course.is_milestone(epoch):
             self._write_epoch()
 
     def note(self, text: str) -> None:
@@ -149,10 +149,10 @@ class BarProgress:
         """Somewhere within an epoch, `share` of it done; `loss` is the last batch's."""
         self._draw(epoch, epoch - 1 + share, {"loss": loss})
 
-    def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
-        """An epoch is finished, with these numbers."""
+    def end_epoch(self, epoch: int, row: Mapping[str, float], is_due: bool = False) -> None:
+        """An epoch is finished, with these numbers, which are to be seen where it `is_due`."""
         self._course.end_epoch(epoch, row)
-        if self._course.is_milestone(epoch):
+        if is_due or self._course.is_milestone(epoch):
             self._write_epoch()
         self._draw(epoch, epoch, row)
 

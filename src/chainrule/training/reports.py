@@ -36,12 +36,24 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class ClassificationReport:
-    """The scores of each class, their plain mean, and the confusion matrix (true, predicted)."""
+    """The scores of each class, their means, and the confusion matrix (true, predicted).
+
+    In `mean` all classes count the same, in `weighted_mean` each as often as it occurs.
+    """
 
     accuracy: float
     classes: tuple[ClassScores, ...]
     mean: ClassScores
+    weighted_mean: ClassScores
     confusion: npt.NDArray[np.int64]
+
+    @property
+    def class_accuracies(self) -> dict[str, float]:
+        """Of each class, the share of its samples that are predicted right; NaN where it has none.
+
+        This is its recall.
+        """
+        return {s.name: s.recall if s.support else float("nan") for s in self.classes}
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain numbers, lists and dicts, as JSON wants it."""
@@ -49,15 +61,17 @@ class ClassificationReport:
             "accuracy": self.accuracy,
             "classes": [vars(scores) for scores in self.classes],
             "mean": vars(self.mean),
+            "weighted_mean": vars(self.weighted_mean),
             "confusion_matrix": self.confusion.tolist(),
         }
 
     def __str__(self) -> str:
-        width = max(len(scores.name) for scores in (*self.classes, self.mean))
+        rows = (*self.classes, self.mean, self.weighted_mean)
+        width = max(len(scores.name) for scores in rows)
         lines = [f"{'':{width}}  precision  recall     f1  support"]
         lines += [
             f"{s.name:{width}}  {s.precision:9.3f}  {s.recall:6.3f}  {s.f1:5.3f}  {s.support:7d}"
-            for s in (*self.classes, self.mean)
+            for s in rows
         ]
         return "\n".join([*lines, f"accuracy {self.accuracy:.4f}"])
 
@@ -88,10 +102,11 @@ def classification_report(
     negative classes, TypeError for what is no integer.
 
     >>> print(classification_report([0, 0, 1, 1], [0, 1, 1, 1], ["cat", "dog"]))
-          precision  recall     f1  support
-    cat       1.000   0.500  0.667        2
-    dog       0.667   1.000  0.800        2
-    mean      0.833   0.750  0.733        4
+                   precision  recall     f1  support
+    cat                1.000   0.500  0.667        2
+    dog                0.667   1.000  0.800        2
+    mean               0.833   0.750  0.733        4
+    weighted mean      0.833   0.750  0.733        4
     accuracy 0.7500
     """
     metrics = _sklearn_metrics()
@@ -113,11 +128,17 @@ def classification_report(
         ClassScores(name, float(p), float(r), float(f), int(n))
         for name, p, r, f, n in zip(names, *scores, strict=True)
     )
-    precision, recall, f1 = (float(np.mean(column)) for column in scores[:3])
+    n_samples = len(actual)
+
+    def averaged(name: str, weights: Any) -> ClassScores:
+        precision, recall, f1 = (float(np.average(c, weights=weights)) for c in scores[:3])
+        return ClassScores(name, precision, recall, f1, n_samples)
+
     return ClassificationReport(
         accuracy=float(np.mean(actual == guess)),
         classes=classes,
-        mean=ClassScores("mean", precision, recall, f1, len(actual)),
+        mean=averaged("mean", None),
+        weighted_mean=averaged("weighted mean", scores[3]),
         confusion=metrics.confusion_matrix(actual, guess, labels=labels),
     )
 

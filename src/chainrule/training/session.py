@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from time import perf_counter
 from typing import final
 
 import numpy as np
 
 from chainrule import scope
-from chainrule.training.callbacks import Run
+from chainrule.training.callbacks import LOSS_AFTER_EPOCH, Run, is_due
 from chainrule.training.goal import Goal
 from chainrule.training.progress import Progress
 from chainrule.training.samples import Samples
@@ -35,6 +36,7 @@ class Session:
         hooks: Mapping[str, list[Callable[[Run], object]]],
         progress: Progress | None,
         detect_nonfinite: bool,
+        look_every: int | None = None,
     ) -> None:
         self.goal = goal
         self.training = training
@@ -43,6 +45,7 @@ class Session:
         self.hooks = hooks
         self.progress = progress
         self.detects_nonfinite = detect_nonfinite
+        self.look_every = look_every
         self.problem = ""
 
     @property
@@ -50,10 +53,20 @@ class Session:
         """Whether anybody else may change the network between two epochs."""
         return any(self.hooks.values())
 
-    def begin(self) -> None:
-        """Before the first epoch."""
+    @property
+    def next_look(self) -> int:
+        """The next epoch after which the loss over all samples is taken, or the last one."""
+        if self.look_every is None:
+            return self.run.epochs
+        now, every = self.run.epoch, self.look_every
+        return min(1 if now < 1 else (now // every + 1) * every, self.run.epochs)
+
+    def begin(self, n_samples: int) -> None:
+        """Before the first epoch, each of which takes so many samples."""
         if self.progress is not None:
-            self.progress.begin(self.run.epochs, len(self.training))
+            self.progress.begin(self.run.epochs, n_samples)
+        if self.look_every is not None:
+            self.run.history.put(LOSS_AFTER_EPOCH)
         self.call("on_fit_begin")
 
     def call(self, moment: str) -> None:
@@ -75,9 +88,20 @@ class Session:
         if learning_rate is not None:
             row = {**row, "learning_rate": learning_rate}
         run.history.append(row, perf_counter() - began)
+        looked = self.look()
         if self.progress is not None:
-            self.progress.end_epoch(run.epoch, row)
+            self.progress.end_epoch(run.epoch, {**row, **looked}, bool(looked))
         self.call("on_epoch_end")
+
+    def look(self) -> dict[str, float]:
+        """The loss over all samples after this epoch, where it is time for it, by its name."""
+        if not is_due(self.run.epoch, self.look_every):
+            return {}
+        goal = replace(self.goal, metrics={})
+        looked = {LOSS_AFTER_EPOCH: goal.evaluate(self.training)["loss"]}
+        for name, value in looked.items():
+            self.run.history.put(name, value)
+        return looked
 
     def save(self, flat: np.ndarray, state: ArraysByName) -> None:
         """Copy the parameters and the state after a finished update into the network."""

@@ -54,10 +54,12 @@ class Trainable(Protocol):
     `apply` is pure: it computes from its arguments alone, with NumPy functions and primitives, so
     that it can be differentiated and compiled. `parts` are the objects by name whose attributes it
     reads while it runs. `step` is where `fit` leaves the compiled step, None where there is none,
-    and `measured` what `fit` was asked to minimise.
+    and `measured` what `fit` was asked to minimise. `batch_training` is what `train_on_batch` keeps
+    from call to call, None for nothing.
     """
 
     measured: Measured
+    batch_training: Any
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -92,6 +94,9 @@ class Trainable(Protocol):
 
         What is not built yet is built for them, by the seed where it has none of its own.
         """
+
+    def is_one_sample(self, x: Any) -> bool:
+        """Whether x is one sample, without the axis of samples."""
 
     def check_loss(self, loss: Loss) -> None:
         """Raise ValueError for a loss that does not go with the outputs."""

@@ -130,6 +130,29 @@ class CProgram(Program):
             return result.number
         return self._memory.view(result) if result.access else self._memory.reader(result.field)
 
+    def take_in_place(self) -> tuple[list[NumPyArray], Callable[[float, int], Any]] | None:
+        """The memory of the inputs, and the call of the C function."""
+        found, loss = batch_fields(self._memory.file), self._results[0]
+        if found is None or self._draws is not None:
+            return None
+        arrays, rate, step = found
+        held = self._memory.arrays
+        give_rate = self._memory.giver(rate.variable) if rate.variable is not None else None
+        give_step = self._memory.giver(step.variable) if step and step.variable else None
+        function, address, inputs = self._function, self._address, [held[a.name] for a in arrays]
+        assert give_rate is not None
+
+        def take(rate: float, step: int) -> Any:
+            give_rate(rate)
+            if give_step is not None:
+                give_step(step)
+            if status := function(address):
+                numbers = (rate,) if give_step is None else (rate, step)
+                return self._in_numpy((*inputs, *numbers), status)[0]
+            return loss
+
+        return inputs, take
+
     def run(self, batches: Batches, rng: Any, until: float, interrupted: Sequence[bool]) -> int:
         """Take batches inside C, for as long as nobody needs to look."""
         if self._many is None or not self._many.fits(batches):
