@@ -96,8 +96,10 @@ def build_programs(
         with suppress(Exception):  # which is told of the one that it is of, below
             return [(program, "") for program in c_program.build_all(traced, exact=False)]
     built = [build_program(*first, engine, exact=False, n_calls=n_calls)]
-    engine = "c" if built[0][0].engine == "c" else "numpy"
-    return built + [build_program(*one, engine, exact=False) for one in others]
+    for one in others:
+        same: Engine = "c" if built[0][0].engine == "c" else "numpy"
+        built.append(build_program(*one, same, exact=False))
+    return built
 
 
 def _is_for_c(graph: Graph, engine: Engine, n_calls: int) -> bool:
