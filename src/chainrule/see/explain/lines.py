@@ -1,0 +1,174 @@
+"""Which values of a computation get a line of their own, and what the others are written into.
+
+Values with a name get one: inputs, the results of layers, the variables of a function, and the
+derivatives by them. So do values that several others read, and every so many calls of primitives
+one in between, for a formula to stay short. All others are written out where they are read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import final
+
+from chainrule.compiler.formula import Formula, formula_of
+from chainrule.compiler.graph import Equation, Variable
+from chainrule.primitives.elementwise import positive
+from chainrule.see.explain.names import Name
+from chainrule.see.record import Record
+
+__all__ = ["Lines", "as_written"]
+
+_LONGEST = 12  # calls of primitives in a formula
+_FORMS = {"reshape", "transpose", "broadcast_to", "astype", "copy", "stop_gradient", "index"}
+
+
+@final
+class Lines:
+    """The values of a record that have lines, with their names and formulas.
+
+    `forward` are the values in the order they are computed. `backward` pairs each of them that has
+    a derivative with the variable that holds it, from the result back.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        graph = record.graph
+        self.makers = graph.makers()
+        self._needed = self._find_needed()
+        equations = [e for e in graph.equations if e.out in self._needed]
+        self.readers: dict[Variable, list[Equation]] = {}
+        for equation in equations:
+            for variable in equation.variables:
+                self.readers.setdefault(variable, []).append(equation)
+        self._own = self._find_own(equations)
+        self.forward = [e.out for e in equations if e.section == "forward" and e.out in self._own]
+        self.backward = self._find_backward()
+        self._of = {}
+        for variable, cotangent in self.backward:
+            self._of.setdefault(cotangent, []).append(variable)
+
+    def is_own(self, variable: Variable) -> bool:
+        """Whether a value is known by its name: it has a line, or nothing computes it."""
+        return variable in self._own or variable not in self.makers
+
+    def name(self, variable: Variable) -> Name:
+        """What a value is called; of a derivative also what it is the derivative by."""
+        if variable in self._of:
+            return self.derivative_name(self._of[variable][-1])
+        return Name(self.record.name_of(variable))
+
+    def derivative_name(self, of: Variable) -> Name:
+        """What the derivative by a value of the forward pass is called."""
+        own = self.name(of)
+        return Name(f"d_{own.base}", of=own)
+
+    def same_derivative(self, of: Variable) -> Variable | None:
+        """The value just before `of`, from the result back, that has the same derivative."""
+        together = self._of[self.record.cotangent_variable(of)]
+        place = together.index(of)
+        return together[place - 1] if place else None
+
+    def formula(self, variable: Variable) -> Formula | None:
+        """The formula of a value in values that have lines; None where nothing computes it."""
+        maker = self.makers.get(variable)
+        if maker is None:
+            return None
+        return self.written(maker, lambda v: not self.is_own(v))
+
+    def written(self, maker: Equation, is_written_out: Callable[[Variable], bool]) -> Formula:
+        """The formula of what an equation makes, without the shapes that only broadcasting needs."""
+        formula = formula_of(maker, self.makers, is_written_out)
+        inner = {v: as_written(equation) for v, equation in formula.inner.items()}
+        return Formula(formula.out, inner)
+
+    def edges(self, variable: Variable) -> list[tuple[Equation, int]]:
+        """The calls, and at which argument, through which a value reaches the next lines."""
+        found: list[tuple[Equation, int]] = []
+        pending = [variable]
+        while pending:
+            current = pending.pop(0)
+            for equation in {e.out: e for e in self.readers.get(current, ())}.values():
+                if equation.section != "forward":
+                    continue
+                if self.record.cotangent_variable(equation.out) is None:
+                    continue
+                positions = [i for i, a in enumerate(equation.args) if a is current]
+                found += [(equation, i) for i in positions if equation.primitive.rule(i)]
+                if not self.is_own(equation.out):
+                    pending.append(equation.out)
+        return found
+
+    def _find_needed(self) -> set[Variable]:
+        """What leads to the result and to the gradients that were asked for."""
+        record = self.record
+        gradients = [record.cotangent_variable(v) for v in record.by.values()]
+        pending = [v for v in (*record.graph.outputs, *gradients) if isinstance(v, Variable)]
+        needed: set[Variable] = set()
+        while pending:
+            variable = pending.pop()
+            if variable not in needed:
+                needed.add(variable)
+                maker = self.makers.get(variable)
+                pending += [] if maker is None else maker.variables
+        return needed
+
+    def _find_own(self, equations: list[Equation]) -> set[Variable]:
+        record = self.record
+        counts: Counter[Variable] = Counter()
+        for equation in reversed(equations):  # what reads a transpose reads what is transposed
+            times = counts[equation.out] if equation.name in _FORMS else 1
+            counts.update({variable: times for variable in set(equation.variables)})
+        own = {e.out for e in equations if record.is_titled(e.out) and not self._is_rule_part(e)}
+        own |= {v for v in record.graph.outputs if isinstance(v, Variable)}
+        own |= {v for v in map(record.cotangent_variable, record.by.values()) if v is not None}
+        sizes: dict[Variable, int] = {}
+        for equation in equations:
+            out = equation.out
+            is_form = equation.name in _FORMS
+            inner = sum(sizes[v] for v in equation.variables if v in sizes and v not in own)
+            sizes[out] = inner + (not is_form)
+            if (counts[out] > 1 and not is_form) or sizes[out] > _LONGEST:
+                own.add(out)
+            if equation.section == "forward" and out in own:
+                cotangent = record.cotangent_variable(out)
+                if cotangent in self._needed and cotangent in self.makers:
+                    own.add(cotangent)
+        return own
+
+    def _is_rule_part(self, equation: Equation) -> bool:
+        """Whether the value is a step within a rule, which has no name of a reader's."""
+        return equation.section != "forward" and not self.record.graph.cotangents.get(equation.out)
+
+    def _find_backward(self) -> list[tuple[Variable, Variable]]:
+        graph = self.record.graph
+        pairs = []
+        for cotangent in (*graph.inputs, *(e.out for e in graph.equations)):
+            for of in graph.cotangents.get(cotangent, ()):
+                is_wanted = cotangent in self._needed or of in self.record.by.values()
+                is_last = self.record.cotangent_variable(of) is cotangent
+                has_name = of in self._own or (of not in self.makers and of in self._needed)
+                if is_last and is_wanted and has_name and self._reaches(of):
+                    pairs.append((of, cotangent))
+        return pairs
+
+    def _reaches(self, of: Variable) -> bool:
+        """Whether the derivative by a value is asked for, or leads to one that is."""
+        is_input = of not in self.makers
+        return not is_input or of in self.record.by.values()
+
+
+def as_written(equation: Equation) -> Equation:
+    """The equation as a formula has it: an axis of size 1 more or less, or a dtype, is not seen."""
+    if equation.name not in {"reshape", "index", "astype", "copy"} or len(equation.args) != 1:
+        return equation
+    argument = equation.args[0]
+    if not isinstance(argument, Variable):
+        return equation
+    before = [size for size in argument.shape if size != 1]
+    after = [size for size in equation.out.shape if size != 1]
+    picks = any(isinstance(part, int) for part in equation.params.get("key", ()))
+    if before != after or picks:
+        return equation
+    return replace(equation, primitive=positive, params={})
