@@ -160,7 +160,7 @@ class Record(Mapping[str, np.ndarray]):
 
     @property
     def by(self) -> Mapping[str, Variable]:
-        """The variables of the graph that were differentiated by, under the names of `gradients`."""
+        """What was differentiated by: variables of the graph, by the names of `gradients`."""
         return self._by
 
     @property
@@ -390,7 +390,7 @@ def _cotangent(cotangent: Any, result: RecordedArray) -> np.ndarray:
 
 
 def _names(graph: Graph, labels: Labels) -> tuple[dict[Variable, str], set[Variable]]:
-    """A name for every variable of the graph, and which of them have a name that means something."""
+    """A name for every variable of the graph, and those whose name says what they are."""
     symbols, titled = wish_names(graph, labels)
     for variable in graph.inputs:
         if variable in graph.cotangents:  # where the reverse pass starts

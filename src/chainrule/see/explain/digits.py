@@ -133,8 +133,7 @@ def _holds(line: Line, digits: int) -> bool:
     if printed == 0:
         return _recomputed(line) == 0
     unit = 10.0 ** (math.floor(math.log10(abs(printed))) - digits + 1)
-    again = _recomputed(line)
-    return abs(again - printed) <= 0.5 * unit and abs(again - line.value) <= 0.5 * unit
+    return abs(_recomputed(line) - printed) <= (0.5 - 1e-6) * unit
 
 
 def _read(text: str) -> Any:

@@ -238,7 +238,7 @@ class Elements:
         return self._maps[out]
 
     def _terms(self, equation: Equation, index: Index) -> list[_Made]:
-        """The terms of a sum, and instead of each that is itself a sum written out here, its own."""
+        """The terms of a sum, and for each that is itself a sum written out here, its own."""
         linear = self._linear(equation)
         assert linear is not None
         found: list[_Made] = []

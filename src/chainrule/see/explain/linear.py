@@ -126,9 +126,7 @@ def linear_map(equation: Equation, values: Sequence[Any]) -> LinearMap | None:
         return None
 
 
-def _linear_map(
-    equation: Equation, values: list[Any], positions: list[int]
-) -> LinearMap | None:
+def _linear_map(equation: Equation, values: list[Any], positions: list[int]) -> LinearMap | None:
     trait = equation.primitive.linear
     if not positions:
         return None

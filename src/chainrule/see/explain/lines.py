@@ -8,7 +8,7 @@ one in between, for a formula to stay short. All others are written out where th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import final
 
@@ -29,11 +29,13 @@ class Lines:
     """The values of a record that have lines, with their names and formulas.
 
     `forward` are the values in the order they are computed. `backward` pairs each of them that has
-    a derivative with the variable that holds it, from the result back.
+    a derivative with the variable that holds it, from the result back. `derivatives` are inputs
+    that are derivatives themselves, with what they are the derivatives by.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, derivatives: Mapping[Variable, Name] | None = None) -> None:
         self.record = record
+        self._given_derivatives = derivatives or {}
         graph = record.graph
         self.makers = graph.makers()
         self._needed = self._find_needed()
@@ -57,6 +59,8 @@ class Lines:
         """What a value is called; of a derivative also what it is the derivative by."""
         if variable in self._of:
             return self.derivative_name(self._of[variable][-1])
+        if variable in self._given_derivatives:
+            return Name(self.record.name_of(variable), of=self._given_derivatives[variable])
         return Name(self.record.name_of(variable))
 
     def derivative_name(self, of: Variable) -> Name:
@@ -78,7 +82,7 @@ class Lines:
         return self.written(maker, lambda v: not self.is_own(v))
 
     def written(self, maker: Equation, is_written_out: Callable[[Variable], bool]) -> Formula:
-        """The formula of what an equation makes, without the shapes that only broadcasting needs."""
+        """The formula of what an equation makes, without the shapes that broadcasting needs."""
         formula = formula_of(maker, self.makers, is_written_out)
         inner = {v: as_written(equation) for v, equation in formula.inner.items()}
         return Formula(formula.out, inner)
@@ -119,7 +123,7 @@ class Lines:
         counts: Counter[Variable] = Counter()
         for equation in reversed(equations):  # what reads a transpose reads what is transposed
             times = counts[equation.out] if equation.name in _FORMS else 1
-            counts.update({variable: times for variable in set(equation.variables)})
+            counts.update(dict.fromkeys(equation.variables, times))
         own = {e.out for e in equations if record.is_titled(e.out) and not self._is_rule_part(e)}
         own |= {v for v in record.graph.outputs if isinstance(v, Variable)}
         own |= {v for v in map(record.cotangent_variable, record.by.values()) if v is not None}
