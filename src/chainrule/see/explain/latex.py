@@ -66,14 +66,14 @@ def _step(step: Step, content: Content) -> list[str]:
     words = filter(None, [step.layer, str(step.name), shape_text(step.value), step.note])
     rows = _broken(f"{own} &{sign} {_head(step)}")
     if step.whole is not None:
-        rows += _broken(f"{own} &= {_formula(step.whole, step.symbol)}")
+        rows += _broken(f"{own} &= {_formula(step.whole, step.seed)}")
     if step.slope is not None:
         rows += _line(step.slope, "=", with_symbols=True)
     if not content.with_symbols and not step.is_complete and step.value.ndim:
         rows.append(_equals(own, step.value, content.digits))
     for line in step.lines:
         rows += _line(line, sign, content.with_symbols)
-    rules = [_rule(rule) for rule in step.rules]
+    rules = [_rule(rule) for rule in reversed(step.rules)]
     return [_small(", ".join(words)), *rules, _display(rows)]
 
 
@@ -101,7 +101,7 @@ def _line(line: Line, sign: str, with_symbols: bool) -> list[str]:
     parts = []
     if with_symbols:
         symbols = tex_formula(formula, lambda variable: tex_name(line.symbol(variable)))
-        if symbols not in {tex_number(line.result), tex_name(line.name)}:
+        if line.element.own_leaves() and symbols != tex_name(line.name):
             parts.append(symbols)
     if not line.is_plain:
         parts.append(tex_formula(formula, lambda variable: _closed(line.numbers[variable])))

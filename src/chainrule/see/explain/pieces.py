@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -24,9 +25,10 @@ __all__ = [
     "shape_text",
 ]
 
+_TWICE_CLOSED = re.compile(r"(?<=\w)\(\((-[^()]*)\)\)")  # sigmoid((-0.5))
 _EDGE = 2  # first and last elements of an axis that is cut
 
-Kind = Literal["number", "value", "rule", "local", "in full", "note"]
+Kind = Literal["number", "value", "rule", "rules", "local", "in full", "note"]
 
 
 class Piece(NamedTuple):
@@ -55,15 +57,19 @@ def head(step: Step) -> str:
 
 def pieces(step: Step, digits: int, with_symbols: bool = False) -> list[Piece]:
     """What is said of a step below its head; elements in symbols too where they are wanted."""
-    found = [Piece("rule", rule_text(rule)) for rule in step.rules]
+    found = []
+    if step.rules:
+        texts = [rule_text(rule) for rule in reversed(step.rules)]  # from the result back
+        found.append(Piece("rule" if len(texts) == 1 else "rules", "; ".join(texts)))
     if step.whole is not None:
-        found.append(Piece("in full", f"{step.name} = {_show(step.whole, step.symbol)}"))
+        found.append(Piece("in full", f"{step.name} = {_show(step.whole, step.seed)}"))
     if step.slope is not None:
         found.append(Piece("local", line_text(step.slope, with_symbols=True)))
     if not with_symbols and not step.is_complete and not _is_number(step):
         found.append(Piece("value", array_in_part(step.value, digits)))
     sign = "<-" if replaces(step) else "="
-    found += [Piece("number", line_text(line, with_symbols, sign)) for line in step.lines]
+    numbers = [line_text(line, with_symbols, sign) for line in step.lines]
+    found += [Piece("number", text) for text in numbers if text != head(step)]
     if step.note:
         found.append(Piece("note", step.note))
     return found
@@ -75,19 +81,20 @@ def line_text(line: Line, with_symbols: bool = False, sign: str = "=") -> str:
     parts = [f"{line.name} {sign}"]
     if with_symbols:
         symbols = formula.show(lambda variable: str(line.symbol(variable)))
-        if symbols not in {line.result, str(line.name)}:
+        if line.element.own_leaves() and symbols != str(line.name):
             parts.append(f"{symbols} =")
     if not line.is_plain:
-        parts.append(f"{formula.show(lambda variable: _closed(line.numbers[variable]))} =")
+        numbers = formula.show(lambda variable: _closed(line.numbers[variable]))
+        parts += [_TWICE_CLOSED.sub(r"(\1)", numbers), "="]
     text = " ".join([*parts, line.result])
     rests = [f"{line.numbers[v]}: {meaning}" for v, meaning in line.rests.items()]
     return f"{text}  # {', '.join(rests)}" if rests and not line.is_plain else text
 
 
 def rule_text(rule: Rule) -> str:
-    """The rule as the table has it: `matmul, by y: x.T @ g`."""
+    """The rule as the table has it: `matmul by y: x.T @ g`."""
     formula = "g" if rule.formula is None else _show(rule.formula, rule.name)
-    return f"{rule.title}: {', '.join(filter(None, [formula, rule.spread]))}"
+    return f"{rule.title}: {' '.join(filter(None, [formula, rule.spread]))}"
 
 
 def shape_text(value: np.ndarray[Any, Any]) -> str:

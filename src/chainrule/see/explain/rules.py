@@ -35,8 +35,8 @@ class Rule:
 
     @property
     def title(self) -> str:
-        """The primitive, and which argument where it has several: `matmul, by y`."""
-        return self.primitive + (f", by {self.argument}" if self.argument else "")
+        """The primitive, and which argument where it has several: `matmul by y`."""
+        return self.primitive + (f" by {self.argument}" if self.argument else "")
 
     def name(self, variable: Variable) -> Name:
         """What the rule calls a value."""
@@ -95,4 +95,4 @@ def _spread(out: Variable, of: Variable) -> str:
         return "added up where the argument was repeated"
     if n_out < n_of:
         return "to each element"
-    return "" if out.shape == of.shape else "in the argument's shape"
+    return ""

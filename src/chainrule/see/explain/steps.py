@@ -19,6 +19,8 @@ from chainrule.see.record import Record
 
 __all__ = ["Given", "Limits", "Step", "Teller", "worth_telling"]
 
+_LONGEST_WHOLE = 24  # calls of primitives in a gradient's formula in full
+
 Section = Literal["forward", "backward", "update"]
 
 
@@ -65,6 +67,11 @@ class Step:
     slope: Line | None = None
     whole: Formula | None = None
     note: str = ""
+
+    def seed(self, variable: Variable) -> Name:
+        """The name in the formula `whole`, in which the reverse pass starts from 1."""
+        name = self.symbol(variable)
+        return Name("1") if name.of is not None and variable.name == "cotangent" else name
 
     @property
     def is_complete(self) -> bool:
@@ -130,7 +137,9 @@ class Teller:
                 flows.append((abs(value * float(leaf.value)), factor, value, derived, leaf.index))
         if not flows:
             return None
-        _, factor, value, derived, at = max(flows, key=lambda flow: (flow[0] == flow[0], flow[0]))
+        _, factor, value, derived, at = max(flows, key=lambda flow: np.nan_to_num(flow[0]))
+        if factor.root == 1:
+            return None
         name = Slope(derived.at(at), self.lines.name(of).at(index))
         dtype = of.dtype if of.dtype.kind == "f" else np.dtype(float)
         return self.worked(name, factor, dtype.type(value))
@@ -170,7 +179,9 @@ class Teller:
         if formula is not None and chosen:
             element = self.elements.element(cotangent, chosen[0])
             slope = self.slope(of, element, chosen[0])
-        whole = self._whole(cotangent) if of in self.record.by.values() else None
+        whole = None
+        if of in self.record.by.values() and self.record.result.ndim == 0:
+            whole = self._whole(cotangent)
         return Step(
             "backward",
             name,
@@ -184,6 +195,10 @@ class Teller:
             whole,
             _not_finite(value),
         )
+
+    def chosen_by(self, sizes: np.ndarray[Any, Any]) -> list[Index]:
+        """The elements to work out of an array, those where another one is largest."""
+        return _largest(sizes, self.limits.elements)
 
     def _lines_of(
         self, name: Name, variable: Variable, chosen: Sequence[Index]
@@ -204,7 +219,9 @@ class Teller:
 
         whole = self.lines.written(maker, is_written_out)
         short = self.lines.formula(cotangent)
-        return whole if short is not None and len(whole.inner) > len(short.inner) else None
+        if short is None or not len(short.inner) < len(whole.inner) <= _LONGEST_WHOLE:
+            return None
+        return whole
 
 
 def worth_telling(steps: list[Step], most: int, titled: Callable[[Name], bool]) -> list[Step]:

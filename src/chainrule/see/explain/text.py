@@ -34,10 +34,14 @@ def _given(given: Given, width: int, digits: int) -> list[str]:
 
 
 def _chapter(chapter: Chapter, width: int, content: Content) -> list[str]:
-    lines = _wrapped(f"{chapter.title.upper()}  {chapter.words}", width, "  ")
+    lines = _wrapped(f"{_heading(chapter.title)}  {chapter.words}", width, "  ")
     for step in chapter.steps:
         lines += _step(step, width, content)
     return lines
+
+
+def _heading(title: str) -> str:
+    return title.upper() if title.isalpha() else title  # names keep their case
 
 
 def _step(step: Step, width: int, content: Content) -> list[str]:

@@ -80,9 +80,9 @@ def update_steps(
         return []
     *before, last = steps
     told = replace(last, name=Name(name), note="; ".join(filter(None, [note, last.note])))
+    places = teller.chosen_by(gradient) if index is None else [index]
+    told = replace(told, lines=tuple(teller.line(last.name, new.variable, i) for i in places))
     if index is not None:
-        line = teller.line(last.name, new.variable, index)
-        told = replace(told, lines=(line,))
         before = [step for step in before if not step.value.ndim]
     lines = tuple(replace(line, name=Name(name).at(line.name.index or ())) for line in told.lines)
     return [*before, replace(told, lines=lines)]
