@@ -312,7 +312,7 @@ class Elements:
             assert one is not None
             return self._number(negative, one)
         if name in {"add", "subtract"}:
-            return one if None in found else self._number(equation.primitive, *found)  # type: ignore
+            return one if None in found else self._number(equation.primitive, *found)  # type: ignore[arg-type, return-value]
         if name == "multiply" and found[1] is None and found[0] is not None:
             return self._number(multiply, found[0], args[1])
         if name == "multiply" and found[0] is None and found[1] is not None:

@@ -15,9 +15,10 @@ from chainrule.see.explain.digits import most_digits, show_digits
 from chainrule.see.explain.explanation import Explanation
 from chainrule.see.explain.follow import Place, find_place, follow_place
 from chainrule.see.explain.names import Name
+from chainrule.see.explain.pieces import array_in_part
 from chainrule.see.explain.steps import Limits, Step, Teller, worth_telling
 from chainrule.see.explain.updates import limited, update_steps
-from chainrule.see.record import Record, record
+from chainrule.see.record import record
 from chainrule.training.goal import Penalties
 from chainrule.training.inputs import check_count
 from chainrule.training.losses import LossLike, get_loss
@@ -69,7 +70,8 @@ def explain(
     teller = Teller(found, limits)
     name = getattr(f, "__name__", "")
     title = f"Gradient of {name if name.isidentifier() else 'a function'}"
-    facts = [f"result {teller.lines.name(_result(found))}, of {_kinds(found)}"]
+    digits = limits.digits
+    facts = [f"result {array_in_part(found.result, digits)}, computed in {found.result.dtype}"]
     if follow is not None:
         place = find_place(teller, follow, {})
         return _followed(teller, place, title, facts, {}, [])
@@ -235,11 +237,3 @@ def _limits(digits: int, terms: int | None, elements: int, steps: int, follow: A
         check_count(name, value)
     check_count("terms", terms)
     return Limits(min(digits, most_digits(np.dtype(float))), max(terms, 2), elements, max(steps, 6))
-
-
-def _result(found: Record) -> Any:
-    return found.graph.outputs[0]
-
-
-def _kinds(found: Record) -> str:
-    return str(found.result.dtype)

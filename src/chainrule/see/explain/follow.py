@@ -32,8 +32,9 @@ def find_place(teller: Teller, text: str, labels: Mapping[str, str]) -> Place:
     places: dict[str, tuple[Variable, Variable | None]] = {}
     for variable in teller.lines.forward:
         places[teller.lines.name(variable).base] = (variable, None)
-    for of, cotangent in teller.lines.backward:
-        places[teller.lines.derivative_name(of).base] = (of, cotangent)
+    for of, held in teller.lines.backward:
+        if of is not None:
+            places[teller.lines.derivative_name(of).base] = (of, held)
     for label, variable in record.by.items():
         gradient = (variable, record.cotangent_variable(variable))
         for each in (label, record.name_of(variable), labels.get(label, "")):
@@ -59,10 +60,21 @@ def follow_place(teller: Teller, place: Place) -> list[Step]:
     while current is not None and (current, index) not in seen:
         seen.add((current, index))
         steps = _steps_of(teller, current, index, is_derivative=cotangent is not None)
-        found = steps + found
         element = teller.elements.element(current, index)
+        found = _helpers(teller, element) + steps + found
         current, index = _largest(teller, element, is_derivative=cotangent is not None)
     return found
+
+
+def _helpers(teller: Teller, element: Element) -> list[Step]:
+    """What the reverse pass has computed beside derivatives, where the element reads it."""
+    beside = {variable for of, variable in teller.lines.backward if of is None}
+    return [
+        step
+        for leaf in element.own_leaves().values()
+        if leaf.variable in beside
+        for step in _steps_of(teller, leaf.variable, leaf.index, is_derivative=False)
+    ]
 
 
 def _steps_of(teller: Teller, variable: Variable, index: Index, is_derivative: bool) -> list[Step]:
@@ -76,7 +88,9 @@ def _steps_of(teller: Teller, variable: Variable, index: Index, is_derivative: b
     first, *others = steps
     line = teller.line(first.name, variable, index)
     of = next(of for of, c in lines.backward if c is variable)
-    slope = None if line.is_plain else teller.slope(of, line.element, index)
+    slope = None
+    if of is not None and not line.is_plain:
+        slope = teller.slope(of, line.element, index)
     return [replace(first, lines=(line,), slope=slope), *others]
 
 

@@ -30,6 +30,8 @@ _HEAD = r"""\documentclass[a4paper,10pt]{article}
 \allowdisplaybreaks
 \sloppy
 \begin{document}
+\abovedisplayskip=3pt \abovedisplayshortskip=3pt
+\belowdisplayskip=6pt \belowdisplayshortskip=6pt
 """
 _ROW = 90  # characters of a row of a formula, about
 _MOST_IN_MATRIX = 5  # rows, and columns
@@ -46,8 +48,8 @@ def as_latex(content: Content) -> str:
         parts.append(r"\subsection*{Given}")
         for given in content.given:
             words = " ".join(filter(None, [given.label, shape_text(given.value)]))
-            parts.append(_display([_equals(tex_name(given.name), given.value, content.digits)]))
-            parts.append(_small(words))
+            row = _equals(tex_name(given.name), given.value, content.digits)
+            parts += [rf"\textit{{{tex_text(words)}}}%", _display([row]), ""]
     for chapter in content.chapters:
         parts += _chapter(chapter, content)
     return "\n".join([*parts, r"\end{document}", ""])
@@ -63,7 +65,7 @@ def _chapter(chapter: Chapter, content: Content) -> list[str]:
 def _step(step: Step, content: Content) -> list[str]:
     sign = r"\leftarrow" if replaces(step) else "="
     own = tex_name(step.name)
-    words = filter(None, [step.layer, str(step.name), shape_text(step.value), step.note])
+    words = filter(None, [step.layer, shape_text(step.value), step.note])
     rows = _broken(f"{own} &{sign} {_head(step)}")
     if step.whole is not None:
         rows += _broken(f"{own} &= {_formula(step.whole, step.seed)}")
@@ -74,7 +76,8 @@ def _step(step: Step, content: Content) -> list[str]:
     for line in step.lines:
         rows += _line(line, sign, content.with_symbols)
     rules = [_rule(rule) for rule in reversed(step.rules)]
-    return [_small(", ".join(words)), *rules, _display(rows)]
+    texts = [text for text in (rf"\textit{{{tex_text(', '.join(words))}}}", *rules) if text]
+    return ["; ".join(texts) + "%", _display(rows), ""]
 
 
 def _head(step: Step) -> str:
@@ -91,8 +94,8 @@ def _formula(formula: Formula, name: Callable[[Variable], Any]) -> str:
 
 def _rule(rule: Rule) -> str:
     formula = "g" if rule.formula is None else _formula(rule.formula, rule.name)
-    spread = f", {tex_text(rule.spread)}" if rule.spread else ""
-    return rf"rule of \texttt{{{tex_text(rule.title)}}}: ${formula}${spread}\par"
+    spread = f" {tex_text(rule.spread)}" if rule.spread else ""
+    return rf"rule of \texttt{{{tex_text(rule.title)}}}: ${formula}${spread}"
 
 
 def _line(line: Line, sign: str, with_symbols: bool) -> list[str]:
@@ -177,7 +180,3 @@ def _length(tex: str) -> int:
 
 def _display(rows: list[str]) -> str:
     return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
-
-
-def _small(words: str) -> str:
-    return rf"\textit{{{tex_text(words)}}}\par" if words else ""

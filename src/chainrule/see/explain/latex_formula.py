@@ -11,6 +11,7 @@ from chainrule.compiler.formula import INFIX, Formula, show_key, show_number
 from chainrule.compiler.graph import Atom, Equation, Variable
 from chainrule.compiler.scales import divisor_of
 from chainrule.see.explain.names import Name, Slope
+from chainrule.see.explain.written import OUTER
 
 __all__ = ["tex_formula", "tex_name", "tex_number", "tex_text"]
 
@@ -123,7 +124,10 @@ def _tex(atom: Atom, inner: Mapping[Variable, Equation], name_of: Show) -> tuple
     if name == "index":
         return f"{closed}[{_key(equation, texts)}]", 5
     if name == "sum":
-        return rf"\sum{_axis(equation)} ({first})", 2
+        return rf"\sum{_axis(equation)} ({first})", 5
+    if equation.primitive is OUTER:
+        other = texts[1][0] if texts[1][1] == 5 else f"({texts[1][0]})"
+        return rf"{closed}\,{other}^{{\top}}", 2
     own = equation.primitive.name
     function = _FUNCTIONS.get(name) or rf"\mathrm{{{_word(own)}}}"
     return f"{function}({', '.join(text for text, _ in texts)})", 5

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import final
 
 from chainrule.compiler.formula import Formula, formula_of
 from chainrule.compiler.graph import Equation, Variable
-from chainrule.primitives.elementwise import positive
 from chainrule.see.explain.names import Name
+from chainrule.see.explain.written import as_written
 from chainrule.see.record import Record
 
-__all__ = ["Lines", "as_written"]
+__all__ = ["Lines"]
 
 _LONGEST = 12  # calls of primitives in a formula
 _FORMS = {"reshape", "transpose", "broadcast_to", "astype", "copy", "stop_gradient", "index"}
@@ -29,7 +28,8 @@ class Lines:
     """The values of a record that have lines, with their names and formulas.
 
     `forward` are the values in the order they are computed. `backward` pairs each of them that has
-    a derivative with the variable that holds it, from the result back. `derivatives` are inputs
+    a derivative with the variable that holds it, from the result back, and None with what is
+    computed for several of them. `derivatives` are inputs
     that are derivatives themselves, with what they are the derivatives by.
     """
 
@@ -47,9 +47,10 @@ class Lines:
         self._own = self._find_own(equations)
         self.forward = [e.out for e in equations if e.section == "forward" and e.out in self._own]
         self.backward = self._find_backward()
-        self._of = {}
-        for variable, cotangent in self.backward:
-            self._of.setdefault(cotangent, []).append(variable)
+        self._of: dict[Variable, list[Variable]] = {}
+        for of, cotangent in self.backward:
+            if of is not None:
+                self._of.setdefault(cotangent, []).append(of)
 
     def is_own(self, variable: Variable) -> bool:
         """Whether a value is known by its name: it has a line, or nothing computes it."""
@@ -59,9 +60,13 @@ class Lines:
         """What a value is called; of a derivative also what it is the derivative by."""
         if variable in self._of:
             return self.derivative_name(self._of[variable][-1])
+        own: str = self.record.name_of(variable)
         if variable in self._given_derivatives:
-            return Name(self.record.name_of(variable), of=self._given_derivatives[variable])
-        return Name(self.record.name_of(variable))
+            return Name(own, of=self._given_derivatives[variable])
+        is_result = variable in self.record.graph.outputs and variable in self.makers
+        if is_result and not self.record.is_titled(variable) and "result" not in self.record:
+            return Name("result")
+        return Name(own)
 
     def derivative_name(self, of: Variable) -> Name:
         """What the derivative by a value of the forward pass is called."""
@@ -70,7 +75,8 @@ class Lines:
 
     def same_derivative(self, of: Variable) -> Variable | None:
         """The value just before `of`, from the result back, that has the same derivative."""
-        together = self._of[self.record.cotangent_variable(of)]
+        cotangent = self.record.cotangent_variable(of)
+        together = [of] if cotangent is None else self._of[cotangent]
         place = together.index(of)
         return together[place - 1] if place else None
 
@@ -82,10 +88,8 @@ class Lines:
         return self.written(maker, lambda v: not self.is_own(v))
 
     def written(self, maker: Equation, is_written_out: Callable[[Variable], bool]) -> Formula:
-        """The formula of what an equation makes, without the shapes that broadcasting needs."""
-        formula = formula_of(maker, self.makers, is_written_out)
-        inner = {v: as_written(equation) for v, equation in formula.inner.items()}
-        return Formula(formula.out, inner)
+        """The formula of what an equation makes, as a textbook would write it."""
+        return as_written(formula_of(maker, self.makers, is_written_out))
 
     def edges(self, variable: Variable) -> list[tuple[Equation, int]]:
         """The calls, and at which argument, through which a value reaches the next lines."""
@@ -133,7 +137,8 @@ class Lines:
             is_form = equation.name in _FORMS
             inner = sum(sizes[v] for v in equation.variables if v in sizes and v not in own)
             sizes[out] = inner + (not is_form)
-            if (counts[out] > 1 and not is_form) or sizes[out] > _LONGEST:
+            is_whole = equation.primitive.is_fused and "axis" in equation.params  # softmax
+            if (counts[out] > 1 and not is_form) or sizes[out] > _LONGEST or is_whole:
                 own.add(out)
             if equation.section == "forward" and out in own:
                 cotangent = record.cotangent_variable(out)
@@ -145,34 +150,22 @@ class Lines:
         """Whether the value is a step within a rule, which has no name of a reader's."""
         return equation.section != "forward" and not self.record.graph.cotangents.get(equation.out)
 
-    def _find_backward(self) -> list[tuple[Variable, Variable]]:
+    def _find_backward(self) -> list[tuple[Variable | None, Variable]]:
         graph = self.record.graph
-        pairs = []
-        for cotangent in (*graph.inputs, *(e.out for e in graph.equations)):
-            for of in graph.cotangents.get(cotangent, ()):
-                is_wanted = cotangent in self._needed or of in self.record.by.values()
-                is_last = self.record.cotangent_variable(of) is cotangent
-                has_name = of in self._own or (of not in self.makers and of in self._needed)
-                if is_last and is_wanted and has_name and self._reaches(of):
-                    pairs.append((of, cotangent))
+        pairs: list[tuple[Variable | None, Variable]] = []
+        backward = [e.out for e in graph.equations if e.section != "forward"]
+        for variable in (*graph.inputs, *(e.out for e in graph.equations)):
+            derived = graph.cotangents.get(variable, ())
+            found = [of for of in derived if self._has_derivative(of, variable)]
+            pairs += [(of, variable) for of in found]
+            if not found and variable in self._own and variable in backward:
+                pairs.append((None, variable))
         return pairs
 
-    def _reaches(self, of: Variable) -> bool:
-        """Whether the derivative by a value is asked for, or leads to one that is."""
-        is_input = of not in self.makers
-        return not is_input or of in self.record.by.values()
-
-
-def as_written(equation: Equation) -> Equation:
-    """The equation as a formula has it: an axis of size 1 more or less, or a dtype, is not seen."""
-    if equation.name not in {"reshape", "index", "astype", "copy"} or len(equation.args) != 1:
-        return equation
-    argument = equation.args[0]
-    if not isinstance(argument, Variable):
-        return equation
-    before = [size for size in argument.shape if size != 1]
-    after = [size for size in equation.out.shape if size != 1]
-    picks = any(isinstance(part, int) for part in equation.params.get("key", ()))
-    if before != after or picks:
-        return equation
-    return replace(equation, primitive=positive, params={})
+    def _has_derivative(self, of: Variable, cotangent: Variable) -> bool:
+        """Whether a variable is told as the derivative by a value."""
+        if self.record.cotangent_variable(of) is not cotangent:
+            return False
+        if of not in self.makers:  # an input
+            return of in self.record.by.values()
+        return cotangent in self._needed and of in self._own

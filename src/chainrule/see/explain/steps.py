@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
@@ -161,8 +161,10 @@ class Teller:
             note=_not_finite(value),
         )
 
-    def backward_step(self, of: Variable, cotangent: Variable) -> Step:
+    def backward_step(self, of: Variable | None, cotangent: Variable) -> Step:
         """The derivative by a value, which a variable holds."""
+        if of is None:
+            return replace(self.forward_step(cotangent), section="backward")
         value = self.value_of(cotangent)
         name = self.lines.derivative_name(of)
         edges = self.lines.edges(of)
@@ -243,7 +245,7 @@ def worth_telling(steps: list[Step], most: int, titled: Callable[[Name], bool]) 
         if gap:
             more = f"{gap} more value{'s' * (gap > 1)} left out here"
             note = "; ".join(filter(None, [step.note, more]))
-            step = Step(**{**vars(step), "note": note})
+            step = replace(step, note=note)
         told.append(step)
     return told
 

@@ -78,11 +78,20 @@ def update_steps(
     steps = [replace(step, section="update") for step in teller.forward()]
     if not steps:  # the parameter stays as it is
         return []
-    *before, last = steps
-    told = replace(last, name=Name(name), note="; ".join(filter(None, [note, last.note])))
     places = teller.chosen_by(gradient) if index is None else [index]
-    told = replace(told, lines=tuple(teller.line(last.name, new.variable, i) for i in places))
-    if index is not None:
-        before = [step for step in before if not step.value.ndim]
-    lines = tuple(replace(line, name=Name(name).at(line.name.index or ())) for line in told.lines)
-    return [*before, replace(told, lines=lines)]
+    variables = {teller.lines.name(v): v for v in teller.lines.forward}
+    told = []
+    for step in steps:
+        if step.value.shape == gradient.shape and step.value.ndim:
+            chosen = places if step is steps[-1] else places[:1]  # of slots one is enough
+            lines = tuple(teller.line(step.name, variables[step.name], i) for i in chosen)
+            step = replace(step, lines=lines)
+        told.append(step)
+    last = told.pop()
+    lines = tuple(
+        replace(line, name=Name(name).at(line.name.index or ()))
+        for line in last.lines
+        if isinstance(line.name, Name)
+    )
+    note = "; ".join(filter(None, [note, last.note]))
+    return [*told, replace(last, name=Name(name), lines=lines, note=note)]
