@@ -29,6 +29,7 @@ __all__ = ["Element", "Elements", "Leaf"]
 
 _SAME = {"stop_gradient", "positive", "astype", "copy"}  # element for element what they are given
 _OF_ELEMENTS = {"erf", "round"}  # elementwise, though their rows do not say so
+_ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative"}
 _NUMBER = np.dtype(np.float64)
 
 
@@ -82,6 +83,8 @@ class Element:
             if atom not in known:
                 equation = self.inner[atom]
                 args = [value(argument) for argument in equation.args]
+                if equation.name in _ARITHMETIC:  # in which True is 1
+                    args = [float(argument) for argument in args]
                 known[atom] = equation.primitive.evaluate(*map(np.asarray, args), **equation.params)
             size = abs(float(known[atom]))
             largest = size if math.isnan(size) else max(largest, size)

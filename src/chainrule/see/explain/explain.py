@@ -45,7 +45,7 @@ def explain(
     digits: int = 4,
     terms: int | None = None,
     elements: int = 3,
-    steps: int = 60,
+    steps: int = 40,
 ) -> Explanation:
     """The derivation of the gradient of `f` at these arguments, step by step, with its numbers.
 
@@ -93,7 +93,7 @@ def explain_network(
     digits: int = 4,
     terms: int | None = None,
     elements: int = 3,
-    steps: int = 60,
+    steps: int = 40,
 ) -> Explanation:
     """The derivation of every gradient on inputs x (N, ...) and targets y (N, ...), with numbers.
 

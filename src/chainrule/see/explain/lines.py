@@ -144,7 +144,11 @@ class Lines:
                 cotangent = record.cotangent_variable(out)
                 if cotangent in self._needed and cotangent in self.makers:
                     own.add(cotangent)
-        return own
+        return own | {
+            derived[0]  # for a derivative with a line of its own, the value it is named after
+            for derivative in own
+            if (derived := record.graph.cotangents.get(derivative, ())) and own.isdisjoint(derived)
+        }
 
     def _is_rule_part(self, equation: Equation) -> bool:
         """Whether the value is a step within a rule, which has no name of a reader's."""

@@ -32,6 +32,8 @@ def as_written(formula: Formula) -> Formula:
             _write_product(equation, inner, readers)
         elif _only_reshapes(equation) and not _is_mixed(out, inner, readers):
             inner[out] = _same(equation)
+        elif equation.name == "transpose" and len(out.shape) > 2:
+            inner[out] = replace(equation, primitive=_turned(equation.params["axes"]))
     return Formula(formula.out, inner)
 
 
@@ -40,18 +42,22 @@ def _write_product(
 ) -> None:
     """A column times a row as their outer product, a matrix times a column as that with a vector."""
     left, right = (inner.get(a) if isinstance(a, Variable) else None for a in product.args)
-    if _key(left) == (Ellipsis, None) and _key(right) == (None, slice(None)):
-        assert left is not None
-        assert right is not None
+    if left and right and _key(left) == (Ellipsis, None) and _key(right) == (None, slice(None)):
         if len(left.out.shape) == 2:
             vectors = (left.args[0], right.args[0])
             inner[product.out] = replace(product, primitive=OUTER, args=vectors)
-    elif _key(right) == (Ellipsis, None):
-        assert right is not None
+    elif right and _key(right) == (Ellipsis, None):
         reader = readers.get(product.out)
         if reader is not None and _key(reader) == (Ellipsis, 0):
             inner[product.out] = replace(product, args=(product.args[0], right.args[0]))
             inner[reader.out] = _same(reader)
+
+
+def _turned(axes: tuple[int, ...]) -> Primitive:
+    """A change of axes under a name that says which: .T would be all of them reversed."""
+    *before, first, second = range(len(axes))
+    is_last_two = axes == (*before, second, first)
+    return Primitive("matrix_transpose" if is_last_two else "transpose", lambda x: x)
 
 
 def _key(equation: Equation | None) -> object:
