@@ -289,6 +289,8 @@ class Elements:
             for one, other in (args, args[::-1]):
                 if not isinstance(one, Variable) and one in (0, 1):
                     return other if one == 1 else 0.0
+        if primitive is add and not all(isinstance(a, Variable) or a for a in args):
+            return args[1] if args[0] == 0 else args[0]
         if not any(isinstance(a, Variable) for a in args):
             return float(primitive.evaluate(*map(np.asarray, args), **params))
         out = Variable((), _NUMBER)

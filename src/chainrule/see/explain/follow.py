@@ -68,7 +68,8 @@ def follow_place(teller: Teller, place: Place) -> list[Step]:
 
 def _helpers(teller: Teller, element: Element) -> list[Step]:
     """What the reverse pass has computed beside derivatives, where the element reads it."""
-    beside = {variable for of, variable in teller.lines.backward if of is None}
+    lines = teller.lines
+    beside = {v for of, v in lines.backward if of is None and not lines.carries(v)}
     return [
         step
         for leaf in element.own_leaves().values()
@@ -102,7 +103,7 @@ def _largest(
     for variable, leaf in element.own_leaves().items():
         if leaf.variable is None:
             continue
-        if is_derivative and leaf.name is not None and leaf.name.of is not None:
+        if is_derivative and teller.lines.carries(leaf.variable):
             factor = teller.elements.factor(element, variable)
             times = 1.0
             if factor is not None:

@@ -75,7 +75,7 @@ def _step(step: Step, content: Content) -> list[str]:
         rows.append(_equals(own, step.value, content.digits))
     for line in step.lines:
         rows += _line(line, sign, content.with_symbols)
-    rules = [_rule(rule) for rule in reversed(step.rules)]
+    rules = dict.fromkeys(_rule(rule) for rule in reversed(step.rules))
     texts = [text for text in (rf"\textit{{{tex_text(', '.join(words))}}}", *rules) if text]
     return ["; ".join(texts) + "%", _display(rows), ""]
 

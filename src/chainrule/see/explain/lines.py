@@ -47,6 +47,10 @@ class Lines:
         self._own = self._find_own(equations)
         self.forward = [e.out for e in equations if e.section == "forward" and e.out in self._own]
         self.backward = self._find_backward()
+        self._carrying = {v for v in graph.inputs if v in graph.cotangents}
+        for equation in equations:
+            if equation.section != "forward" and not self._carrying.isdisjoint(equation.variables):
+                self._carrying.add(equation.out)
         self._of: dict[Variable, list[Variable]] = {}
         for of, cotangent in self.backward:
             if of is not None:
@@ -79,6 +83,10 @@ class Lines:
         together = [of] if cotangent is None else self._of[cotangent]
         place = together.index(of)
         return together[place - 1] if place else None
+
+    def carries(self, variable: Variable) -> bool:
+        """Whether a value is a derivative of the result, or a part of one."""
+        return variable in self._carrying
 
     def formula(self, variable: Variable) -> Formula | None:
         """The formula of a value in values that have lines; None where nothing computes it."""

@@ -59,7 +59,8 @@ def pieces(step: Step, digits: int, with_symbols: bool = False) -> list[Piece]:
     """What is said of a step below its head; elements in symbols too where they are wanted."""
     found = []
     if step.rules:
-        texts = [rule_text(rule) for rule in reversed(step.rules)]  # from the result back
+        # from the result back, each once
+        texts = list(dict.fromkeys(rule_text(rule) for rule in reversed(step.rules)))
         found.append(Piece("rule" if len(texts) == 1 else "rules", "; ".join(texts)))
     if step.whole is not None:
         found.append(Piece("in full", f"{step.name} = {_show(step.whole, step.seed)}"))
