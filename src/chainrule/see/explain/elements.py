@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, final
 
@@ -70,6 +70,16 @@ class Element:
             else:
                 found[atom] = self.leaves[atom]
         return found
+
+    def renamed(self, names: Mapping[Variable, Name]) -> Element:
+        """The same, with other names for some of the arrays that its leaves are elements of."""
+        leaves = {
+            v: replace(leaf, name=names[leaf.variable].at(leaf.index))
+            if leaf.variable in names
+            else leaf
+            for v, leaf in self.own_leaves().items()
+        }
+        return replace(self, leaves=leaves)
 
     def evaluate(self, numbers: Mapping[Variable, Any]) -> tuple[float, float]:
         """The value for these numbers at the leaves, and the largest magnitude on the way."""
@@ -136,13 +146,13 @@ class Elements:
             root = self._factor(element.root, leaf)
         except _NotLinearError:
             return None
-        return None if root is None else Element(root, self._inner, self._leaves)
+        return None if root is None else Element(root, self._inner, element.leaves)
 
     def constant(self, element: Element, value: float, n_terms: int = 0) -> Element:
         """The element and a number added to it."""
         extra = Variable((), _NUMBER)
-        self._leaves[extra] = Leaf(value, n_terms=n_terms)
-        return Element(self._number(add, element.root, extra), self._inner, self._leaves)
+        leaves = {**element.own_leaves(), extra: Leaf(value, n_terms=n_terms)}
+        return Element(self._number(add, element.root, extra), self._inner, leaves)
 
     # From arrays to elements
 

@@ -68,7 +68,7 @@ def explain(
     found = record(f, argnums)(*args, cotangent=cotangent)
     limits = _limits(digits, terms, elements, steps, follow)
     teller = Teller(found, limits)
-    name = getattr(f, "__name__", "")
+    name = getattr(f, "__name__", getattr(f, "name", ""))
     title = f"Gradient of {name if name.isidentifier() else 'a function'}"
     digits = limits.digits
     facts = [f"result {array_in_part(found.result, digits)}, computed in {found.result.dtype}"]

@@ -87,8 +87,9 @@ def _steps_of(teller: Teller, variable: Variable, index: Index, is_derivative: b
     if not steps:
         return []
     first, *others = steps
-    line = teller.line(first.name, variable, index)
     of = next(of for of, c in lines.backward if c is variable)
+    names = {} if of is None else lines.flows_from(of)
+    line = teller.line(first.name, variable, index, names)
     slope = None
     if of is not None and not line.is_plain:
         slope = teller.slope(of, line.element, index)

@@ -21,6 +21,8 @@ _STYLE = """
   overflow-wrap: anywhere; background: none; color: inherit; }
 .chainrule-explanation table { border-collapse: collapse; }
 .chainrule-explanation td { padding: 0.1rem 1rem 0.1rem 0; vertical-align: top; text-align: left; }
+.chainrule-explanation td:first-child code { overflow-wrap: normal; }
+.chainrule-explanation td:nth-child(3) { white-space: nowrap; }
 .chainrule-explanation section { border-left: 3px solid #8fb8de; margin: 0.6rem 0;
   padding: 0.1rem 0 0.1rem 0.8rem; }
 .chainrule-explanation section.backward { border-color: #e0a672; }

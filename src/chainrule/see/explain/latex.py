@@ -33,7 +33,9 @@ _HEAD = r"""\documentclass[a4paper,10pt]{article}
 \abovedisplayskip=3pt \abovedisplayshortskip=3pt
 \belowdisplayskip=6pt \belowdisplayshortskip=6pt
 """
+_TWICE_CLOSED = re.compile(r"(?<=[\w}])\(\((-[^()]*)\)\)")  # \sigma((-0.5))
 _ROW = 90  # characters of a row of a formula, about
+_CUT = 55  # characters of an array that is no matrix
 _MOST_IN_MATRIX = 5  # rows, and columns
 
 
@@ -107,7 +109,8 @@ def _line(line: Line, sign: str, with_symbols: bool) -> list[str]:
         if line.element.own_leaves() and symbols != tex_name(line.name):
             parts.append(symbols)
     if not line.is_plain:
-        parts.append(tex_formula(formula, lambda variable: _closed(line.numbers[variable])))
+        numbers = tex_formula(formula, lambda variable: _closed(line.numbers[variable]))
+        parts.append(_TWICE_CLOSED.sub(r"(\1)", numbers))
     parts.append(tex_number(line.result))
     if line.rests and not line.is_plain:
         rests = [
@@ -135,7 +138,7 @@ def _equals(name: str, value: np.ndarray[Any, Any], digits: int) -> str:
         return f"{name} &= {tex_number(show_digits(value[()], digits))}"
     if value.ndim > 2 or not value.size:
         return (
-            rf"{name} &= \mbox{{\texttt{{{tex_text(array_in_part(value, digits)[:_ROW])}\ldots}}}}"
+            rf"{name} &= \mbox{{\texttt{{{tex_text(array_in_part(value, digits)[:_CUT])}\ldots}}}}"
         )
     rows = np.atleast_2d(value)
     row_numbers, column_numbers = (_places(size) for size in rows.shape)

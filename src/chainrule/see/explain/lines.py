@@ -63,7 +63,8 @@ class Lines:
     def name(self, variable: Variable) -> Name:
         """What a value is called; of a derivative also what it is the derivative by."""
         if variable in self._of:
-            return self.derivative_name(self._of[variable][-1])
+            every = self._of[variable]  # inputs only add what is said of what they are added to
+            return self.derivative_name(([v for v in every if v in self.makers] or every)[-1])
         own: str = self.record.name_of(variable)
         if variable in self._given_derivatives:
             return Name(own, of=self._given_derivatives[variable])
@@ -76,6 +77,15 @@ class Lines:
         """What the derivative by a value of the forward pass is called."""
         own = self.name(of)
         return Name(f"d_{own.base}", of=own)
+
+    def flows_from(self, of: Variable) -> dict[Variable, Name]:
+        """The derivatives by the values that one flows into, under the names of those.
+
+        One variable may be the derivative by several values; this says which is meant.
+        """
+        reached = [e.out for e, _ in self.edges(of) if self.is_own(e.out)]
+        held = {v: self.record.cotangent_variable(v) for v in reached}
+        return {c: self.derivative_name(v) for v, c in held.items() if c in self._of}
 
     def same_derivative(self, of: Variable) -> Variable | None:
         """The value just before `of`, from the result back, that has the same derivative."""

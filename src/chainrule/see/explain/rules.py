@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ class Rules:
         argument, others = _argument(primitive, position, len(equation.args))
         title = f"{primitive.name}_vjp" + (f"_{argument}" if others else "")
         own = self._applied.get((equation.out, title), [])
-        shown = argument if others else ""
+        shown = argument if others and primitive.variadic_rule is None else ""
         of = equation.args[position]
         assert isinstance(of, Variable)
         if not own:
@@ -76,7 +75,8 @@ class Rules:
         within = {e.out for e in own}
         formula = self._lines.written(own[-1], within.__contains__)
         if all(e.name in {"reshape", "broadcast_to", "index"} for e in own):
-            return Rule(primitive.name, shown, None, {}, _spread(equation.out, of))
+            words = _spread(equation.out, of) if of.size >= equation.out.size else "in its part"
+            return Rule(primitive.name, shown, None, {}, words)
         return Rule(primitive.name, shown, formula, names)
 
 
@@ -90,9 +90,6 @@ def _argument(primitive: Primitive, position: int, n_arguments: int) -> tuple[st
 
 def _spread(out: Variable, of: Variable) -> str:
     """What handing `g` on means where the shapes differ."""
-    n_out, n_of = math.prod(out.shape), math.prod(of.shape)
-    if n_out > n_of:
+    if out.size > of.size:
         return "added up where the argument was repeated"
-    if n_out < n_of:
-        return "to each element"
-    return ""
+    return "to each element" if out.size < of.size else ""

@@ -112,9 +112,15 @@ class Teller:
         """The derivatives, from the result back."""
         return [self.backward_step(of, cotangent) for of, cotangent in self.lines.backward]
 
-    def line(self, name: Name, variable: Variable, index: Index) -> Line:
-        """One element of a value, worked out."""
-        element = self.elements.element(variable, index)
+    def line(
+        self,
+        name: Name,
+        variable: Variable,
+        index: Index,
+        names: Mapping[Variable, Name] | None = None,
+    ) -> Line:
+        """One element of a value, worked out; with other `names` for some of what it reads."""
+        element = self.elements.element(variable, index).renamed(names or {})
         return self.worked(name.at(index), element, self.value_of(variable)[index])
 
     def worked(self, name: Name | Slope, element: Element, value: Any) -> Line:
@@ -149,7 +155,8 @@ class Teller:
         value = self.value_of(variable)
         name = self.lines.name(variable)
         maker = self.lines.makers[variable]
-        lines = self._lines_of(name, variable, _first(value, self.limits.elements))
+        chosen = _first(value, self.limits.elements)
+        lines = _worth_it(tuple(self.line(name, variable, index) for index in chosen))
         return Step(
             "forward",
             name,
@@ -176,11 +183,11 @@ class Teller:
             return Step("backward", name, layer, value, same, self.lines.name, (), rules)
         formula = self.lines.formula(cotangent)
         chosen = _largest(value, self.limits.elements)
-        lines = self._lines_of(name, cotangent, chosen)
+        names = self.lines.flows_from(of)
+        lines = tuple(self.line(name, cotangent, index, names) for index in chosen)
         slope = None
         if formula is not None and chosen:
-            element = self.elements.element(cotangent, chosen[0])
-            slope = self.slope(of, element, chosen[0])
+            slope = self.slope(of, lines[0].element, chosen[0])
         whole = None
         if of in self.record.by.values() and self.record.result.ndim == 0:
             whole = self._whole(cotangent)
@@ -190,8 +197,8 @@ class Teller:
             layer,
             value,
             formula,
-            self.lines.name,
-            lines,
+            lambda variable: names.get(variable) or self.lines.name(variable),
+            _worth_it(lines),
             rules,
             slope,
             whole,
@@ -201,12 +208,6 @@ class Teller:
     def chosen_by(self, sizes: np.ndarray[Any, Any]) -> list[Index]:
         """The elements to work out of an array, those where another one is largest."""
         return _largest(sizes, self.limits.elements)
-
-    def _lines_of(
-        self, name: Name, variable: Variable, chosen: Sequence[Index]
-    ) -> tuple[Line, ...]:
-        lines = tuple(self.line(name, variable, index) for index in chosen)
-        return lines if any(not line.is_plain for line in lines) else ()
 
     def _whole(self, cotangent: Variable) -> Formula | None:
         """The gradient's formula with every derivative written out, if it is longer."""
@@ -248,6 +249,11 @@ def worth_telling(steps: list[Step], most: int, titled: Callable[[Name], bool]) 
             step = replace(step, note=note)
         told.append(step)
     return told
+
+
+def _worth_it(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """The lines, unless all say no more than a number."""
+    return lines if any(not line.is_plain for line in lines) else ()
 
 
 def _first(value: np.ndarray[Any, Any], most: int) -> list[Index]:

@@ -40,7 +40,7 @@ def as_written(formula: Formula) -> Formula:
 def _write_product(
     product: Equation, inner: dict[Variable, Equation], readers: dict[Variable, Equation]
 ) -> None:
-    """A column times a row as their outer product, a matrix times a column as that with a vector."""
+    """A column times a row as outer product, a matrix times a column as that with a vector."""
     left, right = (inner.get(a) if isinstance(a, Variable) else None for a in product.args)
     if left and right and _key(left) == (Ellipsis, None) and _key(right) == (None, slice(None)):
         if len(left.out.shape) == 2:
