@@ -75,7 +75,7 @@ class Element:
         """The same, with other names for some of the arrays that its leaves are elements of."""
         leaves = {
             v: replace(leaf, name=names[leaf.variable].at(leaf.index))
-            if leaf.variable in names
+            if leaf.variable is not None and leaf.variable in names
             else leaf
             for v, leaf in self.own_leaves().items()
         }

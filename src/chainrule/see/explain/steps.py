@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
@@ -177,13 +177,13 @@ class Teller:
         edges = self.lines.edges(of)
         rules = tuple(self._rules.rule(equation, position) for equation, position in edges)
         layer = edges[0][0].layer if edges else ""
+        names = self.lines.flows_from(of)
         earlier = self.lines.same_derivative(of)
         if earlier is not None:
-            same = self.lines.derivative_name(earlier)
+            same = names.get(cotangent) or self.lines.derivative_name(earlier)
             return Step("backward", name, layer, value, same, self.lines.name, (), rules)
         formula = self.lines.formula(cotangent)
         chosen = _largest(value, self.limits.elements)
-        names = self.lines.flows_from(of)
         lines = tuple(self.line(name, cotangent, index, names) for index in chosen)
         slope = None
         if formula is not None and chosen:
