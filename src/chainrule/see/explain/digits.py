@@ -16,10 +16,13 @@ from typing import Any, final
 import numpy as np
 
 from chainrule.compiler.graph import Variable
-from chainrule.see.explain.elements import Element, Elements, Leaf
+from chainrule.see.explain.elements import Element, Elements
 from chainrule.see.explain.names import Name, Slope
 
 __all__ = ["Line", "most_digits", "show_digits", "worked_line"]
+
+
+_ORDER = 1e-15  # what the order of a sum changes, of its largest number
 
 
 @final
@@ -38,7 +41,6 @@ class Line:
     result: str
     rests: Mapping[Variable, str]
     is_plain: bool
-    value: float
 
     def symbol(self, variable: Variable) -> Name | str:
         """What a leaf is called in the formula in symbols."""
@@ -83,34 +85,38 @@ def worked_line(
     """
     kind = np.asarray(value).dtype
     digits = min(digits, most_digits(kind))
-    result = show_digits(value, digits)
     leaves = element.own_leaves()
     is_plain = not isinstance(element.root, Variable) or element.root in leaves
-    if is_plain or not np.isfinite(float(value)):
-        return _line(name, element, leaves, result, 17, is_plain, float(value))
-    exact, largest = element.evaluate({v: leaf.value for v, leaf in leaves.items()})
-    eps = np.finfo(kind).eps if kind.kind == "f" else 0.0
-    if not abs(exact - float(value)) <= 1e5 * eps * max(largest, abs(float(value))):
-        return _line(name, element, leaves, result, 17, True, float(value))
-    for own in range(digits, 18):
-        line = _line(name, element, leaves, result, own, False, float(value))
-        if _holds(line, digits):
+    number = float(value)
+    if is_plain or not math.isfinite(number) or not _is_right(element, number, kind):
+        result = show_digits(value, digits)
+        return _line(name, element, result, 17, is_plain or math.isfinite(number))
+    while True:
+        result = show_digits(value, digits)
+        for own in range(digits, 18):
+            line = _line(name, element, result, own)
+            if _holds(line, digits):
+                return line
+        corrected = elements.constant(element, number - _recomputed(line))
+        line = _line(name, corrected, result, 17)
+        if digits == 1 or _holds(line, digits):
             return line
-    rounding = float(value) - _recomputed(line)
-    element = elements.constant(element, rounding)
+        digits -= 1  # no sum in double precision gives so many
+
+
+def _is_right(element: Element, number: float, kind: np.dtype[Any]) -> bool:
+    """Whether the formula gives the number, but for what the type rounds."""
     leaves = element.own_leaves()
-    return _line(name, element, leaves, result, 17, False, float(value))
+    exact, largest = element.evaluate({v: leaf.value for v, leaf in leaves.items()})
+    eps = float(np.finfo(kind).eps) if kind.kind == "f" else 0.0
+    return abs(exact - number) <= 1e5 * eps * max(largest, abs(number))
 
 
 def _line(
-    name: Name | Slope,
-    element: Element,
-    leaves: Mapping[Variable, Leaf],
-    result: str,
-    digits: int,
-    is_plain: bool,
-    value: float,
+    name: Name | Slope, element: Element, result: str, digits: int, is_plain: bool = False
 ) -> Line:
+    """The line with so many digits in the formula."""
+    leaves = element.own_leaves()
     numbers = {v: show_digits(leaf.value, digits) for v, leaf in leaves.items()}
     rests = {}
     for variable, leaf in leaves.items():
@@ -119,21 +125,28 @@ def _line(
         elif leaf.name is None:
             numbers[variable] = show_digits(leaf.value, 3)
             rests[variable] = "rounding"
-    return Line(name, element, numbers, result, rests, is_plain, value)
+    return Line(name, element, numbers, result, rests, is_plain)
 
 
 def _recomputed(line: Line) -> float:
     """The result by the numbers that are printed."""
-    return line.element.evaluate({v: _read(text) for v, text in line.numbers.items()})[0]
+    return _evaluate(line)[0]
+
+
+def _evaluate(line: Line) -> tuple[float, float]:
+    """The result by the printed numbers, and the largest number on the way."""
+    return line.element.evaluate({v: _read(text) for v, text in line.numbers.items()})
 
 
 def _holds(line: Line, digits: int) -> bool:
     """Whether the printed numbers give the printed result, to half a unit of its last digit."""
     printed = float(line.result)
+    again, largest = _evaluate(line)
     if printed == 0:
-        return _recomputed(line) == 0
+        return again == 0
     unit = 10.0 ** (math.floor(math.log10(abs(printed))) - digits + 1)
-    return abs(_recomputed(line) - printed) <= (0.5 - 1e-6) * unit
+    # whoever adds in another order rounds otherwise
+    return abs(again - printed) <= (0.5 - 1e-6) * unit - _ORDER * largest
 
 
 def _read(text: str) -> Any:

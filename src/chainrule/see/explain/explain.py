@@ -31,7 +31,8 @@ _TERMS, _TERMS_FOLLOWED = 6, 100
 _FORWARD = "Each value in symbols, then in numbers."
 _BACKWARD = (
     "From the result back. d_v is the derivative of the result by v, in the shape of v. A rule "
-    "turns g, the derivative by a call's result out, into that by its argument."
+    "turns g, the derivative by a call's result out, into that by its argument; a local derivative "
+    "is that of one value by the one before it."
 )
 _UPDATE = "Each parameter moves against its gradient."
 

@@ -48,7 +48,7 @@ def _step(step: Step, width: int, content: Content) -> list[str]:
     facts = " ".join(filter(None, [step.layer, shape_text(step.value)]))
     lines = _beside(head(step), facts, width)
     for piece in pieces(step, content.digits, content.with_symbols):
-        label = f"{piece.label}: " if piece.label else ""
+        label = "" if piece.kind == "number" else f"{piece.kind}: "  # "local", to save a line
         lines += _wrapped(f"    {label}{piece.text}", width, "        ")
     return lines
 
