@@ -59,11 +59,12 @@ def explain(
     not there.
 
     >>> import chainrule as cr
-    >>> print(cr.explain(lambda x: x**2, 3.0).text(60))  # doctest: +ELLIPSIS
+    >>> print(cr.explain(lambda x: x**2, 3.0).text(60))
     Gradient of a function
     ...
-    d_x = 1 * (2 * x)
-    ...
+    d_x = d_result * (2 * x)
+        rule: square: g * (2 * x)
+        local: ∂result/∂x = 2 * x = 2 * 3 = 6
         d_x = 1 * (2 * 3) = 6
     """
     found = record(f, argnums)(*args, cotangent=cotangent)
@@ -112,8 +113,8 @@ def explain_network(
     >>> from chainrule import nn
     >>> net = nn.Network([nn.Dense(1, weight=[[2.0]]), nn.Sigmoid()], dtype=float)
     >>> told = net.explain([[0.5]], [[0.0]], loss="squared_error", learning_rate=0.1)
-    >>> [line.strip() for line in str(told).splitlines() if "d_W1[0, 0] =" in line]
-    ['d_W1[0, 0] = 0.5 * 0.14373 = 0.07187', 'W1[0, 0] <- 2 - 0.1 * 0.07187 = 1.993']
+    >>> [line.strip() for line in str(told).splitlines() if "W1[0, 0] <-" in line]
+    ['W1[0, 0] <- 2 - 0.1 * 0.07187 = 1.993']
     """
     found = backprop(
         network, x, y, loss=loss, penalty=penalty, sample_weight=sample_weight, seed=seed
