@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from chainrule.compiler.recording import TracedValueError
     from chainrule.engines.compiled import CompiledFunction, compile
     from chainrule.gradcheck import GradientCheckError, check_gradient, check_grads
+    from chainrule.see.explain.explain import explain
     from chainrule.see.record import record
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "custom_vjp",
     "data",
     "detect_nonfinite",
+    "explain",
     "grad",
     "gradients",
     "hessian",
@@ -69,6 +71,7 @@ _WHEN_USED = {
     "check_grads": "chainrule.gradcheck",
     "compile": "chainrule.engines.compiled",
     "data": "chainrule.data",
+    "explain": "chainrule.see.explain.explain",
     "nn": "chainrule.nn",
     "optim": "chainrule.optim",
     "record": "chainrule.see.record",
