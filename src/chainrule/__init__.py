@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from chainrule.compiler.recording import TracedValueError
     from chainrule.engines.compiled import CompiledFunction, compile
     from chainrule.gradcheck import GradientCheckError, check_gradient, check_grads
+    from chainrule.see.draw.draw import draw
     from chainrule.see.record import record
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "custom_vjp",
     "data",
     "detect_nonfinite",
+    "draw",
     "grad",
     "gradients",
     "hessian",
@@ -71,6 +73,7 @@ _WHEN_USED = {
     "data": "chainrule.data",
     "nn": "chainrule.nn",
     "optim": "chainrule.optim",
+    "draw": "chainrule.see.draw.draw",
     "record": "chainrule.see.record",
 }
 

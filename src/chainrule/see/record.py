@@ -159,6 +159,11 @@ class Record(Mapping[str, np.ndarray]):
         return {name: self._gradient(variable) for name, variable in self._by.items()}
 
     @property
+    def by(self) -> Mapping[str, Variable]:
+        """The variables of the graph that the result is differentiated by, by name."""
+        return self._by
+
+    @property
     def per_sample(self) -> dict[str, np.ndarray]:
         """The gradients of each sample's loss alone, (N, *shape), by the names of `gradients`.
 
