@@ -26,6 +26,8 @@ HEADER = 26.0
 
 LINE_HEIGHT = 16.0
 
+_SHEET = 3.0  # what is seen of a second sheet behind a box that opens
+
 Size = tuple[float, float]
 
 
@@ -47,6 +49,7 @@ def arrange(level: Level) -> Arranged:
         [(edge.source, edge.target) for edge in level.edges],
         ranks=level.ranks,
         sides=[node.side for node in level.nodes],
+        weights=[edge.weight for edge in level.edges],
         gap=(26.0, 44.0) if turned else (22.0, 34.0),
     )
     middles = [_turn(middle, turned) for middle in layout.middles]
@@ -77,7 +80,13 @@ def arrange(level: Level) -> Arranged:
         moved = [(stretches[0](x), stretches[1](y)) for x, y in route]
         start = _moved_end(route[0], middles[s], closed[s], places[s], sizes[s])
         end = _moved_end(route[-1], middles[t], closed[t], places[t], sizes[t])
-        points = (start, *moved[1:-1], end)
+        points = (
+            start,
+            _beside(start, moved[0], moved[1]),
+            *moved[2:-2],
+            _beside(end, moved[-1], moved[-2]),
+            end,
+        )
         edges.append(
             Curve(
                 points,
@@ -152,14 +161,20 @@ def _moved_end(
     return x, y
 
 
+def _beside(
+    end: tuple[float, float], mapped: tuple[float, float], control: tuple[float, float]
+) -> tuple[float, float]:
+    """The control point of an end that was not mapped as what is around it."""
+    return control[0] + end[0] - mapped[0], control[1] + end[1] - mapped[1]
+
+
 def _closed_size(node: Node) -> Size:
     if node.figure is not None:
         return node.figure.width, node.figure.height
     widths = [width_of(line.text, line.style) for line in node.lines]
-    more = 16.0 if node.inner is not None else 0.0  # for the sign that it opens
-    return max(widths, default=0.0) + 2 * PADDING + more, (
-        len(node.lines) * LINE_HEIGHT + 2 * PADDING - 4
-    )
+    width = max(widths, default=0.0) + 2 * PADDING
+    height = len(node.lines) * LINE_HEIGHT + 2 * PADDING - 4
+    return (width, height) if node.inner is None else (width + 16.0 + _SHEET, height + _SHEET)
 
 
 def _header(node: Node) -> str:
@@ -220,18 +235,19 @@ def _face(node: Node, size: Size) -> tuple[Shape, ...]:
     """The box with its lines of text, around (0, 0)."""
     if node.figure is not None:
         return (node.figure.shapes,)
-    width, height = size
-    shapes: list[Shape] = []
-    if node.inner is not None:  # a second sheet behind it: there is more
-        shapes.append(Box(-width / 2 + 3, -height / 2 + 3, width, height, node.style))
+    left, top = -size[0] / 2, -size[1] / 2
+    sheet = 0.0 if node.inner is None else _SHEET
+    width, height = size[0] - sheet, size[1] - sheet
     radius = 13.0 if node.style in {"input", "parameter", "constant"} else 5.0
-    shapes.append(Box(-width / 2, -height / 2, width, height, node.style, radius))
-    top = -height / 2 + PADDING - 2
+    shapes: list[Shape] = [Box(left, top, width, height, node.style, radius)]
+    if sheet:
+        shapes.insert(0, Box(left + sheet, top + sheet, width, height, node.style, radius))
+    left, top = left + PADDING, top + PADDING - 2
     for number, line in enumerate(node.lines):
         base = top + (number + 0.5) * LINE_HEIGHT + FONTS[line.style].size * 0.36
-        shapes.append(Text(-width / 2 + PADDING, base, line.text, line.style))
-    if node.inner is not None:
-        shapes.append(Text(width / 2 - PADDING, top + 12.5, "+", "name", "end"))
+        shapes.append(Text(left, base, line.text, line.style))
+    if sheet:
+        shapes.append(Text(left + width - 2 * PADDING, top + 12.5, "+", "name", "end"))
     return tuple(shapes)
 
 

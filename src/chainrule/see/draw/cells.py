@@ -6,8 +6,9 @@ that of a rule being the layer whose primitive it differentiates, and that primi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from chainrule.compiler.formula import INFIX, formula_of
@@ -89,8 +90,8 @@ def cells_of(seen: Seen, with_backward: bool, joins_rules: bool) -> list[Cell]:
     others = [e for e in graph.equations if e.section != "forward"] if with_backward else []
     cells = [_cell((e,), seen, makers) for e in forward]
     groups = _joined(others) if joins_rules else [(e,) for e in others]
-    back = [_cell(group, seen, makers) for group in groups]
-    if joins_rules and seen.has_values:
+    back = _with_paths([_cell(group, seen, makers) for group in groups], cells, seen)
+    if with_backward and joins_rules and seen.has_values:
         back = _with_handed_on(back, forward, seen)
     read = {v for cell in (*cells, *back) for v in cell.reads} | set(graph.outputs)
     inputs = [
@@ -131,24 +132,30 @@ def _cell(
     path = last.layer or (of.layer if of is not None else "")
     if last.section == "update":
         path = "update"
-    elif last.section == "backward" and of is None:  # where cotangents are added up
-        maker = next((makers[v] for v in seen.graph.cotangents.get(last.out, ()) if v in makers), None)
-        path = maker.layer if maker is not None else ""
-    own = {e.out: e for e in equations[:-1]}
-    formula = formula_of(last, own, own.__contains__).show(lambda v: seen.names[v])
+    formula = _formula(equations, seen.names)
     label = ", ".join(seen.names[out] for out in last.outs)
     return Cell(
         last.section,
         tuple(out for e in equations for out in e.outs),
         tuple(reads),
         equations,
-        tuple(path.split(".")) if path else (),
+        _parts(path),
         of,
         _rule_in_short(last, of),
         label,
         formula,
         last.out,
     )
+
+
+def _formula(equations: Sequence[Equation], names: Mapping[Variable, str]) -> str:
+    """What the last of these equations makes, of what all of them read."""
+    *others, last = equations
+    while last.name == "broadcast_to" and others and others[-1].name == "reshape":
+        last, others = replace(last, args=others[-1].args), others[:-1]  # to what it broadcasts
+    own = {e.out: e for e in others}
+    text = formula_of(last, own, own.__contains__).show(lambda v: names[v])
+    return f"broadcast({text})" if last.name == "broadcast_to" else text
 
 
 def _differentiated(
@@ -175,7 +182,47 @@ def _rule_in_short(equation: Equation, of: Equation | None) -> str:
         return ""
     if of is None:
         return "Σ" if equation.origin is None and equation.name == "add" else ""
-    return f"∂{INFIX[of.name][0] if of.name in INFIX else of.primitive.name}"
+    return _sign(of)
+
+
+def _sign(equation: Equation) -> str:
+    """The derivative of this primitive, in short."""
+    return f"∂{INFIX[equation.name][0] if equation.name in INFIX else equation.primitive.name}"
+
+
+def _parts(layer: str) -> tuple[str, ...]:
+    return tuple(layer.split(".")) if layer else ()
+
+
+def _with_paths(back: list[Cell], forward: Sequence[Cell], seen: Seen) -> list[Cell]:
+    """The cells, those where cotangents are added up with the layer of what they belong to.
+
+    That is the layer which made the value, or for an input the one that reads it; sums of some of
+    the terms belong where the whole does.
+    """
+    paths: dict[Variable, list[tuple[str, ...]]] = {}  # of those that read a value
+    made = {out: cell.path for cell in forward for out in cell.outs}
+    for cell in forward:
+        for variable in cell.reads:
+            paths.setdefault(variable, []).append(cell.path)
+    later: dict[Variable, tuple[str, ...]] = {}
+    homed: list[Cell] = []
+    for cell in reversed(back):
+        if cell.of is None and not cell.path and cell.equations:
+            of = seen.graph.cotangents.get(cell.equations[-1].out, ())
+            found = [made[v] if v in made else _shared(paths.get(v, [])) for v in of]
+            path = found[0] if found else later.get(cell.equations[-1].out, ())
+            cell = replace(cell, path=path)
+        later.update(dict.fromkeys(cell.reads, cell.path))
+        homed.append(cell)
+    return homed[::-1]
+
+
+def _shared(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """What all paths begin with."""
+    return tuple(
+        names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
+    )
 
 
 def _with_handed_on(back: list[Cell], forward: list[Equation], seen: Seen) -> list[Cell]:
@@ -183,43 +230,57 @@ def _with_handed_on(back: list[Cell], forward: list[Equation], seen: Seen) -> li
 
     What comes after it in the reverse pass reads it by its own name.
     """
-    place = {equation.out: number for number, equation in enumerate(forward)}
     instead: dict[Variable, Variable] = {}  # by value: what holds its cotangent in the picture
-    extra: list[tuple[int, Cell]] = []
-    for number in range(len(forward) - 1, -1, -1):
-        equation = forward[number]
+    extra: list[Cell] = []
+    for equation in reversed(forward):
         cotangent = seen.cotangent_variable(equation.out)
-        if cotangent is None:
-            continue
         for argument in dict.fromkeys(equation.variables):
-            if seen.cotangent_variable(argument) is not cotangent:
-                continue
-            held = Variable(argument.shape, argument.dtype, f"d_{seen.names[argument]}")
-            instead[argument] = held
-            reads = instead.get(equation.out, cotangent)
-            formula = f"d_{seen.names[equation.out]}"
-            cell = Cell(
-                "backward",
-                (held,),
-                (reads,),
-                path=tuple(equation.layer.split(".")) if equation.layer else (),
-                of=equation,
-                rule=f"∂{INFIX[equation.name][0] if equation.name in INFIX else equation.name}",
-                label=held.name,
-                formula=formula,
-                value_of=cotangent,
-            )
-            extra.append((number, cell))
-    cells: list[Cell] = []
-    for cell in back:
-        number = place.get(cell.of.out, -1) if cell.of is not None else len(forward)
-        if cell.of is None and cell.value_of is not None:
-            known = [place[v] for v in seen.graph.cotangents.get(cell.value_of, ()) if v in place]
-            number = max(known, default=-1)
-        while extra and extra[0][0] > number:
-            cells.append(extra.pop(0)[1])
-        cells.append(_renamed(cell, instead, seen))
-    return [*cells, *(cell for _, cell in extra)]
+            if cotangent is not None and seen.cotangent_variable(argument) is cotangent:
+                cell = _handed_on(equation, argument, cotangent, instead, seen)
+                instead[argument] = cell.outs[0]
+                extra.append(cell)
+    back = [_renamed(cell, instead, seen) for cell in back]
+    before: dict[int, list[Cell]] = {}
+    place: dict[Variable, int] = {}  # of the first that reads a variable
+    for number in range(len(back) - 1, -1, -1):
+        place.update(dict.fromkeys(back[number].reads, number))
+    made = {out: number for number, cell in enumerate(back) for out in cell.outs}
+    for cell in reversed(extra):
+        at = place.get(cell.outs[0])
+        if at is None:  # nobody reads it: it stands with those of its layer
+            start = made.get(cell.value_of, -1) + 1 if cell.value_of is not None else 0
+            same = (n for n in range(start, len(back)) if back[n].path == cell.path)
+            at = next(same, start)
+        (read,) = cell.reads
+        place[read] = min(place.get(read, at), at)
+        before.setdefault(at, []).insert(0, cell)
+    return [
+        cell
+        for number in range(len(back) + 1)
+        for cell in (*before.get(number, ()), *back[number : number + 1])
+    ]
+
+
+def _handed_on(
+    equation: Equation,
+    argument: Variable,
+    cotangent: Variable,
+    instead: Mapping[Variable, Variable],
+    seen: Seen,
+) -> Cell:
+    """The cell of a rule that gives an argument the cotangent of the result, as it is."""
+    held = Variable(argument.shape, argument.dtype, f"d_{seen.names[argument]}")
+    return Cell(
+        "backward",
+        (held,),
+        (instead.get(equation.out, cotangent),),
+        path=_parts(equation.layer),
+        of=equation,
+        rule=_sign(equation),
+        label=held.name,
+        formula=f"d_{seen.names[equation.out]}",
+        value_of=cotangent,
+    )
 
 
 def _renamed(cell: Cell, instead: Mapping[Variable, Variable], seen: Seen) -> Cell:
@@ -231,7 +292,6 @@ def _renamed(cell: Cell, instead: Mapping[Variable, Variable], seen: Seen) -> Ce
     if cotangent not in cell.reads:
         return cell
     names = {**seen.names, cotangent: held.name}
-    own = {e.out: e for e in cell.equations[:-1]}
-    formula = formula_of(cell.equations[-1], own, own.__contains__).show(lambda v: names[v])
+    formula = _formula(cell.equations, names)
     reads = tuple(held if v is cotangent else v for v in cell.reads)
     return replace(cell, reads=reads, formula=formula)

@@ -13,24 +13,25 @@ from collections.abc import Sequence
 
 __all__ = ["settle"]
 
-_SWEEPS = 16
+_LEAST_SWEEPS, _MOST_SWEEPS = 16, 120
+_WORK = 60_000  # nodes in all sweeps
 
 
 def settle(
     rows: Sequence[Sequence[int]],
     widths: Sequence[float],
-    edges: Sequence[tuple[int, int]],
+    edges: Sequence[tuple[int, int, float]],
     is_part: Sequence[bool],
     gap: float,
 ) -> list[float]:
     """The middle of every node, at least `gap` between neighbours, none left of 0.
 
-    `is_part` says which nodes are parts of long edges.
+    Edges have weights, and `is_part` says which nodes are parts of long edges.
     """
     above: list[list[tuple[int, float]]] = [[] for _ in widths]
     below: list[list[tuple[int, float]]] = [[] for _ in widths]
-    for source, target in edges:
-        weight = (1.0, 2.0, 8.0)[is_part[source] + is_part[target]]
+    for source, target, weight in edges:
+        weight *= (1.0, 2.0, 8.0)[is_part[source] + is_part[target]]
         above[target].append((source, weight))
         below[source].append((target, weight))
     middles = [0.0] * len(widths)
@@ -44,9 +45,10 @@ def settle(
         offsets.append(offset)
         for node, place in zip(row, offset, strict=True):
             middles[node] = place - at / 2
-    for sweep in range(_SWEEPS):
+    n_sweeps = min(max(_WORK // max(len(widths), 1), _LEAST_SWEEPS), _MOST_SWEEPS)
+    for sweep in range(n_sweeps):
         joined = [above, below][sweep % 2]
-        both = sweep >= _SWEEPS - 4  # at last, look both ways
+        both = sweep >= 6  # then rows look both ways, which leads to least squares
         numbers = range(len(rows)) if sweep % 2 == 0 else range(len(rows) - 1, -1, -1)
         for number in numbers:
             _settle_row(rows[number], offsets[number], joined, above, below, both, middles)

@@ -59,7 +59,7 @@ class Drawing:
         """Width and height in pixels."""
         return self._framed[1:]
 
-    def beside(self, *others: Drawing) -> Drawing:
+    def beside(self, *others: Drawing, title: str | None = None) -> Drawing:
         """This picture and others, from left to right, each below its title."""
         drawings = (self, *others)
         panels = tuple(
@@ -70,7 +70,7 @@ class Drawing:
         level = Level(panels, ranks=(0,) * len(panels), legend=tuple(legend))
         return Drawing(
             level,
-            " | ".join(drawing.title for drawing in drawings),
+            " | ".join(drawing.title for drawing in drawings) if title is None else title,
             " ".join(drawing.description for drawing in drawings),
         )
 

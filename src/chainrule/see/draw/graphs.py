@@ -25,6 +25,9 @@ _NAMED_OUTPUTS = 4
 _MANY_CELLS = 300  # with so many, notes are short
 _NOTE, _SHORT_NOTE = 1_600, 500  # letters
 
+# How much an edge wants to be straight, beside one of an input; what flows wants it most.
+_WEIGHTS = {"saved": 0.1}
+
 _MEANINGS = {
     "input": "input",
     "parameter": "parameter",
@@ -113,7 +116,10 @@ class _Painter:
                 source = maker.get(variable)
                 if source is not None and source != target:
                     style = _edge_style(sections[source], sections[target])
-                    edges.setdefault((source, target), Edge(source, target, style))
+                    weight = _WEIGHTS.get(style, 3.0)
+                    if sections[source] in {"input", "stub"}:
+                        weight = min(weight, 0.5)
+                    edges.setdefault((source, target), Edge(source, target, style, weight))
         ranks = _ranks(items, sections, list(edges))
         nodes = tuple(
             self._node(item, depth, side=int(section == "backward"))
@@ -187,7 +193,7 @@ class _Painter:
     def _input(self, cell: Cell) -> Node:
         (variable,) = cell.outs
         style = "input"
-        if variable in self.seen.trained and self.view.layers:
+        if variable in self.seen.trained and any(c.path for c in self.readers.get(variable, ())):
             style = "parameter"
         elif variable in self.seen.graph.constants:
             style = "constant"

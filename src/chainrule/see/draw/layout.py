@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from chainrule.see.draw.coordinates import settle
 from chainrule.see.draw.order import ordered
@@ -42,13 +43,15 @@ def lay_out(
     *,
     ranks: Sequence[int] | None = None,
     sides: Sequence[int] | None = None,
+    weights: Sequence[float] | None = None,
     gap: tuple[float, float] = (22.0, 34.0),
 ) -> Layout:
     """A layout of boxes of these (width, height), with an edge for each pair of their numbers.
 
     `ranks` are the rows, by default such that all edges go down, for which the edges must have no
     cycle; edges to a row above, or within a row, may be drawn where ranks are given. Boxes of a
-    smaller side stand to the left of others in their row. `gap` is the least distance within a row
+    smaller side stand to the left of others in their row. Edges of greater weight are straighter.
+    `gap` is the least distance within a row
     and between rows.
 
     >>> lay_out([(40, 20), (60, 20)], [(0, 1)], gap=(10, 30)).middles
@@ -56,9 +59,13 @@ def lay_out(
     """
     if ranks is None:
         ranks = ranks_of(len(sizes), edges)
-    parts = _Parts(sizes, edges, ranks, sides or [0] * len(sizes))
+    parts = _Parts(sizes, edges, ranks, sides or [0] * len(sizes), weights or [1.0] * len(edges))
     rows = ordered(parts.rows, parts.above, parts.sides)
-    joints = [(source, node) for node, above in enumerate(parts.above) for source in above]
+    joints = [
+        (source, node, parts.weights[source, node])
+        for node, above in enumerate(parts.above)
+        for source in above
+    ]
     is_part = [node >= len(sizes) for node in range(len(parts.above))]
     widths = [width for width, _ in sizes] + [_PART_WIDTH] * (len(is_part) - len(sizes))
     xs = settle(rows, widths, joints, is_part, gap[0])
@@ -94,7 +101,9 @@ class _Parts:
         edges: Sequence[tuple[int, int]],
         ranks: Sequence[int],
         sides: Sequence[int],
+        weights: Sequence[float],
     ) -> None:
+        self.weights: dict[tuple[int, int], float] = {}  # of the joints between two rows
         self.rows: list[list[int]] = [[] for _ in range(max(ranks, default=-1) + 1)]
         for node, rank in enumerate(ranks):
             self.rows[rank].append(node)
@@ -102,7 +111,7 @@ class _Parts:
         self.sides = list(sides)
         self.chains: list[list[int]] = []  # for every edge, the parts it passes, downwards
         self.runs: dict[tuple[int, bool], list[int]] = {}
-        for source, target in edges:
+        for (source, target), weight in zip(edges, weights, strict=True):
             goes_up = ranks[target] < ranks[source]
             top, bottom = (target, source) if goes_up else (source, target)
             if ranks[top] == ranks[bottom]:
@@ -116,6 +125,8 @@ class _Parts:
             last = chain[-1] if chain else top
             if last not in self.above[bottom]:
                 self.above[bottom].append(last)
+            for joint in pairwise((top, *chain, bottom)):
+                self.weights[joint] = max(self.weights.get(joint, 0.0), weight)
             self.chains.append(chain)
 
     def _add_part(self, run: list[int], top: int, rank: int) -> None:

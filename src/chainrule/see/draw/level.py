@@ -46,11 +46,12 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From one node to another, by their numbers."""
+    """From one node to another, by their numbers; one of greater `weight` is drawn straighter."""
 
     source: int
     target: int
     style: str = "forward"
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

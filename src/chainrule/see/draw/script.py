@@ -100,6 +100,12 @@ _PROGRAM = r"""
         if (i === last) { return meet(p, nodes[ends[1]]); }
         return [to[0](p[0]), to[1](p[1])];
       });
+      // the control points of the ends go with the ends
+      [[0, 1], [last, last - 1]].forEach(function (pair) {
+        [0, 1].forEach(function (axis) {
+          moved[pair[1]][axis] += moved[pair[0]][axis] - to[axis](points[pair[0]][axis]);
+        });
+      });
       path.setAttribute("d", "M" + moved[0].join(" ") + "C" +
         moved.slice(1).map(function (p) { return p.join(" "); }).join(" "));
     });
