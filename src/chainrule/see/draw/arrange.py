@@ -16,7 +16,7 @@ from chainrule.see.draw.level import Level, Node
 from chainrule.see.draw.shapes import Box, Curve, Group, Shape, Text
 from chainrule.see.draw.style import FONTS, width_of
 
-__all__ = ["HEADER", "LINE_HEIGHT", "PADDING", "Arranged", "arrange", "stretch"]
+__all__ = ["HEADER", "LEAST_PIECE", "LINE_HEIGHT", "PADDING", "Arranged", "arrange", "stretch"]
 
 PADDING = 10.0
 """Around the texts of a node, and around the picture in an opened one."""
@@ -28,6 +28,10 @@ LINE_HEIGHT = 16.0
 
 _SHEET = 3.0  # what is seen of a second sheet behind a box that opens
 
+LEAST_PIECE = 0.5
+"""Of an edge: what is shorter is not drawn."""
+
+Point = tuple[float, float]
 Size = tuple[float, float]
 
 
@@ -77,15 +81,13 @@ def arrange(level: Level) -> Arranged:
     edges: list[Shape] = []
     for edge, route in zip(level.edges, routes, strict=True):
         s, t = edge.source, edge.target
-        moved = [(stretches[0](x), stretches[1](y)) for x, y in route]
+        moved: list[Point] = [(stretches[0](x), stretches[1](y)) for x, y in route]
         start = _moved_end(route[0], middles[s], closed[s], places[s], sizes[s])
         end = _moved_end(route[-1], middles[t], closed[t], places[t], sizes[t])
         points = (
-            start,
-            _beside(start, moved[0], moved[1]),
+            *_joined(start, route[:2], moved[:2]),
             *moved[2:-2],
-            _beside(end, moved[-1], moved[-2]),
-            end,
+            *reversed(_joined(end, route[:-3:-1], moved[:-3:-1])),
         )
         edges.append(
             Curve(
@@ -161,11 +163,28 @@ def _moved_end(
     return x, y
 
 
-def _beside(
-    end: tuple[float, float], mapped: tuple[float, float], control: tuple[float, float]
-) -> tuple[float, float]:
-    """The control point of an end that was not mapped as what is around it."""
-    return control[0] + end[0] - mapped[0], control[1] + end[1] - mapped[1]
+def _joined(
+    end: Point, before: Sequence[Point], mapped: Sequence[Point]
+) -> tuple[Point, ...]:
+    """The points from the end of an edge at its node to the first control point of its curve.
+
+    `before` and `mapped` are end and control point as they were, and as the stretching has them.
+    Along its direction, what the node is away from its place is bridged by a straight piece; across
+    it, the control point goes with the end.
+    """
+    (x0, y0), (x1, y1) = before
+    along = 0 if abs(x1 - x0) > abs(y1 - y0) else 1
+    corner, control = list(end), list(mapped[1])
+    corner[along] = mapped[0][along]
+    control[1 - along] += end[1 - along] - mapped[0][1 - along]
+    gap = corner[along] - end[along]
+    if abs(gap) < LEAST_PIECE:
+        return end, (control[0], control[1])
+    third, two_thirds = list(end), list(end)
+    third[along] += gap / 3
+    two_thirds[along] += gap * 2 / 3
+    points = (third, two_thirds, corner, control)
+    return end, *((x, y) for x, y in points)
 
 
 def _closed_size(node: Node) -> Size:

@@ -53,7 +53,7 @@ def draw(
     seen, name = _seen(what, args, cotangent)
     equations = seen.graph.equations
     if fold is None:
-        shown = [e for e in equations if backward or e.section == "forward"]
+        shown = [e for e in equations if backward or not seen.has_values or e.section == "forward"]
         fold = "layers" if len(shown) > _MANY and any(e.layer for e in shown) else "rules"
     view = View(
         with_backward=backward or not seen.has_values,

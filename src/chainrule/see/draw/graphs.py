@@ -53,7 +53,8 @@ class View:
     """How a graph is shown.
 
     `folds` makes one box of a layer; `joins_rules` one of the equations of a rule; `opened` are the
-    layers that are open at first. `n_samples` is shown as N in shapes where it is given.
+    layers that are open at first. The first axis of what depends on `samples` is shown as N where
+    it has `n_samples` elements.
     """
 
     with_backward: bool = False
@@ -62,6 +63,7 @@ class View:
     shows_equations: bool = True
     opened: Collection[str] = ()
     layers: Mapping[str, LayerNote] = field(default_factory=dict)
+    samples: Collection[Variable] = ()
     n_samples: int | None = None
 
 
@@ -96,6 +98,10 @@ class _Painter:
                 self.readers.setdefault(variable, []).append(cell)
         # a cotangent that is handed on has a box of its own, and the value of another
         self.held = {c.outs[-1]: c.value_of for c in cells if c.value_of is not None}
+        self.of_samples = set(view.samples)
+        for cell in cells if view.samples else ():
+            if self.of_samples.intersection(cell.reads):
+                self.of_samples.update(cell.outs)
         self.ends = {v for v in seen.graph.ends if isinstance(v, Variable)}
 
     def level(self, cells: Sequence[Cell], depth: int) -> Level:
@@ -289,8 +295,8 @@ class _Painter:
 
     def _in_short(self, variable: Variable) -> str:
         if not self.seen.has_values:
-            shape = shape_text(variable.shape, self.view.n_samples) if variable.is_array else ""
-            return shape if self.view.n_samples else f"{variable}"
+            n = self.view.n_samples if variable in self.of_samples else None
+            return shape_text(variable.shape, n) if variable.is_array and n else str(variable)
         return in_short(self._value(variable))
 
     def _value(self, variable: Variable) -> Any:

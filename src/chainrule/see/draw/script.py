@@ -6,7 +6,7 @@ It reads places from the attributes `data-…` of the file, and writes texts as 
 
 from __future__ import annotations
 
-from chainrule.see.draw.arrange import HEADER, PADDING
+from chainrule.see.draw.arrange import HEADER, LEAST_PIECE, PADDING
 
 __all__ = ["SCRIPT"]
 
@@ -100,12 +100,24 @@ _PROGRAM = r"""
         if (i === last) { return meet(p, nodes[ends[1]]); }
         return [to[0](p[0]), to[1](p[1])];
       });
-      // the control points of the ends go with the ends
-      [[0, 1], [last, last - 1]].forEach(function (pair) {
-        [0, 1].forEach(function (axis) {
-          moved[pair[1]][axis] += moved[pair[0]][axis] - to[axis](points[pair[0]][axis]);
+      // from an end at its node to the first control point
+      function join(end, p, q, control) {
+        var along = Math.abs(q[0] - p[0]) > Math.abs(q[1] - p[1]) ? 0 : 1;
+        var corner = end.slice(), gap = to[along](p[along]) - end[along];
+        corner[along] += gap;
+        control[1 - along] += end[1 - along] - to[1 - along](p[1 - along]);
+        if (@LEAST@ > Math.abs(gap)) { return [end, control]; }
+        var pieces = [1 / 3, 2 / 3].map(function (part) {
+          var at = end.slice();
+          at[along] += gap * part;
+          return at;
         });
-      });
+        return [end, pieces[0], pieces[1], corner, control];
+      }
+      moved = join(moved[0], points[0], points[1], moved[1]).concat(
+        moved.slice(2, -2),
+        join(moved[last], points[last], points[last - 1], moved[last - 1]).reverse()
+      );
       path.setAttribute("d", "M" + moved[0].join(" ") + "C" +
         moved.slice(1).map(function (p) { return p.join(" "); }).join(" "));
     });
@@ -193,5 +205,7 @@ _PROGRAM = r"""
 })();
 """
 
-SCRIPT = _PROGRAM.replace("@PADDING@", f"{PADDING:g}").replace("@HEADER@", f"{HEADER:g}")
+SCRIPT = _PROGRAM.replace("@PADDING@", f"{PADDING:g}").replace(
+    "@HEADER@", f"{HEADER:g}"
+).replace("@LEAST@", f"{LEAST_PIECE:g}")
 """The program, without any text of a user's."""

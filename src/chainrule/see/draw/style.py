@@ -39,6 +39,7 @@ class Font:
     color: tuple[str, str]
     is_bold: bool = False
     is_mono: bool = True
+    has_halo: bool = False  # of the ground's colour, where lines pass behind
 
 
 MONO = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
@@ -78,6 +79,8 @@ LINES = {
 
 FONTS = {
     "title": Font(16.0, _INK, is_bold=True, is_mono=False),
+    "edge": Font(10.5, _INK, has_halo=True),
+    "unit": Font(10.5, _INK),
     "legend": Font(11.5, _FAINT, is_mono=False),
     "name": Font(12.5, _INK, is_bold=True),
     "text": Font(12.0, _INK),

@@ -81,9 +81,11 @@ def _rules(ground: int) -> str:
     for name, font in FONTS.items():
         weight = "font-weight:600;" if font.is_bold else ""
         family = MONO if font.is_mono else SANS
+        page = FILLS["page"].inside[ground]
+        halo = f"paint-order:stroke;stroke:{page};stroke-width:3px;" if font.has_halo else ""
         rules.append(
             f".chainrule .text-{name}{{fill:{font.color[ground]};font-size:{font.size}px;"
-            f"font-family:{family};{weight}}}"
+            f"font-family:{family};{weight}{halo}}}"
         )
     return "".join(rules)
 
