@@ -1,4 +1,4 @@
-"""From nodes and edges to shapes: sizes by their texts, places by the layout, opened ones with room.
+"""From nodes and edges to shapes: sizes by their texts, places by the layout, room for the opened.
 
 A node that is opened takes more room, and what stands around it gives way: x and y are stretched
 where the node is. The stretching never brings two things nearer to each other, so nothing comes to
@@ -60,7 +60,7 @@ def arrange(level: Level) -> Arranged:
     routes = [tuple(_turn(point, turned) for point in route) for route in layout.routes]
     width, height = _turn((layout.width, layout.height), turned)
     sizes = [
-        opened_size(node, picture) if node.is_open and picture is not None else size
+        _opened_size(node, picture) if node.is_open and picture is not None else size
         for node, size, picture in zip(level.nodes, closed, inner, strict=True)
     ]
     stretches = [
@@ -73,9 +73,7 @@ def arrange(level: Level) -> Arranged:
         for axis in (0, 1)
     ]
     places = [
-        tuple(
-            _mapped_middle(stretches[axis], middle[axis], size[axis]) for axis in (0, 1)
-        )
+        tuple(_mapped_middle(stretches[axis], middle[axis], size[axis]) for axis in (0, 1))
         for middle, size in zip(middles, closed, strict=True)
     ]
     edges: list[Shape] = []
@@ -109,7 +107,7 @@ def arrange(level: Level) -> Arranged:
     return Arranged(shapes, stretches[0](width), stretches[1](height))
 
 
-def opened_size(node: Node, picture: Arranged) -> Size:
+def _opened_size(node: Node, picture: Arranged) -> Size:
     """The size of a node with its picture shown."""
     width = max(picture.width + 2 * PADDING, _least_width(node))
     return width, picture.height + HEADER + PADDING
@@ -128,10 +126,18 @@ def stretch(intervals: Sequence[tuple[float, float, float]]) -> Callable[[float]
     >>> to(0.0), to(15.0), to(30.0)
     (0.0, 17.5, 35.0)
     """
-    growing = [(start, start + length, growth / length) for start, length, growth in intervals if growth > 0]
+    growing = [
+        (start, start + length, growth / length)
+        for start, length, growth in intervals
+        if growth > 0
+    ]
     cuts = sorted({cut for start, end, _ in growing for cut in (start, end)})
     pieces = [
-        (low, high, max((d for start, end, d in growing if start <= low and high <= end), default=0.0))
+        (
+            low,
+            high,
+            max((d for start, end, d in growing if start <= low and high <= end), default=0.0),
+        )
         for low, high in pairwise(cuts)
     ]
 
@@ -163,9 +169,7 @@ def _moved_end(
     return x, y
 
 
-def _joined(
-    end: Point, before: Sequence[Point], mapped: Sequence[Point]
-) -> tuple[Point, ...]:
+def _joined(end: Point, before: Sequence[Point], mapped: Sequence[Point]) -> tuple[Point, ...]:
     """The points from the end of an edge at its node to the first control point of its curve.
 
     `before` and `mapped` are end and control point as they were, and as the stretching has them.
@@ -228,7 +232,7 @@ def _node_shapes(
 
 def _opened(node: Node, picture: Arranged, is_hidden: bool) -> Group:
     """The picture in a node, in a frame with the node's name above it, around (0, 0)."""
-    width, height = opened_size(node, picture)
+    width, height = _opened_size(node, picture)
     left, top = -width / 2, -height / 2
     is_panel = node.style == "panel"
     header = [Text(left + PADDING, top + 18, _header(node), "name")]

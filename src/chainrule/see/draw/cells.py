@@ -122,9 +122,7 @@ def _joined(equations: Iterable[Equation]) -> list[tuple[Equation, ...]]:
     return groups
 
 
-def _cell(
-    equations: tuple[Equation, ...], seen: Seen, makers: Mapping[Variable, Equation]
-) -> Cell:
+def _cell(equations: tuple[Equation, ...], seen: Seen, makers: Mapping[Variable, Equation]) -> Cell:
     last = equations[-1]
     inner = {out for equation in equations for out in equation.outs}
     reads = dict.fromkeys(v for e in equations for v in e.variables if v not in inner)
@@ -221,7 +219,8 @@ def _with_paths(back: list[Cell], forward: Sequence[Cell], seen: Seen) -> list[C
 def _shared(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """What all paths begin with."""
     return tuple(
-        names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
+        names[0]
+        for names in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
     )
 
 

@@ -71,6 +71,8 @@ def _seen(what: Any, args: tuple[Any, ...], cotangent: Any) -> tuple[Seen, str]:
         return seen_record(what), "computation graph"
     if isinstance(what, Graph):
         return seen_graph(what), "computation graph"
+    if hasattr(what, "parameters") and hasattr(what, "draw"):
+        raise TypeError(f"a {type(what).__name__} draws itself: call its draw(), or draw(x, y)")
     graph = getattr(what, "graph", None)
     if not args and isinstance(graph, Graph):
         return seen_graph(graph), str(getattr(what, "__name__", "computation graph"))

@@ -14,13 +14,15 @@ from chainrule.see.draw.shapes import Box, Group, Shape, Text
 from chainrule.see.draw.style import width_of
 from chainrule.see.draw.svg import html_page, svg_document
 
-__all__ = ["Drawing"]
+__all__ = ["SUFFIXES", "Drawing"]
 
 _MARGIN = 18.0
 _LEGEND_HEIGHT = 40.0
 _NOTEBOOK_WIDTH, _NOTEBOOK_HEIGHT = 1100.0, 1500.0  # pixels
 _NOTEBOOK_BYTES = 1_500_000
-_SUFFIXES = (".svg", ".html", ".png", ".pdf")
+
+SUFFIXES = (".svg", ".html", ".png", ".pdf")
+"""Of the files that a picture can be saved as."""
 
 
 @final
@@ -33,7 +35,7 @@ class Drawing:
     >>> import chainrule as cr
     >>> drawing = cr.draw(lambda x: x**2, 3.0)
     >>> drawing
-    Drawing('x**2': 2 boxes, ...)
+    Drawing('f(x)': 2 boxes, ...)
     >>> "d_x = 6" in drawing.svg
     True
     """
@@ -82,9 +84,9 @@ class Drawing:
         for another suffix.
         """
         suffix = Path(path).suffix.lower()
-        if suffix not in _SUFFIXES:
+        if suffix not in SUFFIXES:
             raise ValueError(
-                f"a picture is saved as {', '.join(_SUFFIXES)}, by the path's suffix, but got "
+                f"a picture is saved as {', '.join(SUFFIXES)}, by the path's suffix, but got "
                 f"{os.fspath(path)!r}"
             )
         with replacing(path) as beside:
@@ -107,7 +109,8 @@ class Drawing:
         least = 2 * _MARGIN + max(width_of(self.title, "title"), _legend_width(self.level.legend))
         width = max(picture.width + 2 * _MARGIN, least)
         height = picture.height + top + bottom
-        level = Group(picture.shapes.parts, _MARGIN, top, role="level", data=picture.shapes.data)
+        left = (width - picture.width) / 2
+        level = Group(picture.shapes.parts, left, top, role="level", data=picture.shapes.data)
         parts: list[Shape] = [Text(_MARGIN, 27.0, self.title, "title")] if self.title else []
         parts.append(level)
         if self.level.legend:

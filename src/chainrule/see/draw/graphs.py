@@ -6,11 +6,9 @@ it differentiates, and cotangents flow up where values flow down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from chainrule.compiler.graph import Equation, Variable
 from chainrule.see.draw.cells import Cell, Seen, cells_of, seen_graph
@@ -20,7 +18,7 @@ from chainrule.see.draw.texts import cut, in_full, in_short, shape_text
 
 __all__ = ["LayerNote", "View", "draw_cells"]
 
-_LONGEST = 46  # letters in a line of a box
+_LONGEST = 52  # letters in a line of a box
 _NAMED_OUTPUTS = 4
 _MANY_CELLS = 300  # with so many, notes are short
 _NOTE, _SHORT_NOTE = 1_600, 500  # letters
@@ -108,9 +106,7 @@ class _Painter:
         """These cells as a picture, those of one layer below this depth as one box."""
         items = self._items(cells, depth)
         maker = {out: i for i, item in enumerate(items) for cell in item.cells for out in cell.outs}
-        missing = dict.fromkeys(
-            v for cell in cells for v in cell.reads if v not in maker and depth
-        )
+        missing = dict.fromkeys(v for cell in cells for v in cell.reads if v not in maker and depth)
         items = [*(_Item((), stub=v) for v in missing), *items]
         maker = {v: i for i, v in enumerate(missing)} | {
             v: i + len(missing) for v, i in maker.items()
@@ -168,11 +164,15 @@ class _Painter:
         return len(run.cells) == 1 and (note is None or self.view.shows_equations)
 
     def _home(self, cell: Cell, homes: Mapping[Cell, int]) -> int | None:
-        """The run that an input belongs to: it alone reads what is trained or constant."""
+        """The run that an input belongs to: it alone reads what is trained, state or constant."""
         (variable,) = cell.outs
-        is_own = variable in self.seen.trained or variable in self.seen.graph.constants
         readers = self.readers.get(variable, [])
         forward = [r for r in readers if r.section == "forward"] or readers
+        is_own = (
+            variable in self.seen.trained
+            or variable in self.seen.graph.constants
+            or any(variable.name.startswith(f"{'.'.join(r.path)}.") for r in forward if r.path)
+        )
         found = {homes.get(reader) for reader in forward}
         return found.pop() if is_own and len(found) == 1 else None
 
@@ -229,9 +229,10 @@ class _Painter:
         """What a loop does at a step."""
         body = equation.body
         assert body is not None
-        seen = replace(seen_graph(body), names={**seen_graph(body).names})
+        seen = replace(seen_graph(body), names=self.seen.names)
         view = View(with_backward=True, joins_rules=self.view.joins_rules)
-        return _Painter(seen, view, []).level(cells_of(seen, True, self.view.joins_rules), 0)
+        cells = cells_of(seen, True, self.view.joins_rules)
+        return _Painter(seen, view, cells).level(cells, 0)
 
     def _run(self, item: _Item, depth: int, side: int) -> Node:
         is_back = item.section == "backward"
@@ -239,7 +240,9 @@ class _Painter:
         about = self.view.layers.get(path)
         title = f"∂ {item.name}" if is_back else item.name
         lines = [TextLine(cut(title, _LONGEST), "name")]
-        own = [c.outs[0] for c in item.cells if c.section == "input" and c.outs[0] in self.seen.trained]
+        own = [
+            c.outs[0] for c in item.cells if c.section == "input" and c.outs[0] in self.seen.trained
+        ]
         if not is_back and about is not None and about.call:
             lines.append(TextLine(cut(about.call, _LONGEST)))
         elif not is_back:
@@ -259,7 +262,9 @@ class _Painter:
             note += self._note([], variable).splitlines()[:8]
         inner = self.level(item.cells, depth + 1)
         text = _limited(note, self.note_length)
-        return Node(tuple(lines), style, text, side, inner, is_open=path in self.view.opened and not is_back)
+        return Node(
+            tuple(lines), style, text, side, inner, is_open=path in self.view.opened and not is_back
+        )
 
     def _outs(self, item: _Item) -> list[Variable]:
         """What a run makes that is read outside of it, or by nobody."""
@@ -269,7 +274,9 @@ class _Painter:
             for cell in item.cells
             if cell.section != "input"
             for out in cell.outs[-1:]
-            if out in self.ends or not own.issuperset(self.readers.get(out, [])) or out not in self.readers
+            if out in self.ends
+            or not own.issuperset(self.readers.get(out, []))
+            or out not in self.readers
         ]
         return list(dict.fromkeys(outs))
 

@@ -166,7 +166,7 @@ def _row_gap(number: int, rows: Sequence[Sequence[int]], parts: _Parts, gap: flo
     if number + 1 == len(rows):
         return 0.0
     n_edges = sum(len(parts.above[node]) for node in rows[number + 1])
-    return gap * (1.0 + 0.6 * min(n_edges, 60) / 20)
+    return gap * (1.0 + 0.03 * min(max(n_edges - 4, 0), 60))
 
 
 def _routes(
@@ -184,7 +184,9 @@ def _routes(
     routes: list[Route] = []
     for number, (source, target) in enumerate(edges):
         if ranks[source] == ranks[target]:
-            routes.append(_within_row(sizes, middles, source, target, bounds[ranks[source]][1], gap))
+            routes.append(
+                _within_row(sizes, middles, source, target, bounds[ranks[source]][1], gap)
+            )
             continue
         goes_up = ranks[target] < ranks[source]
         top, bottom = (target, source) if goes_up else (source, target)

@@ -25,7 +25,6 @@ class Figure:
     shapes: Group
     width: float
     height: float
-    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -33,7 +32,7 @@ _N_SAMPLES = 2  # that stand for any number where no data are given
 _LONGEST_TITLE = 70
 
 
-class Drawable(Trainable, Protocol):
+class _Drawable(Trainable, Protocol):
     """What is drawn: what can be trained, with inputs of a known shape."""
 
     @property
@@ -46,7 +45,7 @@ class Drawable(Trainable, Protocol):
 
 
 def draw_network(
-    network: Drawable,
+    network: _Drawable,
     x: Any = None,
     y: Any = None,
     *,
@@ -111,7 +110,7 @@ def draw_network(
     return Drawing(drawing.level, shown_title, summary)
 
 
-def _title(network: Drawable) -> str:
+def _title(network: _Drawable) -> str:
     text = repr(network)
     return text if len(text) <= _LONGEST_TITLE else f"{text[: _LONGEST_TITLE - 1]}…"
 
@@ -119,7 +118,7 @@ def _title(network: Drawable) -> str:
 # What is known of the computation
 
 
-def _traced(network: Drawable) -> Seen:
+def _traced(network: _Drawable) -> Seen:
     """The graph of the forward pass, without values."""
     shapes = network.parameters.shapes
     inputs, parameters, state = _inputs(network, _N_SAMPLES)
@@ -134,9 +133,7 @@ def _traced(network: Drawable) -> Seen:
     return _seen(network, graph, parameters, {})
 
 
-def _inputs(
-    network: Drawable, n_samples: int
-) -> tuple[Variable, list[Variable], list[Variable]]:
+def _inputs(network: _Drawable, n_samples: int) -> tuple[Variable, list[Variable], list[Variable]]:
     """Variables for inputs, parameters and state."""
     names = network.textbook_names().parameters
     dtype = network.dtype
@@ -147,7 +144,7 @@ def _inputs(
     return x, parameters, state
 
 
-def _forward(network: Drawable, x: np.ndarray) -> Seen:
+def _forward(network: _Drawable, x: np.ndarray) -> Seen:
     """The forward pass on these inputs, with its values."""
     recorder, names = Recorder(), network.textbook_names().parameters
     given = recorder.start(x, "x")
@@ -162,7 +159,7 @@ def _forward(network: Drawable, x: np.ndarray) -> Seen:
 
 
 def _seen(
-    network: Drawable, graph: Graph, trained: Sequence[Variable], values: Mapping[Variable, Any]
+    network: _Drawable, graph: Graph, trained: Sequence[Variable], values: Mapping[Variable, Any]
 ) -> Seen:
     symbols, _ = wish_names(graph, Labels(layers=network.textbook_names().layers))
     names = Scope(is_code=False)
@@ -179,7 +176,7 @@ def _seen(
 # Layers
 
 
-def _as_layers(network: Drawable, seen: Seen, backward: bool, title: str) -> Drawing:
+def _as_layers(network: _Drawable, seen: Seen, backward: bool, title: str) -> Drawing:
     notes: dict[str, LayerNote] = {}
     counts = {name: int(np.prod(shape)) for name, shape in network.parameters.shapes.items()}
     for layer in network.parts.values():
@@ -224,7 +221,7 @@ def _inner_layers(layer: Any) -> Iterator[Any]:
 # Neurons
 
 
-def _dense_layers(network: Drawable) -> list[tuple[str, list[str]]]:
+def _dense_layers(network: _Drawable) -> list[tuple[str, list[str]]]:
     """Each Dense layer with the names of the layers that follow; none where there are others."""
     found: list[tuple[str, list[str]]] = []
     shapes = network.parameters.shapes
@@ -241,13 +238,13 @@ def _dense_layers(network: Drawable) -> list[tuple[str, list[str]]]:
     return found if len(network.output_shape) == 1 else []
 
 
-def _units(network: Drawable, dense: Sequence[tuple[str, list[str]]]) -> list[int]:
+def _units(network: _Drawable, dense: Sequence[tuple[str, list[str]]]) -> list[int]:
     shapes = network.parameters.shapes
     return [network.input_shape[0], *(shapes[f"{name}.weight"][1] for name, _ in dense)]
 
 
 def _as_neurons(
-    network: Drawable,
+    network: _Drawable,
     dense: Sequence[tuple[str, list[str]]],
     seen: Seen | None,
     record: Record | None,
@@ -283,13 +280,10 @@ def _as_neurons(
         return drawing
     samples = next(v for v in seen.graph.inputs if v.name == "x").shape[0]
     of = "of the sample" if samples == 1 else f"means over {samples} samples"
-    drawing = Drawing(drawing.level, title, f"{drawing.description} Numbers in units are {of}.")
-    return drawing
+    return Drawing(drawing.level, title, f"{drawing.description} Numbers in units are {of}.")
 
 
-def _means(
-    seen: Seen | None, dense: Sequence[tuple[str, list[str]]]
-) -> list[np.ndarray | None]:
+def _means(seen: Seen | None, dense: Sequence[tuple[str, list[str]]]) -> list[np.ndarray | None]:
     """For inputs and each Dense layer, the mean value of each unit over the samples."""
     if seen is None:
         return [None] * (len(dense) + 1)

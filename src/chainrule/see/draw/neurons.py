@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule.see.draw.drawing import Drawing
 from chainrule.see.draw.level import Figure, Level, Node
-from chainrule.see.draw.shapes import Circle, Curve, Group, Shape, Text
+from chainrule.see.draw.shapes import Box, Circle, Curve, Group, Shape, Text
 from chainrule.see.draw.style import width_of
 
 __all__ = ["Column", "Joint", "draw_units"]
@@ -22,9 +22,10 @@ __all__ = ["Column", "Joint", "draw_units"]
 Array = np.ndarray[Any, Any]
 
 _RADIUS = 19.0
+_BIAS_SMALLER = 3.0  # in radius
 _STEP = 54.0  # from unit to unit
 _HEAD = 44.0  # for the words above a column
-_COLUMN = 190.0  # from column to column, at least
+_COLUMN, _WIDE_COLUMN = 190.0, 240.0  # from column to column, at least; with numbers between
 _MOST_UNITS = 16  # of a column, of which all are drawn
 _FIRST, _LAST = 8, 2  # that are drawn of longer ones
 _MOST_LABELS = 12  # numbers written at the edges between two columns
@@ -91,7 +92,11 @@ def draw_units(
     )
     tallest = max(_n_rows(columns[i], _has_bias(joints, i)) for i in range(len(columns)))
     height = _HEAD + tallest * _STEP + 46.0
-    step = max(_COLUMN, *(max(map(_width, c.words), default=0.0) + 24.0 for c in columns))
+    has_labels = any(_n_edges(joint) <= _MOST_LABELS for joint in joints)
+    step = max(
+        _WIDE_COLUMN if has_labels else _COLUMN,
+        *(max(map(_width, c.words), default=0.0) + 24.0 for c in columns),
+    )
     placed = [
         _place(column, i * step, _has_bias(joints, i), height - 46.0)
         for i, column in enumerate(columns)
@@ -103,21 +108,30 @@ def draw_units(
         new_lines, new_labels = _edges(joint, placed[number], placed[number + 1], most, meaning)
         lines += new_lines
         labels += new_labels
-    units = [shape for column, p in zip(columns, placed, strict=True) for shape in _units(column, p)]
+    units = [
+        shape for column, p in zip(columns, placed, strict=True) for shape in _units(column, p)
+    ]
     words: list[Shape] = [
         Text(i * step, 12.0 + 16.0 * row, word, "name" if row == 0 else "faint", "middle")
         for i, column in enumerate(columns)
         for row, word in enumerate(column.words)
     ]
-    legend = _legend(most, meaning, height - 18.0)
-    content = Group((*lines, *labels, *units, *words, *legend), x=_COLUMN / 2 - width / 2, y=-height / 2)
+    legend, legend_end = _legend(most, meaning, height - 18.0)
+    width = max(width, legend_end + _COLUMN / 2)
+    content = Group(
+        (*lines, *labels, *units, *words, *legend), x=_COLUMN / 2 - width / 2, y=-height / 2
+    )
     figure = Figure(content, width, height)
     sizes = "-".join(str(column.n_units) for column in columns)
     description = (
-        f"A network of layers with {sizes} units. Edges are coloured and widened by {meaning}, of at "
-        f"most {most:.4g} in size: vermilion above 0, blue below."
+        f"A network of layers with {sizes} units. Edges are coloured and widened by {meaning}, of "
+        f"at most {most:.4g} in size: vermilion above 0, blue below."
     )
     return Drawing(Level((Node((), "figure", figure=figure),)), title, description)
+
+
+def _n_edges(joint: Joint) -> int:
+    return joint.weight.size + (0 if joint.bias is None else joint.bias.size)
 
 
 def _width(words: str) -> float:
@@ -162,12 +176,15 @@ def _edges(
     ends: list[tuple[float, str, tuple[float, float], tuple[float, float]]] = []
     for target in right.units:
         for source in left.units:
-            name = f"{joint.name}weight[{source}, {target}] = {_number(joint.weight[source, target])}"
+            name = (
+                f"{joint.name}weight[{source}, {target}] = {_number(joint.weight[source, target])}"
+            )
             color = float(weight[source, target])
             ends.append((color, name, left.places[source], right.places[target]))
         if left.bias is not None and bias is not None and joint.bias is not None:
             name = f"{joint.name}bias[{target}] = {_number(joint.bias[target])}"
-            ends.append((float(bias[target]), name, left.bias, right.places[target]))
+            start = (left.bias[0] - _BIAS_SMALLER, left.bias[1])
+            ends.append((float(bias[target]), name, start, right.places[target]))
     lines: list[Shape] = []
     for color, name, start, end in sorted(ends, key=lambda each: abs(each[0])):
         strength = color / most if most and np.isfinite(color) else 0.0
@@ -183,12 +200,31 @@ def _edges(
         lines.append(Curve(points, "positive", strength=strength, title=title))
     labels: list[Shape] = []
     if len(ends) <= _MOST_LABELS:
-        rows = len(left.units) + (left.bias is not None)
-        for number, (color, _, (x0, y0), (x1, y1)) in enumerate(ends):
-            part = 0.3 + 0.4 * ((number % rows) / max(rows - 1, 1))  # not all above each other
-            x, y = x0 + (x1 - x0) * part, y0 + (y1 - y0) * part
-            labels.append(Text(x, y + 3.5, _number(color), "edge", "middle"))
+        taken: list[tuple[float, float, float]] = []
+        for color, _, start, end in ends:
+            labels += _label(_number(color), start, end, taken)
     return lines, labels
+
+
+def _label(
+    text: str,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    taken: list[tuple[float, float, float]],
+) -> list[Shape]:
+    """A number on an edge, where it is farthest from those that are `taken`: (x, y, half width)."""
+    half = width_of(text, "edge") / 2
+    best, room = (start[0] + end[0]) / 2, -float("inf")
+    for part in (0.28, 0.72, 0.5, 0.39, 0.61):
+        x, y = start[0] + (end[0] - start[0]) * part, start[1] + (end[1] - start[1]) * part
+        apart = [max(abs(x - u) - half - w, 1.6 * (abs(y - v) - 15.0)) for u, v, w in taken]
+        free = min([6.0, *apart])
+        if free > room + 1e-6:
+            best, room = part, free
+    x, y = start[0] + (end[0] - start[0]) * best, start[1] + (end[1] - start[1]) * best
+    taken.append((x, y, half))
+    box = Box(x - half - 2.0, y - 7.0, 2 * half + 4.0, 14.0, "page", 3.0)
+    return [box, Text(x, y + 3.7, text, "edge", "middle")]
 
 
 def _units(column: Column, placed: _Placed) -> list[Shape]:
@@ -196,8 +232,8 @@ def _units(column: Column, placed: _Placed) -> list[Shape]:
     for unit in placed.units:
         x, y = placed.places[unit]
         name = column.names[unit] if unit < len(column.names) else ""
-        value = "" if column.values is None else _number(float(column.values[unit]), 3)
-        note = [f"unit {unit}" if not name else name]
+        value = "" if column.values is None else _in_unit(float(column.values[unit]))
+        note = [name or f"unit {unit}"]
         if column.values is not None:
             note.append(f"value {_number(float(column.values[unit]))}")
         inside: list[Shape] = [Circle(0.0, 0.0, _RADIUS, "neuron")]
@@ -215,13 +251,16 @@ def _units(column: Column, placed: _Placed) -> list[Shape]:
         shapes.append(Text(x, y + 14.0, f"{left_out} more", "legend", "middle"))
     if placed.bias is not None:
         x, y = placed.bias
-        inside = [Circle(0.0, 0.0, _RADIUS - 3.0, "bias"), Text(0.0, 4.0, "1", "text", "middle")]
+        inside = [
+            Circle(0.0, 0.0, _RADIUS - _BIAS_SMALLER, "bias"),
+            Text(0.0, 4.0, "1", "text", "middle"),
+        ]
         shapes.append(Group(tuple(inside), x, y, title="bias"))
     return shapes
 
 
-def _legend(most: float, meaning: str, y: float) -> list[Shape]:
-    """Five edges from the strongest below 0 to the strongest above, and their numbers."""
+def _legend(most: float, meaning: str, y: float) -> tuple[list[Shape], float]:
+    """Edges from the strongest below 0 to the strongest above, and where their row ends."""
     x = -_COLUMN / 2 + 14.0
     shapes: list[Shape] = [Text(x, y + 4.0, meaning, "legend")]
     x += width_of(meaning, "legend") + 12.0
@@ -230,13 +269,20 @@ def _legend(most: float, meaning: str, y: float) -> list[Shape]:
         shapes.append(Curve(_line(x, y, 26.0), "positive", strength=part))
         shapes.append(Text(x + 31.0, y + 4.0, text, "legend"))
         x += 31.0 + width_of(text, "legend") + 14.0
-    return shapes
+    return shapes, x
 
 
 def _line(x: float, y: float, length: float) -> tuple[tuple[float, float], ...]:
     return ((x, y), (x + length / 3, y), (x + 2 * length / 3, y), (x + length, y))
 
 
+def _in_unit(number: float) -> str:
+    """A number of at most six letters."""
+    if not number or 0.01 <= abs(number) < 100:
+        return f"{number:.2f}".removesuffix(".00")
+    return _number(number, 2 if 100 <= abs(number) < 1e4 else 1)
+
+
 def _number(number: float, digits: int = 4) -> str:
-    """A number in few letters: 0.25 as .25 in no case, since that is misread."""
+    """A number in few letters."""
     return f"{number:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")

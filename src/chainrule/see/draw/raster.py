@@ -111,5 +111,9 @@ def _draw_arrow(axes: Any, points: list[tuple[float, float]], color: str, layer:
     dx, dy = x - x_before, y - y_before
     length = (dx * dx + dy * dy) ** 0.5 or 1.0
     dx, dy = 7 * dx / length, 7 * dy / length
-    corners = [(x, y), (x - dx - dy * 0.4, y - dy + dx * 0.4), (x - dx + dy * 0.4, y - dy - dx * 0.4)]
+    corners = [
+        (x, y),
+        (x - dx - dy * 0.4, y - dy + dx * 0.4),
+        (x - dx + dy * 0.4, y - dy - dx * 0.4),
+    ]
     axes.fill(*zip(*corners, strict=True), color=color, linewidth=0, zorder=layer)

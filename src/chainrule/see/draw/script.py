@@ -23,7 +23,9 @@ _PROGRAM = r"""
     });
   }
   function numbers(text) { return text.split(" ").map(Number); }
-  function move(element, x, y) { element.setAttribute("transform", "translate(" + x + " " + y + ")"); }
+  function move(element, x, y) {
+    element.setAttribute("transform", "translate(" + x + " " + y + ")");
+  }
 
   // the map of a line that gives each interval [start, length, growth] that much more room
   function stretch(intervals) {
@@ -52,7 +54,8 @@ _PROGRAM = r"""
   function settle(level) {
     var nodes = children(level, "node").map(function (element) {
       var at = numbers(element.dataset.at);
-      var node = { element: element, middle: at.slice(0, 2), closed: at.slice(2), size: at.slice(2) };
+      var node = { element: element, middle: at.slice(0, 2), closed: at.slice(2) };
+      node.size = node.closed;
       var opened = children(element, "opened")[0];
       if (opened && element.dataset.open) {
         var inner = children(opened, "level")[0], size = settle(inner);
@@ -67,7 +70,9 @@ _PROGRAM = r"""
         var texts = head.children;
         texts[0].setAttribute("x", -width / 2 + padding);
         if (texts[1]) { texts[1].setAttribute("x", width / 2 - padding); }
-        Array.prototype.forEach.call(texts, function (t) { t.setAttribute("y", -height / 2 + 18); });
+        Array.prototype.forEach.call(texts, function (text) {
+          text.setAttribute("y", -height / 2 + 18);
+        });
         move(inner, -size[0] / 2, -height / 2 + header);
         node.size = [width, height];
       }
@@ -128,8 +133,9 @@ _PROGRAM = r"""
   function refresh() {
     unpin();
     var frame = root.querySelector("g.frame"), fit = numbers(frame.dataset.fit);
-    var size = settle(children(frame, "level")[0]);
+    var level = children(frame, "level")[0], size = settle(level);
     var width = Math.max(size[0] + 2 * fit[0], fit[3]), height = size[1] + fit[1] + fit[2];
+    move(level, (width - size[0]) / 2, fit[1]);
     root.setAttribute("viewBox", "0 0 " + width + " " + height);
     root.setAttribute("width", width);
     root.setAttribute("height", height);
@@ -173,7 +179,9 @@ _PROGRAM = r"""
     pinned.of = node;
   }
   function tagged(element, tag) {
-    return Array.prototype.filter.call(element.children, function (c) { return c.tagName === tag; });
+    return Array.prototype.filter.call(element.children, function (child) {
+      return child.tagName === tag;
+    });
   }
 
   function act(target) {
@@ -205,7 +213,9 @@ _PROGRAM = r"""
 })();
 """
 
-SCRIPT = _PROGRAM.replace("@PADDING@", f"{PADDING:g}").replace(
-    "@HEADER@", f"{HEADER:g}"
-).replace("@LEAST@", f"{LEAST_PIECE:g}")
+SCRIPT = (
+    _PROGRAM.replace("@PADDING@", f"{PADDING:g}")
+    .replace("@HEADER@", f"{HEADER:g}")
+    .replace("@LEAST@", f"{LEAST_PIECE:g}")
+)
 """The program, without any text of a user's."""

@@ -23,7 +23,12 @@ _IMPOSSIBLE = re.compile(
 
 
 def svg_document(
-    shapes: Group, width: float, height: float, title: str, description: str, has_script: bool = True
+    shapes: Group,
+    width: float,
+    height: float,
+    title: str,
+    description: str,
+    has_script: bool = True,
 ) -> str:
     """The whole file: a picture of this size with its title and description."""
     lines = [
@@ -60,7 +65,8 @@ def html_page(svg: str, title: str) -> str:
 
 def _styles() -> str:
     """The style sheet: light, then what is different in the dark."""
-    return f"{_rules(0)}@media (prefers-color-scheme: dark) {{{_rules(1)}}}.chainrule .folds{{cursor:pointer}}"
+    dark = f"@media (prefers-color-scheme: dark) {{{_rules(1)}}}"
+    return f"{_rules(0)}{dark}.chainrule .folds{{cursor:pointer}}"
 
 
 def _rules(ground: int) -> str:
