@@ -40,7 +40,7 @@ def boxes_of(sizes, layout):
     return [(x, y, w, h) for (x, y), (w, h) in zip(layout.middles, sizes)]
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(25))
 def test_no_boxes_overlap_and_edges_lead_down_from_border_to_border(seed):
     sizes, edges = random_graph(seed)
     layout = lay_out(sizes, edges)
@@ -60,13 +60,13 @@ def test_no_boxes_overlap_and_edges_lead_down_from_border_to_border(seed):
         assert all(a[1] <= b[1] + 1e-6 for a, b in pairwise(route))
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(25))
 def test_edges_pass_no_box_but_those_they_join(seed):
     sizes, edges = random_graph(seed)
     layout = lay_out(sizes, edges)
     for ends, route in zip(edges, layout.routes):
         for i in range(0, len(route) - 1, 3):
-            for t in np.linspace(0, 1, 12):
+            for t in np.linspace(0, 1, 8):
                 weights = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
                 x, y = weights @ np.array(route[i : i + 4])
                 for node, box in enumerate(boxes_of(sizes, layout)):
@@ -221,7 +221,7 @@ def test_the_picture_does_not_depend_on_the_order_of_hashes():
         subprocess.run(
             command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
         ).stdout
-        for seed in ("0", "1", "2")
+        for seed in ("0", "1")
     }
     assert len(made) == 1
 

@@ -126,7 +126,8 @@ class Drawing:
         if len(svg) > _NOTEBOOK_BYTES:
             note = f"{self!r} is too large to be shown here: save it with .save('drawing.html')"
             box = Group((Text(_MARGIN, 27.0, note, "legend"),))
-            return svg_document(box, 2 * _MARGIN + width_of(note, "legend"), 44.0, self.title, note)
+            width = 2 * _MARGIN + width_of(note, "legend")
+            return svg_document(box, width, 44.0, self.title, note, has_script=False)
         start = f'width="{width * scale:.0f}" height="{height * scale:.0f}" viewBox='
         return svg[: svg.index("width=")] + start + svg[svg.index("viewBox=") + len("viewBox=") :]
 
