@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from chainrule.cli.check import check as run_check
 from chainrule.cli.console import CommandError, message
 from chainrule.cli.data import data as run_data
+from chainrule.cli.draw import draw as run_draw
 from chainrule.cli.explain import ExplainOptions
 from chainrule.cli.explain import explain as run_explain
 from chainrule.cli.reproduce import reproduce as run_reproduce
@@ -63,6 +64,7 @@ def make_app() -> "typer.Typer":
     _add_train(app)
     _add_source(app)
     _add_explain(app)
+    _add_draw(app)
     _add_reproduce(app)
     _add_check(app)
     _add_data(app)
@@ -239,6 +241,36 @@ def _add_explain(app: "typer.Typer") -> None:
             seed=seed,
         )
         _end(run_explain, options, ExplainOptions(samples, follow, style, digits, output))
+
+
+def _add_draw(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def draw(
+        name: Annotated[str, typer.Argument(help="A data set: see `chainrule data`.")],
+        model: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "dense",
+        layers: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        activation: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        loss: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "auto",
+        show: Annotated[
+            str | None, typer.Option(help="layers, neurons or graph. [default: what fits]")
+        ] = None,
+        backward: Annotated[
+            bool, typer.Option("--backward", help="The reverse pass too, beside the forward pass.")
+        ] = False,
+        samples: Annotated[
+            int, typer.Option(min=0, max=_MOST, help="Training samples whose values are shown.")
+        ] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="Fixes split and start.")] = 0,
+        output: Annotated[
+            str,
+            typer.Option(help="A .svg, .html, .png or .pdf. [default: output/NAME/network.svg]"),
+        ] = "",
+    ) -> None:
+        """Draw the network that `train` would begin with, or its computation graph."""
+        options = Options(name, model, layers, activation, loss, seed=seed)
+        _end(run_draw, options, show, backward, samples, output)
 
 
 def _add_reproduce(app: "typer.Typer") -> None:
