@@ -19,10 +19,9 @@ from chainrule.see.explain.pieces import array_in_part
 from chainrule.see.explain.steps import Limits, Step, Teller, worth_telling
 from chainrule.see.explain.updates import limited, update_steps
 from chainrule.see.record import record
-from chainrule.training.goal import Penalties
+from chainrule.training.goal import Goal, Penalties
 from chainrule.training.inputs import check_count
-from chainrule.training.losses import LossLike, get_loss
-from chainrule.training.measured import Measured
+from chainrule.training.losses import LossLike
 from chainrule.training.trainable import Trainable
 
 __all__ = ["explain", "explain_network"]
@@ -122,10 +121,10 @@ def explain_network(
     chosen = _optimizer(optimizer, learning_rate)
     limits = _limits(digits, terms, elements, steps, follow)
     teller = Teller(found, limits)
-    measured = Measured(loss).filled_from(network.measured, "explain")
+    goal = Goal.of_last_fit(network, loss, penalty, "explain")
     n_samples = len(found["x"])
     facts = [
-        f"loss {get_loss(measured.loss).name} of {n_samples} sample{'s' * (n_samples > 1)}: "
+        f"loss {goal.loss.name} of {n_samples} sample{'s' * (n_samples > 1)}: "
         f"{show_digits(found.result[()], digits)}, computed in {network.dtype}; update by {chosen}"
     ]
     labels = {v: k for k, v in network.textbook_names().parameters.items()}
