@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from chainrule.compiler.recording import TracedValueError
     from chainrule.engines.compiled import CompiledFunction, compile
     from chainrule.gradcheck import GradientCheckError, check_gradient, check_grads
+    from chainrule.see.draw.draw import draw
+    from chainrule.see.explain.explain import explain
     from chainrule.see.record import record
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "custom_vjp",
     "data",
     "detect_nonfinite",
+    "draw",
+    "explain",
     "grad",
     "gradients",
     "hessian",
@@ -69,6 +73,8 @@ _WHEN_USED = {
     "check_grads": "chainrule.gradcheck",
     "compile": "chainrule.engines.compiled",
     "data": "chainrule.data",
+    "draw": "chainrule.see.draw.draw",
+    "explain": "chainrule.see.explain.explain",
     "nn": "chainrule.nn",
     "optim": "chainrule.optim",
     "record": "chainrule.see.record",

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from chainrule.cli.check import check as run_check
 from chainrule.cli.console import CommandError, message
 from chainrule.cli.data import data as run_data
+from chainrule.cli.draw import draw as run_draw
+from chainrule.cli.explain import ExplainOptions
+from chainrule.cli.explain import explain as run_explain
 from chainrule.cli.reproduce import reproduce as run_reproduce
 from chainrule.cli.source import source as run_source
 from chainrule.cli.train import Options
@@ -60,6 +63,8 @@ def make_app() -> "typer.Typer":
 
     _add_train(app)
     _add_source(app)
+    _add_explain(app)
+    _add_draw(app)
     _add_reproduce(app)
     _add_check(app)
     _add_data(app)
@@ -188,6 +193,84 @@ def _add_source(app: "typer.Typer") -> None:
             name, model, layers, activation, loss, optimizer, batch_size=batch_size, engine=engine
         )
         _end(run_source, options)
+
+
+def _add_explain(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def explain(
+        name: Annotated[str, typer.Argument(help="A data set: see `chainrule data`.")],
+        samples: Annotated[
+            str, typer.Option("--sample", help="Numbers of training samples, as 0 or 0,3.")
+        ] = "0",
+        follow: Annotated[
+            str | None, typer.Option(help='One number to follow, as "W1[3, 7]" or "d_z1[0, 2]".')
+        ] = None,
+        model: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "dense",
+        layers: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        activation: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        loss: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "auto",
+        optimizer: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        learning_rate: Annotated[float | None, typer.Option(help="The optimizer's step.")] = None,
+        epochs: Annotated[
+            int | None, typer.Option(min=1, max=_MOST, help="Train so long first. [default: not]")
+        ] = None,
+        seed: Annotated[int, typer.Option(min=0, help="Fixes split, start and order.")] = 0,
+        digits: Annotated[int, typer.Option(min=1, max=15, help="Digits of results.")] = 4,
+        style: Annotated[
+            str, typer.Option("--format", help="text, markdown, latex or html.")
+        ] = "text",
+        output: Annotated[
+            str | None, typer.Option(help="A file to write to: .txt, .md, .tex or .html.")
+        ] = None,
+    ) -> None:
+        """Derive the gradients of a network on one sample, or a few, with every number.
+
+        The network is the one that `chainrule train` starts from.
+        """
+        options = Options(
+            name,
+            model,
+            layers,
+            activation,
+            loss,
+            optimizer,
+            learning_rate,
+            epochs=epochs,
+            seed=seed,
+        )
+        _end(run_explain, options, ExplainOptions(samples, follow, style, digits, output))
+
+
+def _add_draw(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def draw(
+        name: Annotated[str, typer.Argument(help="A data set: see `chainrule data`.")],
+        model: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "dense",
+        layers: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        activation: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        loss: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "auto",
+        show: Annotated[
+            str | None, typer.Option(help="layers, neurons or graph. [default: what fits]")
+        ] = None,
+        backward: Annotated[
+            bool, typer.Option("--backward", help="The reverse pass too, beside the forward pass.")
+        ] = False,
+        samples: Annotated[
+            int, typer.Option(min=0, max=_MOST, help="Training samples whose values are shown.")
+        ] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="Fixes split and start.")] = 0,
+        output: Annotated[
+            str,
+            typer.Option(help="A .svg, .html, .png or .pdf. [default: output/NAME/network.svg]"),
+        ] = "",
+    ) -> None:
+        """Draw the network that `train` would begin with, or its computation graph."""
+        options = Options(name, model, layers, activation, loss, seed=seed)
+        _end(run_draw, options, show, backward, samples, output)
 
 
 def _add_reproduce(app: "typer.Typer") -> None:

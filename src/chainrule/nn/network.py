@@ -25,6 +25,8 @@ from chainrule.nn.textbook import textbook_names
 from chainrule.primitives.dispatch import AbstractArray, Array
 from chainrule.scope import current_scope, layer_scope
 from chainrule.see.backprop import backprop
+from chainrule.see.draw.networks import draw_network
+from chainrule.see.explain.explain import explain_network
 from chainrule.tensor import Tensor
 from chainrule.training import fit as training
 from chainrule.training.compiled_step import CompiledStep
@@ -317,6 +319,8 @@ class Network:
     evaluate = training.evaluate
     backprop = backprop
     train_on_batch = train_on_batch
+    explain = explain_network
+    draw = draw_network
 
     def as_inputs(self, x: Any, name: str = "x", seed: Any = None) -> np.ndarray:
         """The inputs as `apply` takes them, all of them finite, or an error that calls them `name`.

@@ -132,7 +132,7 @@ class Record(Mapping[str, np.ndarray]):
         self._cotangents = {
             of: cotangent for cotangent, every in graph.cotangents.items() for of in every
         }
-        self._names = _names(graph, labels)
+        self._names, self._titled = _names(graph, labels)
         self._shown = _shown(graph, self._names, self._cotangents)
         self._by = by if isinstance(by, Mapping) else {self._names[v]: v for v in by}
 
@@ -157,6 +157,11 @@ class Record(Mapping[str, np.ndarray]):
     def gradients(self) -> dict[str, np.ndarray]:
         """The derivative by each parameter, or by each argument, under its own name."""
         return {name: self._gradient(variable) for name, variable in self._by.items()}
+
+    @property
+    def by(self) -> Mapping[str, Variable]:
+        """What was differentiated by: variables of the graph, by the names of `gradients`."""
+        return self._by
 
     @property
     def per_sample(self) -> dict[str, np.ndarray]:
@@ -190,6 +195,10 @@ class Record(Mapping[str, np.ndarray]):
     def name_of(self, atom: Atom) -> Any:
         """What a variable of the graph is called; a number is itself."""
         return self._names[atom] if isinstance(atom, Variable) else atom
+
+    def is_titled(self, variable: Variable) -> bool:
+        """Whether the name of a variable says what it is: not one made up after its primitive."""
+        return variable in self._titled
 
     def value_of(self, atom: Atom) -> Any:
         """The value of a variable of the graph; a number is itself."""
@@ -380,16 +389,17 @@ def _cotangent(cotangent: Any, result: RecordedArray) -> np.ndarray:
     return np.ones(result.shape, result.dtype)
 
 
-def _names(graph: Graph, labels: Labels) -> dict[Variable, str]:
-    """A name for every variable of the graph."""
-    symbols, _ = wish_names(graph, labels)
+def _names(graph: Graph, labels: Labels) -> tuple[dict[Variable, str], set[Variable]]:
+    """A name for every variable of the graph, and those whose name says what they are."""
+    symbols, titled = wish_names(graph, labels)
     for variable in graph.inputs:
         if variable in graph.cotangents:  # where the reverse pass starts
             of = graph.cotangents[variable][0]
             symbols[variable] = Symbol("d_", of=symbols[of])
     names = Scope(is_code=False)
     made = [out for equation in graph.equations for out in equation.outs]
-    return {v: names.claim(symbols[v]) for v in (*graph.inputs, *made, *graph.constants)}
+    every = (*graph.inputs, *made, *graph.constants)
+    return {v: names.claim(symbols[v]) for v in every}, titled
 
 
 def _shown(
