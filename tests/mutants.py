@@ -609,6 +609,53 @@ MUTANTS = [
         ("or '()'}]\"", "or ':'}]\""),
         ("operands[0], operands[1], as_code=True)", "operands[0], operands[1])"),
     ),
+    # The C engine: many epochs in one call, what a program is handed, numbers. That an array
+    # of samples is aligned is no fault where processors read any address, as x86-64 does.
+    *of(
+        "engines/c/epochs.py",
+        "tests/test_c_epochs.py",
+        ("while (value > most)", "while (value >= most)"),
+        ("if (!isfinite(many->losses[batch]))", "if (0)"),
+        ("if (!isfinite(own->PARAMETERS[i]))", "if (0)"),
+        ("many->losses += many->end;", ""),
+        ("many->first_step += many->end;", ""),
+        ("many->order = order;", ""),
+        ("const int64_t taken = order[j];", "const int64_t taken = order[i];"),
+        ("copy.deepcopy(rng), copy.deepcopy(rng)", "rng, copy.deepcopy(rng)"),
+    ),
+    *of(
+        "engines/c/many.py",
+        "tests/test_c_epochs.py",
+        ("return losses[:done]", "return losses"),
+        ("        COUNT\n", ""),
+    ),
+    *of(
+        "engines/c/many.py",
+        "tests/test_c_program.py",
+        ("a.flags.c_contiguous and a.flags.aligned for a", "a.flags.aligned for a"),
+    ),
+    *of(
+        "engines/c/program.py",
+        "tests/test_c_program.py",
+        ("if not lies_well or (array.dtype, array.shape) !=", "if (array.dtype, array.shape) !="),
+        ("not lies_well or (array.dtype, array.shape) != (own.dtype, own.shape)", "not lies_well"),
+        ("except OverflowError:", "except ZeroDivisionError:"),
+        ("            own[...] = new\n", "            pass\n"),
+        ("if status != _ONLY_PYTHONS:", "if True:"),
+        (
+            "self._results = [self._result(result) for result in self._memory.file.results]",
+            "pass",
+        ),
+    ),
+    *of(
+        "engines/c/numbers.py",
+        "tests/test_c_program.py",
+        ('_SAFE = "9e18"', '_SAFE = "9e19"'),
+        ('if of == "power" and isinstance(args[1], str):', "if False:"),
+        ("_not_zero(closed[1], args[1]) if of in _DIVISIONS else []", "[]"),
+        ('if of in {"positive", "remainder"}:', 'if of != "power":'),
+        ('if (!isfinite({name}) && {finite})", "    return 2;"', 'if (0)", "    return 2;"'),
+    ),
     # Gradient checks
     *of(
         "gradcheck/check.py",

@@ -35,16 +35,17 @@ def trained(watched, *, layers=(), **options):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         history = net.fit(
-            X, Y, loss="squared_error", epochs=30, seed=3, verbose=0, engine="c",
-            callbacks=callbacks, **options,
+            X, Y, loss="squared_error", epochs=30, seed=3, verbose=0, callbacks=callbacks,
+            **{"engine": "c", **options},
         )  # fmt: skip
     return net, history, [str(warning.message) for warning in caught]
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How many epochs each call took."""
+    """How many epochs each call took; all epochs are short, however busy the machine is."""
     taken = []
+    monkeypatch.setattr(descent, "_LOOK_SECONDS", 10.0)
     hurry = descent.Descent._hurry
 
     def counted(self, n_epochs):
@@ -75,6 +76,14 @@ def test_history_and_parameters_are_those_of_epochs_taken_one_by_one(
     assert (history.epochs, history.stopped_by, said) == (30, "epochs", [])
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_the_number_of_the_step_counts_on_from_epoch_to_epoch(calls, watched):
+    found, history, _ = trained(watched, batch_size=4, optimizer=optim.Adam(0.01))
+    wanted, expected, _ = trained(watched, batch_size=4, optimizer=optim.Adam(0.01), engine="numpy")
+    assert history["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    np.testing.assert_allclose(found.parameters.flat, wanted.parameters.flat, rtol=1e-4, atol=1e-6)
+
+
 def test_a_last_batch_of_another_size_is_taken_as_ever(calls):
     net, history, _ = trained(False, batch_size=5)
     assert calls == [None]
@@ -84,10 +93,14 @@ def test_a_last_batch_of_another_size_is_taken_as_ever(calls):
     assert history.epochs == 30
 
 
-@pytest.mark.parametrize("rate", [3.0, 30.0, 1e30])
-def test_a_run_that_grows_beyond_all_bounds_ends_as_ever(calls, rate):
-    fast, history, said = trained(False, batch_size=4, optimizer=optim.SGD(rate))
-    slow, expected, expected_words = trained(True, batch_size=4, optimizer=optim.SGD(rate))
+@pytest.mark.parametrize(
+    ("batch_size", "rate"), [(4, 3.0), (4, 1e30), (12, 3.0), (12, 30.0), (12, 3e18)]
+)
+def test_a_run_that_grows_beyond_all_bounds_ends_as_ever(calls, batch_size, rate):
+    """With one batch, either the loss is the first that is not finite, or at 3e18 a parameter."""
+    options = {"batch_size": batch_size, "optimizer": optim.SGD(rate)}
+    fast, history, said = trained(False, **options)
+    slow, expected, expected_words = trained(True, **options)
     assert history.stopped_by == expected.stopped_by == "nonfinite"
     assert {name: history[name] for name in history} == {name: expected[name] for name in expected}
     assert said == expected_words

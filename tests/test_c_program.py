@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from c_engine import needs_compiler
 
 import chainrule as cr
 from chainrule import nn, optim, tree
+from chainrule.compiler.graph import Variable
+from chainrule.compiler.naming import Labels
+from chainrule.compiler.trace import trace
 from chainrule.engines.batches import Batches
+from chainrule.engines.c.program import build
 from chainrule.nn.inference import inference_graph
 from chainrule.primitives import random_uniform
 from chainrule.training.compiled_step import CompiledStep
@@ -31,9 +37,6 @@ def test_a_function_of_two_generators_runs_on_numpy_and_draws_from_both():
 
 
 def test_a_program_without_its_state_refuses_to_run():
-    from chainrule.compiler.naming import Labels
-    from chainrule.engines.c.program import build
-
     net = nn.Network([nn.Dense(2)], input_shape=3, seed=0)
     program = build(inference_graph(net, 4), Labels("predict"), exact=False)
     x = np.ones((4, 3), np.float32)
@@ -41,6 +44,8 @@ def test_a_program_without_its_state_refuses_to_run():
         program(x)
     with pytest.raises(ValueError, match=r"float32 \(5,\): the program takes float32 \(8,\)"):
         program.write_state([np.zeros(5, np.float32)])
+    with pytest.raises(ValueError, match="aligned and in C order"):
+        program.write_state([np.zeros(16, np.float32)[::2]])
     program.write_state([net.parameters.flat])
     np.testing.assert_allclose(program(x)[0], net.predict(x), rtol=1e-6)
 
@@ -99,6 +104,43 @@ def test_numbers_are_those_of_python_also_where_c_has_none(what):
             else:
                 np.testing.assert_allclose(other, one, rtol=1e-14, err_msg=f"of {n}, {m}")
     assert compiled.engine == "c"
+
+
+def test_a_result_that_is_a_part_of_the_state_is_read_where_the_state_stands_now():
+    w, x = Variable((2, 3), np.dtype(float), "w"), Variable((3,), np.dtype(float), "x")
+    graph, _ = trace(lambda w, x: (w.T[1:], w @ x), [w, x])
+    program = build(replace(graph, inputs=graph.inputs[1:], state=graph.inputs[:1]), Labels("f"))
+    for number in range(2):
+        state, x = np.arange(6.0).reshape(2, 3) + number, np.ones(3)
+        program.write_state([state])
+        part, product = program(x)
+        np.testing.assert_array_equal(part, state.T[1:])
+        np.testing.assert_array_equal(product, state @ x)
+
+
+class Hesitant(optim.SGD):
+    """Smaller steps each time, by a number that outgrows 64 bits at the third."""
+
+    def update(self, parameter, gradient, slots, learning_rate, step):
+        return super().update(parameter, gradient, slots, learning_rate + 0.1 / step**40, step)
+
+
+def test_a_step_that_numpy_takes_for_its_numbers_is_a_step_like_the_others():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    learned, losses = [], []
+    for engine in ("numpy", "c"):
+        net = nn.Network([nn.Dense(2)], input_shape=3, seed=0, dtype=float)
+        step = CompiledStep(net, nn.losses.squared_error, Hesitant(0.1, momentum=0.9), (), engine)
+        batches = Batches((x, y), 4, None)
+        batches.begin(None, [0.1] * 5, 1)
+        while not batches.is_done:
+            step.run(batches, None, np.inf, [])
+        assert step.engine == engine
+        learned.append(step.read_state().flat.copy())
+        losses.append(batches.losses)
+    np.testing.assert_allclose(*learned, rtol=1e-13)
+    np.testing.assert_allclose(*losses, rtol=1e-13)
 
 
 def misaligned(array):

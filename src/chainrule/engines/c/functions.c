@@ -742,7 +742,7 @@ static inline int is_far_double(double x)
 }
 
 /* for T in float, double */
-/* sin(x) where x is not far, for loops that look afterwards whether one was. */
+/* sin(x) where x is not far. */
 static inline T sin_near_T(T x)
 {
     T y = sine_near_T(x, 0);
