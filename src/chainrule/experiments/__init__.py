@@ -129,9 +129,9 @@ def reproduce(
 
     Those that depend on random starts take so many `seeds`, at least 2, or as many as their own
     files say. `on_begin` is called with each experiment before it runs; pictures go into the folder
-    `output`. Where the data or a library is absent there is one row that is not run and says what to fetch;
-    an experiment that raises is one row that does not hold and says where, so that it does not
-    hide the others. Raises ValueError as `select` does.
+    `output`. Where the data or a library is absent there is one row that is not run and says what
+    to fetch; an experiment that raises is one row that does not hold and says where, so that it
+    does not hide the others. Raises ValueError as `select` does.
 
     >>> [row.experiment for row in reproduce(["E1"])][0]
     'E1'
