@@ -76,7 +76,7 @@ def run(output: Path | None, seeds: Sequence[int] | None = None) -> list[Row]:
         plots.save(figure, output / "E5_curves.png")
     name = "accuracy on 10 000 test images, best of 30 epochs"
     holds = at_least(0.95, np.median(best))
-    return [*rows, Row("E5", name, 0.95, beside(0.95, best), holds)]
+    return [*rows, Row("E5", name, 0.95, beside(0.95, best, decimals=2), holds)]
 
 
 def new_network(seed: int, dtype: str = "float32") -> nn.Network:

@@ -74,16 +74,25 @@ def percentile(published: float, runs: npt.ArrayLike) -> float:
     return float(100 * (np.mean(found < published) + 0.5 * np.mean(found == published)))
 
 
-def beside(published: float, runs: npt.ArrayLike, digits: int = 4) -> str:
+def beside(
+    published: float, runs: npt.ArrayLike, digits: int = 4, decimals: int | None = None
+) -> str:
     """`spread`, and at which percentile of ours the published figure lies.
+
+    Of a figure published in so many `decimals`, ours are rounded alike before they are compared.
 
     >>> beside(0.96, [0.97, 0.95, 0.98])
     'median 0.97, 0.95 to 0.98 over 3 seeds; published: percentile 33'
     >>> beside(0.99, [0.97, 0.95, 0.98])
     'median 0.97, 0.95 to 0.98 over 3 seeds; published: above all'
+    >>> beside(0.98, [0.971, 0.952, 0.979], decimals=2)
+    'median 0.971, 0.952 to 0.979 over 3 seeds; published: percentile 83'
     """
     found = np.asarray(runs, np.float64)
+    text = spread(found, digits)
+    if decimals is not None:
+        found = np.round(found, decimals)
     place = f"percentile {percentile(published, found):.0f}"
     if published < found.min() or published > found.max():
         place = "below all" if published < found.min() else "above all"
-    return f"{spread(found, digits)}; published: {place}"
+    return f"{text}; published: {place}"
