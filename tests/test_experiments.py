@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule import data, experiments, nn, optim
+from chainrule import data, experiments, nn
 from chainrule.data import storage
 from chainrule.experiments import (
     bias_trick,
     e02_xor,
     e03_xor_without_hidden_layer,
-    e04_digits,
     e05_mini_batches,
     e09_iris_by_hand,
     e12_computation_graphs,
@@ -26,7 +25,7 @@ from chainrule.experiments import (
     reproduce,
 )
 from chainrule.experiments.iris_pair import load_iris_pair
-from chainrule.experiments.seeds import fits, spread
+from chainrule.experiments.seeds import beside, fits, for_each, percentile, spread
 
 EXPERIMENTS = registry()
 
@@ -153,18 +152,42 @@ def test_xor_does_not_hold_after_too_few_epochs(experiment, epochs, quantity, mo
     assert rows[quantity].holds is False
 
 
-def test_summed_loss_is_measured_after_the_epoch():
-    x, y = np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]])
-    network = nn.Network([nn.Dense(1, weight=[[0.5]], use_bias=False)], dtype="float64")
-    summed_loss = e04_digits.SummedLoss(x, y)
-    network.fit(
-        x, y, loss="squared_error", optimizer=optim.SGD(0.1), epochs=11, batch_size=1,
-        shuffle=False, callbacks=[summed_loss], verbose=0,
-    )  # fmt: skip
-    assert list(summed_loss.losses) == [1, 10]
-    # the weight is multiplied by 0.9 in each epoch; the losses are ½ (0 - 1)² and ½ (w - 0)²
-    expected = [0.5 + 0.5 * (0.5 * 0.9**epoch) ** 2 for epoch in (1, 10)]
-    np.testing.assert_allclose(list(summed_loss.losses.values()), expected, rtol=1e-12)
+def test_the_place_of_a_published_figure_among_ours():
+    runs = [1.0, 2.0, 3.0, 4.0]
+    assert [percentile(figure, runs) for figure in (0, 1, 2.5, 4, 5)] == [0, 12.5, 50, 87.5, 100]
+    assert beside(2.5, runs).endswith("over 4 seeds; published: percentile 50")
+    assert beside(0.5, runs).endswith("published: below all")
+    assert beside(4.5, runs).endswith("published: above all")
+    assert beside(4.0, runs).endswith("published: percentile 88")
+
+
+def test_seeds_run_side_by_side_in_their_order():
+    def run(seed):
+        if seed == 7:
+            raise ValueError("the seventh")
+        return seed, np.random.default_rng(seed).random()
+
+    assert for_each(range(5), run) == [run(seed) for seed in range(5)]
+    with pytest.raises(ValueError, match="the seventh"):
+        for_each(range(20), run)
+
+
+def test_side_by_side_each_seed_trains_as_it_does_alone():
+    def run(seed):
+        net = nn.Network([nn.Dense(4), nn.Tanh(), nn.Dense(1)], seed=seed)
+        x = np.random.default_rng(0).normal(size=(30, 2))
+        options = {"epochs": 200, "batch_size": 5, "verbose": 0, "engine": "c"}
+        net.fit(x, x[:, :1], loss="squared_error", seed=seed, **options)
+        return net.parameters.flat.tolist()
+
+    assert for_each(range(6), run) == [run(seed) for seed in range(6)]
+
+
+def test_the_number_of_seeds_can_be_asked_for():
+    rows = {row.quantity: row for row in reproduce(["E6"], seeds=4)}
+    assert rows["starts that solve it (every output within 0.1)"].measured.endswith("of 4 seeds")
+    with pytest.raises(ValueError, match="at least 2"):
+        reproduce(["E6"], seeds=1)
 
 
 def test_gradients_of_a_batch_are_the_sum_of_its_examples():

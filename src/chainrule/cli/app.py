@@ -289,13 +289,20 @@ def _add_reproduce(app: "typer.Typer") -> None:
             bool, typer.Option("--json", help="Print the rows as a list of JSON objects.")
         ] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
+        seeds: Annotated[
+            int | None,
+            typer.Option(
+                min=2, max=_MOST, help="Starts for what depends on them: 3 to 100 by default."
+            ),
+        ] = None,
     ) -> None:
         """Run the published experiments: each quantity as published, as ours, and if it holds.
 
-        The exit status is 1 if a row does not hold. Where data is absent, a row is not run and
-        says what to fetch.
+        What depends on a random start is run from many, and the row says at which percentile of
+        ours the published figure lies. The exit status is 1 if a row does not hold. Where data is
+        absent, a row is not run and says what to fetch.
         """
-        _end(run_reproduce, names or [], quick, output, as_json, quiet)
+        _end(run_reproduce, names or [], quick, output, as_json, quiet, seeds)
 
 
 def _add_check(app: "typer.Typer") -> None:

@@ -28,7 +28,12 @@ _HOLDS = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("not run", "
 
 
 def reproduce(
-    names: list[str], quick: bool, output: str | Path | None, as_json: bool, quiet: bool
+    names: list[str],
+    quick: bool,
+    output: str | Path | None,
+    as_json: bool,
+    quiet: bool,
+    seeds: int | None = None,
 ) -> int:
     """Run the experiments of these names (all for none) and print their rows.
 
@@ -38,7 +43,7 @@ def reproduce(
     on_begin = None if quiet else _announce
     folder = None if output is None else output_folder(output)
     try:
-        found = run(names, quick=quick, output=folder, on_begin=on_begin)
+        found = run(names, quick=quick, output=folder, seeds=seeds, on_begin=on_begin)
     except ValueError as unknown:
         raise CommandError(str(unknown), status=2) from unknown
     rows: list[Row] = []

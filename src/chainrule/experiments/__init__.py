@@ -2,7 +2,9 @@
 
 A module `eNN_what_it_is.py` of this package is an experiment. It has `TITLE` (one line), `QUICK`
 (whether it takes no more than a few seconds) and `run(output)`, which returns `Row`s and, where
-`output` is a folder, leaves its pictures there. It needs no entry anywhere: the registry finds it.
+`output` is a folder, leaves its pictures there. One that depends on random starts has `SEEDS`,
+those it takes where `run(output, seeds)` is given no others. It needs no entry anywhere: the
+registry finds it.
 """
 
 from __future__ import annotations
@@ -66,12 +68,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One entry of the registry: `name` is "E1", `run` the function of its module."""
+    """One entry of the registry: `name` is "E1", `run` the function of its module.
+
+    With `takes_seeds` it takes the seeds of its starts as a second argument.
+    """
 
     name: str
     title: str
     quick: bool
-    run: Callable[[Path | None], list[Row]]
+    run: Callable[..., list[Row]]
+    takes_seeds: bool = False
 
 
 def registry() -> dict[str, Experiment]:
@@ -87,7 +93,8 @@ def registry() -> dict[str, Experiment]:
 
 def _load(module_name: str) -> Experiment:
     module = import_module(f"{__name__}.{module_name}")
-    return Experiment(f"E{int(module_name[1:3])}", module.TITLE, module.QUICK, module.run)
+    name = f"E{int(module_name[1:3])}"
+    return Experiment(name, module.TITLE, module.QUICK, module.run, hasattr(module, "SEEDS"))
 
 
 def select(names: Iterable[str] = (), *, quick: bool = False) -> list[Experiment]:
@@ -115,38 +122,45 @@ def reproduce(
     *,
     quick: bool = False,
     output: Path | None = None,
+    seeds: int | None = None,
     on_begin: Callable[[Experiment], Any] | None = None,
 ) -> Iterator[Row]:
     """Run the experiments that `select` gives, and yield the rows of each as it ends.
 
-    `on_begin` is called with each experiment before it runs; pictures go into the folder `output`.
-    Where the data or a library is absent there is one row that is not run and says what to fetch;
-    an experiment that raises is one row that does not hold and says where, so that it does not
-    hide the others. Raises ValueError as `select` does.
+    Those that depend on random starts take so many `seeds`, at least 2, or as many as their own
+    files say. `on_begin` is called with each experiment before it runs; pictures go into the folder
+    `output`. Where the data or a library is absent there is one row that is not run and says what
+    to fetch; an experiment that raises is one row that does not hold and says where, so that it
+    does not hide the others. Raises ValueError as `select` does.
 
     >>> [row.experiment for row in reproduce(["E1"])][0]
     'E1'
     """
-    return _rows(select(names, quick=quick), output, on_begin)
+    if seeds is not None and seeds < 2:
+        raise ValueError(f"seeds is {seeds}: give at least 2, for figures spread over starts")
+    return _rows(select(names, quick=quick), output, seeds, on_begin)
 
 
 def _rows(
     experiments: Iterable[Experiment],
     output: Path | None,
+    seeds: int | None,
     on_begin: Callable[[Experiment], Any] | None,
 ) -> Iterator[Row]:
     for experiment in experiments:
         if on_begin is not None:
             on_begin(experiment)
         begin = time.perf_counter()
-        rows = _run(experiment, output)
+        rows = _run(experiment, output, seeds)
         seconds = time.perf_counter() - begin
         for row in rows:
             yield row if row.seconds else replace(row, seconds=seconds)
 
 
-def _run(experiment: Experiment, output: Path | None) -> list[Row]:
+def _run(experiment: Experiment, output: Path | None, seeds: int | None) -> list[Row]:
     try:
+        if seeds is not None and experiment.takes_seeds:
+            return experiment.run(output, range(seeds))
         return experiment.run(output)
     except (DamagedFileError, DataNotFoundError, MissingExtraError) as missing:
         return [_not_run(experiment, missing)]

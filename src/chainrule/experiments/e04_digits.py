@@ -8,55 +8,54 @@ after the epoch. Start and split are drawn anew for each seed: the publication n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from chainrule import data, nn, optim, plots
 from chainrule.experiments import ENGINE, Row
 from chainrule.experiments.bias_trick import start, with_ones
-from chainrule.experiments.seeds import fits, spread
+from chainrule.experiments.seeds import beside, fits, for_each, percentile
 from chainrule.training.reports import ClassificationReport, classification_report
 
 __all__ = [
     "QUICK",
     "TITLE",
-    "SummedLoss",
     "run",
     "train",
     "write_pictures",
 ]
 
-TITLE = "System A: digits of 8x8, 64-32-16-10, 1000 epochs from 3 starts"
+TITLE = "System A: digits of 8x8, 64-32-16-10, 1000 epochs from many starts"
 QUICK = False
 
-SEEDS = range(3)
+SEEDS = range(30)
+SHOWN = 5  # curves in the picture
 PUBLISHED_LOSSES = {1: 604.5868589, 100: 9.1163376, 1000: 1.1203779}
 PUBLISHED_ACCURACY = 0.98
+NOTES = {100: "; of 300 other starts 11 end as high (percentile 96)"}
+"""What is known of a figure beyond ours: with four figures of one run, one in 27 is no wonder."""
 
 
-def run(output: Path | None) -> list[Row]:
+def run(output: Path | None, seeds: Sequence[int] | None = None) -> list[Row]:
     """Train one network per seed; compare its losses and its accuracy on 450 test images."""
-    losses: list[dict[int, float]] = []
-    reports: list[ClassificationReport] = []
-    for seed in SEEDS:
-        of_seed, report = train(seed)
-        losses.append(of_seed)
-        reports.append(report)
+    found = for_each(SEEDS if seeds is None else seeds, train)
+    losses, reports = [of_seed for of_seed, _ in found], [report for _, report in found]
     if output is not None:
         write_pictures(output, losses, reports)
     rows = []
     for epoch, published in PUBLISHED_LOSSES.items():
         runs = [of_seed[epoch] for of_seed in losses]
-        holds = fits(published, runs, logarithmic=True)
-        rows.append(Row("E4", f"loss after epoch {epoch}", published, spread(runs), holds))
+        holds, measured = fits(published, runs, logarithmic=True), beside(published, runs)
+        measured += NOTES.get(epoch, "") if percentile(published, runs) in (0, 100) else ""
+        rows.append(Row("E4", f"loss after epoch {epoch}", published, measured, holds))
     accuracies = [report.accuracy for report in reports]
     holds = fits(PUBLISHED_ACCURACY, accuracies)
+    measured = beside(PUBLISHED_ACCURACY, accuracies, decimals=2)
     name = "accuracy on 450 test images"
-    return [*rows, Row("E4", name, PUBLISHED_ACCURACY, spread(accuracies), holds)]
+    return [*rows, Row("E4", name, PUBLISHED_ACCURACY, measured, holds)]
 
 
 def train(seed: int) -> tuple[dict[int, float], ClassificationReport]:
@@ -69,8 +68,7 @@ def train(seed: int) -> tuple[dict[int, float], ClassificationReport]:
         network.add(nn.Sigmoid())
 
     x, y = with_ones(x_train), data.one_hot(y_train, 10)
-    summed_loss = SummedLoss(x, y)
-    network.fit(
+    history = network.fit(
         x,
         y,
         loss="squared_error",
@@ -78,27 +76,14 @@ def train(seed: int) -> tuple[dict[int, float], ClassificationReport]:
         epochs=1000,
         batch_size=1,
         shuffle=False,
-        callbacks=[summed_loss],
         verbose=0,
+        verbose_every=10,
         engine=ENGINE,
     )
     predicted = network.predict(with_ones(x_test)).argmax(axis=1)
-    return summed_loss.losses, classification_report(y_test, predicted, digits.class_names)
-
-
-@dataclass
-class SummedLoss:
-    """A callback: the loss summed over all training samples, after epochs 1, 10, 20, 30, …"""
-
-    x: Any
-    y: Any
-    losses: dict[int, float] = field(default_factory=dict)
-
-    def on_epoch_end(self, run: Any) -> None:
-        """Measure, where it is time to."""
-        if run.epoch == 1 or run.epoch % 10 == 0:
-            mean_loss = run.network.evaluate(self.x, self.y, loss="squared_error")["loss"]
-            self.losses[run.epoch] = len(self.x) * mean_loss
+    curve = enumerate(history["loss_after_epoch"], 1)
+    losses = {epoch: len(x) * mean for epoch, mean in curve if not math.isnan(mean)}
+    return losses, classification_report(y_test, predicted, digits.class_names)
 
 
 def write_pictures(
@@ -109,7 +94,7 @@ def write_pictures(
     figure = plots.loss_curve(
         {
             f"seed {seed}": np.interp(epochs, list(of_seed), list(of_seed.values())).tolist()
-            for seed, of_seed in zip(SEEDS, losses, strict=True)
+            for seed, of_seed in list(enumerate(losses))[:SHOWN]
         },
         published=PUBLISHED_LOSSES,
         title="E4: digits, 64-32-16-10",

@@ -9,29 +9,31 @@ networks trained on 1000 images little less than half read it so, and others see
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from chainrule import data, nn, optim, plots
 from chainrule.experiments import ENGINE, Row
-from chainrule.experiments.seeds import fits, spread
+from chainrule.experiments.seeds import beside, fits, for_each
 
 __all__ = ["QUICK", "TITLE", "run"]
 
-TITLE = "System C: 1000 images of MNIST, 784-100-50-10, tanh, 30 epochs from 5 starts"
+TITLE = "System C: 1000 images of MNIST, 784-100-50-10, tanh, 30 epochs from many starts"
 QUICK = False
 
-SEEDS = range(5)
+SEEDS = range(30)
+SHOWN = 5  # curves in the picture
 PUBLISHED_ERRORS = {1: 0.238658, 2: 0.093187, 3: 0.073039, 28: 0.011636, 29: 0.011306, 30: 0.010901}
 PUBLISHED_DIGITS = [7, 2, 1]
 
 
-def run(output: Path | None) -> list[Row]:
+def run(output: Path | None, seeds: Sequence[int] | None = None) -> list[Row]:
     """Train one network per seed; compare the errors of six epochs and three test images."""
     mnist = data.load("mnist")
     x, y = mnist.x[:1000], data.one_hot(mnist.y[:1000], 10)
     x_test, _ = mnist.test
-    curves, found = [], []
-    for seed in SEEDS:
+
+    def train(seed: int) -> tuple[list[float], list[int]]:
         uniform = nn.initializers.uniform(-0.5, 0.5)
         network = nn.Network(seed=seed)
         for units in (100, 50, 10):
@@ -48,12 +50,16 @@ def run(output: Path | None) -> list[Row]:
             verbose=0,
             engine=ENGINE,
         )
-        curves.append(history["loss"])
-        found.append(network.predict(x_test[:3]).argmax(axis=1).tolist())
+        return history["loss"], network.predict(x_test[:3]).argmax(axis=1).tolist()
 
+    seeds = SEEDS if seeds is None else seeds
+    curves, found = zip(*for_each(seeds, train), strict=True)
     if output is not None:
         figure = plots.loss_curve(
-            {f"seed {seed}": curve for seed, curve in zip(SEEDS, curves, strict=True)},
+            {
+                f"seed {seed}": curve
+                for seed, curve in list(zip(seeds, curves, strict=True))[:SHOWN]
+            },
             published=PUBLISHED_ERRORS,
             title="E7: MNIST, 784-100-50-10, tanh",
         )
@@ -62,8 +68,10 @@ def run(output: Path | None) -> list[Row]:
     for epoch, published in PUBLISHED_ERRORS.items():
         errors = [curve[epoch - 1] for curve in curves]
         holds = fits(published, errors, logarithmic=True)
-        rows.append(Row("E7", f"error in epoch {epoch}", published, spread(errors), holds))
+        rows.append(
+            Row("E7", f"error in epoch {epoch}", published, beside(published, errors), holds)
+        )
     n_right = found.count(PUBLISHED_DIGITS)
-    measured = f"7, 2, 1 by {n_right} of {len(SEEDS)} seeds"
-    holds = n_right >= len(SEEDS) / 4  # often enough for one run to show it
+    measured = f"7, 2, 1 by {n_right} of {len(seeds)} seeds"
+    holds = n_right >= len(seeds) / 4  # often enough for one run to show it
     return [*rows, Row("E7", "the first three test images", PUBLISHED_DIGITS, measured, holds)]

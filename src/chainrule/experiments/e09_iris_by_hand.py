@@ -6,7 +6,7 @@ partial derivatives on paper and trains with them; here they stand beside those 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,7 @@ __all__ = [
 TITLE = "System D: iris, nine partial derivatives by hand, from 10 starts"
 QUICK = True
 
-SEEDS = range(10)
+SEEDS = range(30)
 BEFORE, AFTER = [15, 0, 15, 0], [14, 1, 1, 14]  # TN, FP, FN, TP
 
 Net = Mapping[str, Array]
@@ -87,13 +87,13 @@ def step(net: Net, x: Array, y: Array) -> dict[str, Array]:
     return {name: value - 0.1 * gradient[name] for name, value in net.items()}
 
 
-def run(output: Path | None) -> list[Row]:
+def run(output: Path | None, seeds: Sequence[int] | None = None) -> list[Row]:
     """Compare the derivatives before and after training, and both confusion matrices."""
     iris = load_iris_pair()
     x, y = iris.x_train, iris.y_train.astype(np.float64)
 
     differences, before, after = [], [], []
-    for seed in SEEDS:
+    for seed in SEEDS if seeds is None else seeds:
         net = start(seed)
         before.append(confusion(net, iris.x_test, iris.y_test))
         differences.append(difference(net, x, y))

@@ -77,7 +77,7 @@ class History(Mapping[str, list[float]]):
     compiler = ""
     flags: tuple[str, ...] = ()
     minimizer: MinimizerReport | None = None
-    _sparse: frozenset[str] = frozenset()  # names of what is measured after some epochs only
+    _sparse: tuple[str, ...] = ()  # names of what is measured after some epochs only
 
     def __init__(self) -> None:
         self._curves: dict[str, list[float]] = {}
@@ -107,7 +107,8 @@ class History(Mapping[str, list[float]]):
                 raise ValueError(_has_every(name))
             self._curves.setdefault(name, []).extend(values)
         for name in self._sparse:
-            self._curves[name] += [math.nan] * len(seconds)
+            curve = self._curves.setdefault(name, [math.nan] * self.epochs)
+            curve += [math.nan] * len(seconds)
         self.seconds.extend(seconds)
 
     def put(self, name: str, value: float = math.nan) -> None:
@@ -125,10 +126,10 @@ class History(Mapping[str, list[float]]):
         """
         if name in self._curves and name not in self._sparse:
             raise ValueError(_has_every(name))
-        self._sparse |= {name}
-        curve = self._curves.setdefault(name, [math.nan] * self.epochs)
-        if curve:
-            curve[-1] = float(value)
+        if name not in self._sparse:
+            self._sparse = (*self._sparse, name)
+        if self.epochs:
+            self._curves.setdefault(name, [math.nan] * self.epochs)[-1] = float(value)
 
     def ran_on(self, what: RunsOnEngine) -> None:
         """Note the engine of what runs from now on, its compiler and flags."""

@@ -86,8 +86,8 @@ def train_on_batch(
     ...         last = train_on_batch(
     ...             net, x[i], y[i], loss="squared_error", optimizer=optim.SGD(0.1)
     ...         )
-    >>> net.predict(x).round().ravel().tolist()
-    [0.0, 1.0, 1.0, 0.0]
+    >>> (net.predict(x) > 0.5).ravel()
+    array([False,  True,  True, False])
     """
     kept: BatchTraining | None = network.batch_training
     if kept is not None and sample_weight is None and metrics is None:
