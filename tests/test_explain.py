@@ -488,7 +488,7 @@ def test_random_programs_are_recomputed(number):
         for line, value in numbers(told, record):
             if np.isfinite(value):
                 again = float({"True": 1, "False": 0}.get(line.result, line.result))
-                assert abs(again - value) <= half_unit(line.result) * (1 + 1e-6)
+                assert abs(again - float(value)) <= half_unit(line.result) * (1 + 1e-6)
 
 
 def test_few_steps_of_many_are_told():
