@@ -135,22 +135,34 @@ def _recomputed(line: Line) -> float:
 
 def _evaluate(line: Line) -> tuple[float, float]:
     """The result by the printed numbers, and the largest number on the way."""
-    return line.element.evaluate({v: _read(text) for v, text in line.numbers.items()})
+    leaves = line.element.leaves
+    numbers = {v: _read(text, leaves[v].value) for v, text in line.numbers.items()}
+    return line.element.evaluate(numbers)
 
 
 def _holds(line: Line, digits: int) -> bool:
     """Whether the printed numbers give the printed result, to half a unit of its last digit."""
-    printed = float(line.result)
+    printed = float(_read(line.result, 0.0))
     again, largest = _evaluate(line)
-    if printed == 0:
-        return again == 0
-    unit = 10.0 ** (math.floor(math.log10(abs(printed))) - digits + 1)
+    if printed == 0 or line.result in {"True", "False"}:
+        return again == printed
+    wanted = 10.0 ** (math.floor(math.log10(abs(printed))) - digits + 1)
+    unit = min(wanted, _unit(line.result))
     # whoever adds in another order rounds otherwise
     return abs(again - printed) <= (0.5 - 1e-6) * unit - _ORDER * largest
 
 
-def _read(text: str) -> Any:
-    return text == "True" if text in {"True", "False"} else float(text)
+def _unit(text: str) -> float:
+    """One unit of the last digit of a number that is printed."""
+    mantissa, _, exponent = text.partition("e")
+    return float(10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])))
+
+
+def _read(text: str, value: Any) -> Any:
+    """The printed number, in the kind of the one it stands for."""
+    if text in {"True", "False"}:
+        return text == "True"
+    return int(text) if isinstance(value, int | np.integer) else float(text)
 
 
 def _count_digits(text: str) -> int:

@@ -22,6 +22,7 @@ from chainrule.primitives.elementwise import add, multiply, negative
 from chainrule.primitives.primitive import Primitive
 from chainrule.see.explain.linear import LinearMap, Term, linear_map
 from chainrule.see.explain.names import Index, Name
+from chainrule.see.explain.written import with_parameters
 from chainrule.see.record import Record
 from chainrule.see.recorded import RecordedArray, Recorder
 
@@ -180,11 +181,12 @@ class Elements:
         if not isinstance(known, Variable):
             value = np.asarray(self._value(variable))[index]
             known = self._known[key] = Variable((), _NUMBER)
-            if variable in self._values:  # within a primitive that was opened
-                name = Name(f"{self._makers[variable].primitive.name}(…)").at(index)
-            else:
-                name = self._name(variable).at(index)
-            self._leaves[known] = Leaf(value, name, variable, index)
+            maker = self._makers.get(variable)
+            if variable not in self._values:
+                name = self._name(variable)
+            else:  # within a primitive that was opened
+                name = Name("constant" if maker is None else f"{maker.primitive.name}(…)")
+            self._leaves[known] = Leaf(value, name.at(index), variable, index)
         return known
 
     def _cut(self, equation: Equation, index: Index) -> Atom:
@@ -195,12 +197,13 @@ class Elements:
         if equation.name == "where":
             chosen = args[1 if _at(self._value(args[0]), index) else 2]
             return self._element(chosen, _within(self._value(chosen), index))
-        opened = None
-        if not _is_elementwise(equation):
-            opened = self._open(equation) if primitive.is_fused else None
-        if _is_elementwise(equation) or (opened and opened.is_elementwise):
+        is_elementwise = _is_elementwise(equation)
+        opened = self._open(equation) if primitive.is_fused and not is_elementwise else None
+        has_arrays = any(np.ndim(v) for v in equation.params.values() if isinstance(v, np.ndarray))
+        if (is_elementwise or (opened and opened.is_elementwise)) and not has_arrays:
             own = [self._element(a, _within(self._value(a), index)) for a in args]
-            return self._number(primitive, *own, **equation.params)
+            cut = with_parameters(equation)
+            return self._number(cut.primitive, *own, *cut.args[len(own) :], **cut.params)
         if opened is not None:
             return self._element(opened.out, index)
         found = self._sum_of(equation, index)

@@ -104,7 +104,7 @@ def _line(line: Line, sign: str, with_symbols: bool) -> list[str]:
     """A number worked out, in rows."""
     formula = Formula(line.element.root, line.element.inner)  # type: ignore[arg-type]
     parts = []
-    if with_symbols:
+    if with_symbols or line.is_plain:
         symbols = tex_formula(formula, lambda variable: tex_name(line.symbol(variable)))
         if line.element.own_leaves() and symbols != tex_name(line.name):
             parts.append(symbols)

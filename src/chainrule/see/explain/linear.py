@@ -80,11 +80,13 @@ class LinearMap:
         places = {base: np.argwhere(counts)}
         for partner in partners:
             positions = self._pulled(base, index, partner)[tuple(places[base].T)]
-            flat = np.rint(positions).astype(int) - 1
-            own = np.unravel_index(flat, self.values[partner].shape)
-            places[partner] = np.array(own, int).T.reshape(len(flat), len(own))
+            flat = np.broadcast_to(np.rint(positions).astype(int) - 1, len(places[base]))
+            places[partner] = np.argwhere(np.ones(self.values[partner].shape))[flat]
+        factors = [  # a number has one place for all
+            np.broadcast_to(self.values[p][tuple(own.T)], len(own)) for p, own in places.items()
+        ]
         with np.errstate(all="ignore"):
-            sizes = np.prod([self.values[p][tuple(own.T)] for p, own in places.items()], axis=0)
+            sizes = np.prod(factors, axis=0)
         return [
             Term(1, tuple((p, _index(places[p][k])) for p in sorted(places)), float(sizes[k]))
             for k in range(len(sizes))

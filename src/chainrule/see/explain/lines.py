@@ -17,10 +17,11 @@ from chainrule.see.explain.names import Name
 from chainrule.see.explain.written import as_written
 from chainrule.see.record import Record
 
-__all__ = ["Lines"]
+__all__ = ["FORMS", "Lines"]
 
 _LONGEST = 12  # calls of primitives in a formula
-_FORMS = {"reshape", "transpose", "broadcast_to", "astype", "copy", "stop_gradient", "index"}
+FORMS = {"reshape", "transpose", "broadcast_to", "astype", "copy", "stop_gradient", "index"}
+"""What moves values to another place, and changes none."""
 
 
 @final
@@ -144,7 +145,7 @@ class Lines:
         record = self.record
         counts: Counter[Variable] = Counter()
         for equation in reversed(equations):  # what reads a transpose reads what is transposed
-            times = counts[equation.out] if equation.name in _FORMS else 1
+            times = counts[equation.out] if equation.name in FORMS else 1
             counts.update(dict.fromkeys(equation.variables, times))
         own = {e.out for e in equations if record.is_titled(e.out) and not self._is_rule_part(e)}
         own |= {v for v in record.graph.outputs if isinstance(v, Variable)}
@@ -152,7 +153,7 @@ class Lines:
         sizes: dict[Variable, int] = {}
         for equation in equations:
             out = equation.out
-            is_form = equation.name in _FORMS
+            is_form = equation.name in FORMS
             inner = sum(sizes[v] for v in equation.variables if v in sizes and v not in own)
             sizes[out] = inner + (not is_form)
             is_whole = equation.primitive.is_fused and "axis" in equation.params  # softmax

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _TWICE_CLOSED = re.compile(r"(?<=\w)\(\((-[^()]*)\)\)")  # sigmoid((-0.5))
+_LONGEST = 170  # characters of an array in part
 _EDGE = 2  # first and last elements of an axis that is cut
 
 Kind = Literal["number", "value", "rule", "rules", "local", "in full", "note"]
@@ -80,7 +81,7 @@ def line_text(line: Line, with_symbols: bool = False, sign: str = "=") -> str:
     """A number worked out: `z = 0.5 * 2 + 0.3 = 1.3`, and what stands for what behind a #."""
     formula = Formula(line.element.root, line.element.inner)  # type: ignore[arg-type]
     parts = [f"{line.name} {sign}"]
-    if with_symbols:
+    if with_symbols or line.is_plain:
         symbols = formula.show(lambda variable: str(line.symbol(variable)))
         if line.element.own_leaves() and symbols != str(line.name):
             parts.append(f"{symbols} =")
@@ -115,7 +116,8 @@ def array_in_part(value: np.ndarray[Any, Any], digits: int) -> str:
         max_line_width=10**6,
         formatter={"all": lambda number: show_digits(number, digits)},
     )
-    return " ".join(text.replace("[ ", "[").split())
+    text = " ".join(text.replace("[ ", "[").split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(',')[0]}, …"
 
 
 def _formula(step: Step) -> str:

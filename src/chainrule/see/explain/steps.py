@@ -9,10 +9,10 @@ from typing import Any, Literal, final
 import numpy as np
 
 from chainrule.compiler.formula import Formula
-from chainrule.compiler.graph import Variable
+from chainrule.compiler.graph import Equation, Variable
 from chainrule.see.explain.digits import Line, worked_line
 from chainrule.see.explain.elements import Element, Elements
-from chainrule.see.explain.lines import Lines
+from chainrule.see.explain.lines import FORMS, Lines
 from chainrule.see.explain.names import Index, Name, Slope
 from chainrule.see.explain.rules import Rule, Rules
 from chainrule.see.record import Record
@@ -156,7 +156,7 @@ class Teller:
         name = self.lines.name(variable)
         maker = self.lines.makers[variable]
         chosen = _first(value, self.limits.elements)
-        lines = _worth_it(tuple(self.line(name, variable, index) for index in chosen))
+        lines = tuple(self.line(name, variable, index) for index in chosen)
         return Step(
             "forward",
             name,
@@ -164,7 +164,7 @@ class Teller:
             value,
             self.lines.formula(variable),
             self.lines.name,
-            lines,
+            _worth_it(lines, maker),
             note=_not_finite(value),
         )
 
@@ -198,7 +198,7 @@ class Teller:
             value,
             formula,
             lambda variable: names.get(variable) or self.lines.name(variable),
-            _worth_it(lines),
+            _worth_it(lines, self.lines.makers.get(cotangent)),
             rules,
             slope,
             whole,
@@ -251,9 +251,16 @@ def worth_telling(steps: list[Step], most: int, titled: Callable[[Name], bool]) 
     return told
 
 
-def _worth_it(lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    """The lines, unless all say no more than a number."""
-    return lines if any(not line.is_plain for line in lines) else ()
+def _worth_it(lines: tuple[Line, ...], maker: Equation | None) -> tuple[Line, ...]:
+    """The lines, unless all say no more than that a number is another one, in its new place."""
+    is_moved = maker is None or maker.name in FORMS
+    own = [line for line in lines if not line.is_plain or (not is_moved and _picks(line))]
+    return lines if own else ()
+
+
+def _picks(line: Line) -> bool:
+    """Whether a line gives an element of another value as it is."""
+    return any(leaf.name not in {None, line.name} for leaf in line.element.own_leaves().values())
 
 
 def _first(value: np.ndarray[Any, Any], most: int) -> list[Index]:

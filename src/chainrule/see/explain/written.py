@@ -7,15 +7,16 @@ a product of matrices takes them. A reader wants neither.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from chainrule.compiler.formula import Formula
+from chainrule.compiler.formula import INFIX, Formula
 from chainrule.compiler.graph import Equation, Variable
 from chainrule.primitives.elementwise import positive
 from chainrule.primitives.primitive import Primitive
 
-__all__ = ["OUTER", "as_written"]
+__all__ = ["OUTER", "as_written", "with_parameters"]
 
 OUTER = Primitive("outer", lambda x, y: np.outer(x, y))
 """The product of a column and a row, in formulas only."""
@@ -32,7 +33,9 @@ def as_written(formula: Formula) -> Formula:
             _write_product(equation, inner, readers)
         elif _only_reshapes(equation) and not _is_mixed(out, inner, readers):
             inner[out] = _same(equation)
-        elif equation.name == "transpose" and len(out.shape) > 2:
+        elif not equation.name or equation.name not in INFIX:
+            inner[out] = with_parameters(equation)
+        if equation.name == "transpose" and len(out.shape) > 2 and equation.params["axes"]:
             inner[out] = replace(equation, primitive=_turned(equation.params["axes"]))
     return Formula(formula.out, inner)
 
@@ -51,6 +54,35 @@ def _write_product(
         if reader is not None and _key(reader) == (Ellipsis, 0):
             inner[product.out] = replace(product, args=(product.args[0], right.args[0]))
             inner[reader.out] = _same(reader)
+
+
+def with_parameters(equation: Equation) -> Equation:
+    """The equation with its static parameters as arguments: `clip(x, 0, 1)`, `round(x, 2)`.
+
+    Of those that are as if not given, and of primitives with a way of their own to be written,
+    nothing is shown.
+    """
+    primitive, params = equation.primitive, equation.params
+    names = [name for name in primitive.param_names if name in params]
+    is_plain = all(params[n] is None or isinstance(params[n], bool | int | float) for n in names)
+    can_be = primitive.elementwise or primitive.is_fused or equation.name in {"round", "erf"}
+    if not is_plain or not can_be:
+        return equation
+    while names and params[names[-1]] == primitive.defaults.get(names[-1], _NOT_GIVEN):
+        names.pop()
+    if not names:
+        return equation
+    values = tuple(params[name] for name in names)
+    n_arrays = len(equation.args)
+
+    def evaluate(*args: Any) -> Any:
+        return primitive.evaluate(*args[:n_arrays], **params)
+
+    shown = Primitive(primitive.name, evaluate, elementwise=primitive.elementwise)
+    return replace(equation, primitive=shown, args=(*equation.args, *values), params={})
+
+
+_NOT_GIVEN = object()
 
 
 def _turned(axes: tuple[int, ...]) -> Primitive:
