@@ -123,6 +123,7 @@ def test_ordering_never_adds_crossings(seed):
     new = ordered(rows, above, [0] * number)
     assert [sorted(row) for row in new] == rows
     assert count_crossings(new, above) <= count_crossings(rows, above)
+    assert count_crossings(ordered(new, above, [0] * number), above) <= count_crossings(new, above)
     place = {node: i for row in new for i, node in enumerate(row)}
     edges = [(b, node) for row in new for node in row for b in above[node]]
     crossings = sum(

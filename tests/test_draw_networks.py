@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,7 +56,7 @@ def test_a_small_network_is_drawn_as_neurons_with_all_its_weights():
         weight = net.parameters[f"{name}.weight"]
         for (i, j), value in np.ndenumerate(weight):
             assert f"{name}.weight[{i}, {j}] = {value:.4g}" in edges
-    assert f"{net.parameters['dense_1.weight'][0, 0]:.4g}" in texts(drawing)
+    assert f"{net.parameters['dense_1.weight'][0, 0]:.3g}" in texts(drawing)
 
 
 def test_colour_and_width_say_sign_and_size():
@@ -202,6 +204,30 @@ def test_both_ways_of_the_fourth_publication():
     words = " ".join(f"{value:.4g}" for value in slope)
     assert f"d_b = [{words}]" in texts(numbers)
     assert f"[{words}]" in texts(graph)
+
+
+@pytest.mark.filterwarnings("ignore:.*compiler")
+def test_the_pictures_of_the_docs_are_those_its_examples_make(tmp_path, monkeypatch):
+    docs = Path(__file__).parents[1] / "docs"
+    page = (docs / "draw.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for code in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        exec(code, namespace)
+    made = {path.name for path in tmp_path.iterdir()}
+    kept = {path.name for path in (docs / "pictures").glob("*.svg")}
+    assert made <= kept
+    assert made == set(re.findall(r"\(pictures/(\S+\.svg)\)", page))
+    for name in made:  # but for numbers, which another machine may round otherwise
+        old, new = (
+            [re.sub(r"-?\d[\d.e-]*", "#", text) for text in svg_texts(folder / name)]
+            for folder in (docs / "pictures", tmp_path)
+        )
+        assert sorted(old) == sorted(new), f"{name}: run python tools/draw_pictures.py"
+
+
+def svg_texts(path):
+    return ["".join(t.itertext()) for t in ET.parse(path).iter(f"{SVG}text")]
 
 
 # The command

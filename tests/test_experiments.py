@@ -223,6 +223,8 @@ def test_the_derivative_graph_is_written_out(tmp_path):
     text = (tmp_path / "E12_graph.txt").read_text()
     assert "sigmoid v4" in text
     assert "# backward" in text
+    picture = (tmp_path / "E12_graph.svg").read_text(encoding="utf-8")
+    assert "d_z = d_y * (y * (1 - y))" in picture or "∂sigmoid" in picture
 
 
 def test_another_cost_does_not_hold(monkeypatch):

@@ -23,8 +23,10 @@ import chainrule as cr
 from chainrule.experiments import ENGINE
 from chainrule.primitives import sigmoid
 from chainrule.primitives.dispatch import Array
+from chainrule.see.draw.drawing import Drawing
+from chainrule.see.draw.neurons import Column, Joint, draw_units
 
-__all__ = ["outputs", "start", "starts", "summed_loss", "train", "with_ones"]
+__all__ = ["diagram", "outputs", "start", "starts", "summed_loss", "train", "with_ones"]
 
 Weights = list[npt.NDArray[np.float64]]
 
@@ -47,6 +49,17 @@ def start(sizes: Sequence[int], seed: int) -> Weights:
 def starts(sizes: Sequence[int], seeds: Iterable[int]) -> Weights:
     """The initial weights of all seeds, (n_seeds, ...) each."""
     return [np.stack(arrays) for arrays in zip(*(start(sizes, s) for s in seeds), strict=True)]
+
+
+def diagram(weights: Sequence[npt.NDArray[Any]], names: Sequence[str], title: str) -> Drawing:
+    """The network of these weights as neurons, its inputs by their names and the column of ones."""
+    columns = [Column(len(weights[0]), ("input",), (*names, "1"))]
+    for weight in weights[:-1]:
+        columns.append(Column(weight.shape[1], ("hidden", "sigmoid")))
+    n_outputs = weights[-1].shape[1]
+    outputs_of_last = tuple(f"ŷ{i + 1}" for i in range(n_outputs))
+    columns.append(Column(n_outputs, ("output", "sigmoid"), outputs_of_last))
+    return draw_units(columns, [Joint(weight) for weight in weights], title=title)
 
 
 def outputs(weights: Sequence[Array], x: Array) -> Array:

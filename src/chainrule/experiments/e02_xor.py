@@ -14,7 +14,7 @@ import numpy as np
 import chainrule as cr
 from chainrule import data, plots
 from chainrule.experiments import ENGINE, Row
-from chainrule.experiments.bias_trick import outputs, starts, summed_loss, train, with_ones
+from chainrule.experiments.bias_trick import diagram, outputs, starts, summed_loss, train, with_ones
 from chainrule.experiments.seeds import beside, fits
 
 __all__ = ["QUICK", "TITLE", "run"]
@@ -50,6 +50,11 @@ def run(output: Path | None, seeds: Sequence[int] | None = None) -> list[Row]:
             title=f"E2: XOR, 2-2-1, loss of {len(seeds)} seeds",
         )
         plots.save(figure, output / "E2_loss.png")
+        if solved.any():
+            first = int(solved.argmax())
+            weights_of_first = [weight[first] for weight in trained]
+            title = f"E2: XOR, 2-2-1 with the bias trick, seed {first} after training"
+            diagram(weights_of_first, ["x1", "x2"], title).save(output / "E2_network.svg")
     return [
         Row(
             "E2",

@@ -108,6 +108,10 @@ def run(output: Path | None) -> list[Row]:
         output.mkdir(parents=True, exist_ok=True)
         text = f"{unit_derivatives.graph}\n\n{unit_derivatives.source}"
         (output / "E12_graph.txt").write_text(text, encoding="utf-8")
+        to_numbers_drawn = cr.draw(unit, W, x, b, title="to numbers")
+        to_graph_drawn = cr.draw(unit, W, x, b, backward=True, title="to a graph")
+        title = "E12: y = σ(W x + b), differentiated in two ways"
+        to_numbers_drawn.beside(to_graph_drawn, title=title).save(output / "E12_graph.svg")
     return rows
 
 

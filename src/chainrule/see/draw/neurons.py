@@ -28,6 +28,7 @@ _HEAD = 44.0  # for the words above a column
 _COLUMN, _WIDE_COLUMN = 190.0, 240.0  # from column to column, at least; with numbers between
 _MOST_UNITS = 16  # of a column, of which all are drawn
 _FIRST, _LAST = 8, 2  # that are drawn of longer ones
+_PLACES = (0.28, 0.72, 0.5, 0.39, 0.61, 0.2, 0.8, 0.34, 0.66, 0.45, 0.55, 0.15, 0.85)
 _MOST_LABELS = 12  # numbers written at the edges between two columns
 
 
@@ -198,12 +199,12 @@ def _edges(
         )
         title = name if meaning == "weight" else f"{name}\n{meaning} {_number(color)}"
         lines.append(Curve(points, "positive", strength=strength, title=title))
-    labels: list[Shape] = []
+    labels: list[tuple[Shape, Shape]] = []
     if len(ends) <= _MOST_LABELS:
         taken: list[tuple[float, float, float]] = []
         for color, _, start, end in ends:
-            labels += _label(_number(color), start, end, taken)
-    return lines, labels
+            labels.append(_label(_number(color, 3), start, end, taken))
+    return lines, [shape for kind in (0, 1) for shape in (pair[kind] for pair in labels)]
 
 
 def _label(
@@ -211,11 +212,14 @@ def _label(
     start: tuple[float, float],
     end: tuple[float, float],
     taken: list[tuple[float, float, float]],
-) -> list[Shape]:
-    """A number on an edge, where it is farthest from those that are `taken`: (x, y, half width)."""
+) -> tuple[Shape, Shape]:
+    """The ground behind a number on an edge, and the number, far from those `taken` before.
+
+    Those are (x, y, half the width).
+    """
     half = width_of(text, "edge") / 2
     best, room = (start[0] + end[0]) / 2, -float("inf")
-    for part in (0.28, 0.72, 0.5, 0.39, 0.61):
+    for part in _PLACES:
         x, y = start[0] + (end[0] - start[0]) * part, start[1] + (end[1] - start[1]) * part
         apart = [max(abs(x - u) - half - w, 1.6 * (abs(y - v) - 15.0)) for u, v, w in taken]
         free = min([6.0, *apart])
@@ -224,7 +228,7 @@ def _label(
     x, y = start[0] + (end[0] - start[0]) * best, start[1] + (end[1] - start[1]) * best
     taken.append((x, y, half))
     box = Box(x - half - 2.0, y - 7.0, 2 * half + 4.0, 14.0, "page", 3.0)
-    return [box, Text(x, y + 3.7, text, "edge", "middle")]
+    return box, Text(x, y + 3.7, text, "edge", "middle")
 
 
 def _units(column: Column, placed: _Placed) -> list[Shape]:

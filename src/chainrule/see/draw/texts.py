@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["cut", "in_full", "in_short", "shape_text"]
 
-_FEW = 4  # values that are written out in a box
+_FEW = 6  # values that are written out in a box
 _IN_NOTE = 60
 
 
