@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from chainrule import diagnosis
 from chainrule.engines.choice import Engine, check_engine
 from chainrule.nn.built import BuiltLayer, build_layers
 from chainrule.nn.inference import Inference
@@ -339,6 +340,7 @@ class Network:
 
     fit = training.fit
     evaluate = training.evaluate
+    diagnose = diagnosis.diagnose
 
     def as_inputs(self, x: Any, name: str = "x", seed: Any = None) -> np.ndarray:
         """The inputs as `apply` takes them, all of them finite, or an error that calls them `name`.

@@ -1,0 +1,214 @@
+"""What short trainings of a copy show: rates, penalties, and whether there is anything to learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from chainrule.diagnosis.case import Case
+from chainrule.diagnosis.report import Finding, short
+from chainrule.diagnosis.trials import Curve, Trials
+from chainrule.optim import Adam, Optimizer
+
+__all__ = [
+    "LEARNED",
+    "Progress",
+    "batch_norm",
+    "learning_rate",
+    "own_rate",
+    "regularisation",
+]
+
+LEARNED = 0.25  # of the best constant's loss is gone: the network learns
+_MAIN_STEPS = 100
+_SEARCH_STEPS = 50
+
+
+@final
+@dataclass(frozen=True)
+class Progress:
+    """The trial by the user's own rate, and how far it came: skills before and after."""
+
+    curve: Curve
+    before: float
+    after: float
+
+    @property
+    def learns(self) -> bool:
+        return self.after > LEARNED
+
+    @staticmethod
+    def of(trials: Trials, optimizer: Optimizer, rate: float) -> Progress:
+        curve = trials.run(optimizer, rate, _MAIN_STEPS)
+        after = trials.skill(curve.after) if curve.is_finite else -np.inf
+        return Progress(curve, trials.skill(curve.before), after)
+
+
+# The learning rate
+
+_BETTER = 0.2  # skill by which another rate must be ahead
+_SPIKE = 5.0  # times the loss of the start: a rate that throws it up so far is too large
+_LONGEST = 20_000  # steps: who needs more of them has a rate that is too small
+
+
+def learning_rate(
+    trials: Trials, optimizer: Optimizer, progress: Progress
+) -> Iterator[Finding]:
+    """A rate at which the loss does not fall, where it does at a larger or smaller one."""
+    curve, rate = progress.curve, progress.curve.rate
+    high = max(progress.before, 0.0)
+    if progress.after > 0.8 and not _spikes(curve, trials):
+        return
+    smaller = _best(trials, optimizer, [rate / 10, rate / 100, rate / 1000], progress, LEARNED)
+    if smaller is not None:
+        ahead = trials.skill(smaller.after) - progress.after
+        failed = progress.after < high + 0.05 and progress.after < LEARNED
+        thrown = _spikes(curve, trials) and ahead > -0.05
+        rises = np.flatnonzero(~np.isfinite(curve.losses))
+        if ahead > _BETTER and (failed or thrown or ahead > 2 * _BETTER) or (thrown and ahead > 0):
+            how = (
+                f"became infinite in step {rises[0] + 1}"
+                if rises.size or not curve.is_finite
+                else f"went from {short(curve.before)} to {short(curve.after)}, at most "
+                f"{short(float(curve.losses.max()))},"
+            )
+            evidence = (
+                f"at the rate {rate:g} the loss {how} in {len(curve.losses)} steps; at "
+                f"{smaller.rate:g} it fell to {short(smaller.after)}"
+            )
+            fix = f"learning_rate={smaller.rate:.1g}"
+            yield Finding("learning rate too large", evidence, rate, fix)
+            return
+    if progress.after > LEARNED or high > LEARNED or not curve.is_finite:
+        return
+    larger = _best(
+        trials, optimizer, [rate * 10, rate * 100, rate * 1e3, rate * 1e5], progress, 0.5
+    )
+    if larger is None:
+        return
+    # as far as the larger rate came, at the pace of this one
+    gained = max(curve.before - curve.after, 1e-12) / len(curve.losses)
+    needed = (curve.before - larger.after) / gained
+    if trials.skill(larger.after) > max(progress.after, 0) + _BETTER / 2 and needed > _LONGEST:
+        evidence = (
+            f"at the rate {rate:g} the loss went from {curve.before:.4g} to {curve.after:.4g} in "
+            f"{len(curve.losses)} steps; at {larger.rate:g} it fell to {short(larger.after)} in "
+            f"{len(larger.losses)}, which would take about {needed:.1g} steps so"
+        )
+        fix = f"learning_rate={larger.rate:.1g}"
+        yield Finding("learning rate too small", evidence, rate, fix)
+
+
+def _spikes(curve: Curve, trials: Trials) -> bool:
+    floor = max(curve.before, trials.constant)
+    return not curve.is_finite or float(curve.losses.max()) > _SPIKE * floor
+
+
+def _best(
+    trials: Trials, optimizer: Optimizer, rates: list[float], progress: Progress, enough: float
+) -> Curve | None:
+    """The rate of these that came farthest; the search ends where one came far enough."""
+    found: list[Curve] = []
+    for rate in rates:
+        curve = trials.run(optimizer, rate, _SEARCH_STEPS)
+        if curve.is_finite and len(curve.losses):
+            found.append(curve)
+            if trials.skill(curve.after) > max(enough, progress.after + _BETTER):
+                break
+    return min(found, key=lambda curve: curve.after, default=None)
+
+
+def own_rate(case: Case) -> float:
+    """A rate for Adam that moves each weight by a tenth of their usual size in some ten steps."""
+    weights = [w for w in case.goal.network.parameters.unflatten(
+        case.goal.network.parameters.flat).values() if w.ndim > 1 and np.any(w)]
+    sizes = [float(np.sqrt(np.square(w, dtype=np.float64).mean())) for w in weights]
+    return float(np.clip(0.1 * np.median(sizes), 1e-3, 0.03)) if sizes else 0.01
+
+
+# Penalties
+
+_HELD_BACK = 0.25  # skill that is lost to them
+
+
+def regularisation(trials: Trials, case: Case) -> Iterator[Finding]:
+    """Penalties, weight decay or dropout that leave nothing to learn with."""
+    name = "regularisation too strong"
+    for label, part in case.goal.network.parts.items():
+        rate = getattr(part, "rate", None)
+        if type(part).__name__ == "Dropout" and isinstance(rate, float) and rate >= _MOST_DROPPED:
+            evidence = f"{label} makes {100 * rate:g} % of its values 0 in each step"
+            yield Finding(name, evidence, rate, "a rate of 0.5 or less", label)
+    decay = float(getattr(case.optimizer, "weight_decay", 0.0) or 0.0)
+    if not case.goal.penalties and not decay:
+        return
+    rate = own_rate(case)
+    with_it: Optimizer = Adam(rate)
+    without: Optimizer = with_it
+    if decay and case.optimizer is not None:
+        with_it = dataclasses.replace(case.optimizer, learning_rate=rate)
+        without = dataclasses.replace(with_it, weight_decay=0.0)  # type: ignore[call-arg]
+    free = trials.run(without, rate, _MAIN_STEPS, penalties=(), falls=True)
+    bound = trials.run(with_it, rate, _MAIN_STEPS, falls=True)
+    lost = trials.skill(free.after) - max(trials.skill(bound.after), -1.0)
+    if lost > _HELD_BACK and trials.skill(bound.after) < 0.6 * trials.skill(free.after):
+        what = f"weight_decay={decay:g}" if decay else "the penalty"
+        evidence = (
+            f"with {what} the loss of the data stays at {short(bound.after)} after "
+            f"{len(bound.losses)} steps, without it falls to {short(free.after)}"
+        )
+        yield Finding(name, evidence, lost, "a hundredth of it")
+
+
+_MOST_DROPPED = 0.85
+
+
+# Batch normalisation
+
+_MOST_NOISE = 0.45  # of the spread of the outputs: what four values per mean make, or fewer
+_ENOUGH_FOR_NORM = 8
+
+
+def batch_norm(trials: Trials, case: Case, asked: int) -> Iterator[Finding]:
+    """Statistics of so few samples that the output of one depends on who else is in its batch."""
+    network = case.goal.network
+    if not network.state or asked >= _ENOUGH_FOR_NORM:
+        return
+    name, fix = "batch too small for batch norm", "batch_size=32, or nn.LayerNorm or nn.GroupNorm"
+    layer = next(iter(network.state)).rpartition(".")[0]
+    try:
+        network.check_batch_size(asked)
+    except ValueError as error:
+        yield Finding(name, str(error), float(asked), fix, layer)
+        return
+    noise = _noise_of_mates(trials, case, asked)
+    if noise > _MOST_NOISE:
+        evidence = (
+            f"in batches of {asked} the outputs of one sample vary by {100 * noise:.3g} % of the "
+            "spread of all outputs, by who else is in the batch"
+        )
+        yield Finding(name, evidence, noise, fix, layer)
+
+
+def _noise_of_mates(trials: Trials, case: Case, size: int) -> float:
+    """The standard deviation of one sample's outputs over batches, in parts of that of all."""
+    network, rng = case.goal.network, case.rng(8)
+    parameters = network.parameters.unflatten(trials.start.flat)
+    n = len(case.training)
+    watched = rng.permutation(n)[:8]
+    gave = np.empty((len(watched), 12, *network.output_shape))
+    for i, one in enumerate(watched):
+        others = np.delete(np.arange(n), one)
+        for j in range(gave.shape[1]):
+            rows = np.concatenate([[one], rng.permutation(others)[: size - 1]])
+            x = case.training.x[rows]
+            outputs, _ = network.apply(parameters, trials.start.state, x, True, case.rng(9))
+            gave[i, j] = np.asarray(outputs)[0]
+    within = float(np.square(gave - gave.mean(axis=1, keepdims=True)).mean())
+    total = float(np.square(gave - gave.mean(axis=(0, 1))).mean())
+    return float(np.sqrt(within / max(total, 1e-300)))
+
