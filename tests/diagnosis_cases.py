@@ -151,8 +151,8 @@ def layers(rng: Rng, task: Task, activation=None, depth=None, units=None) -> lis
 def optimizer(rng: Rng, rate=None) -> optim.Optimizer:
     made = [
         optim.Adam(rate or 0.005),
-        optim.SGD(rate or 0.1),
-        optim.SGD(rate or 0.05, momentum=0.9),
+        optim.SGD(rate or 0.05),
+        optim.SGD(rate or 0.01, momentum=0.9),
         optim.RMSprop(rate or 0.003),
         optim.AdamW(rate or 0.005),
     ]
@@ -160,7 +160,9 @@ def optimizer(rng: Rng, rate=None) -> optim.Optimizer:
 
 
 def case(name: str, rng: Rng, task: Task, made: Any, expected=(), **options: Any) -> DiagnosisCase:
-    network = made if isinstance(made, nn.Network) else nn.Network(made, seed=int(rng.integers(1e6)))
+    network = (
+        made if isinstance(made, nn.Network) else nn.Network(made, seed=int(rng.integers(1e6)))
+    )
     both = {"loss": task.loss, "optimizer": optimizer(rng), "batch_size": 32, **options}
     expected = (expected,) if isinstance(expected, str) else tuple(expected)
     return DiagnosisCase(name, network, task.x, task.y, both, expected)
@@ -221,7 +223,11 @@ def zeros_at_start(rng):
 def constant_at_start(rng):
     task = any_task(rng)
     value = float(rng.choice([0.1, 0.5, 1.0]))
-    made = [nn.Dense(16, weight=nn.initializers.constant(value)), nn.Tanh(), nn.Dense(task.n_outputs)]
+    made = [
+        nn.Dense(16, weight=nn.initializers.constant(value)),
+        nn.Tanh(),
+        nn.Dense(task.n_outputs),
+    ]
     if rng.random() < 0.5:
         made[-1] = nn.Dense(task.n_outputs, weight=nn.initializers.constant(value))
     return case("constant start", rng, task, made, "constant initialisation")
@@ -437,6 +443,14 @@ def overfitting(rng):
 
     x, y = draw(n)
     task = Task("values", x, y, 1, "mean_squared_error", draw)
+    if rng.random() < 0.5:
+        inner, task.loss = draw, "binary_cross_entropy"
+
+        def draw(n):
+            x, y = inner(n)
+            return x, (y > 0).astype(int)
+
+        task.y = y = (y > 0).astype(int)
     net = nn.Network(nn.models.dense(1, [128, 128], "relu"), seed=0)
     made = optim.Adam(0.003)
     if rng.random() < 0.5:
@@ -534,7 +548,7 @@ def plain_validated(rng):
 
 @healthy
 def linear_model(rng):
-    task = any_task(rng)
+    task = [classes, values][rng.integers(2)](rng)
     return case("linear", rng, task, [nn.Dense(task.n_outputs)])
 
 
@@ -596,15 +610,17 @@ def deep_residual(rng):
     made = [nn.Dense(24)]
     for _ in range(6):
         made.append(nn.Residual([nn.LayerNorm(), nn.Dense(24), nn.ReLU(), nn.Dense(24)]))
-    return case("residual", rng, task, [*made, nn.Dense(task.n_outputs)], optimizer=optim.Adam(2e-3))
+    return case(
+        "residual", rng, task, [*made, nn.Dense(task.n_outputs)], optimizer=optim.Adam(2e-3)
+    )
 
 
 @healthy
 def trained(rng):
-    task = any_task(rng)
-    net, made = nn.Network(layers(rng, task), seed=0), optim.Adam(0.01)
+    task = any_task(rng, 500)
+    net, made = nn.Network(layers(rng, task, depth=1), seed=0), optim.Adam(0.01)
     net.fit(
-        task.x, task.y, loss=task.loss, optimizer=made, epochs=30, seed=0, verbose=0, engine="numpy"
+        task.x, task.y, loss=task.loss, optimizer=made, epochs=10, seed=0, verbose=0, engine="numpy"
     )
     return case("trained", rng, task, net, optimizer=made, validation_data=task.draw(80))
 

@@ -98,4 +98,3 @@ class Case:
 def as_batch(samples: Samples, most: int | None = None) -> Batch:
     """The first samples, at most so many, as one batch."""
     return samples.batch(slice(0, most))
-

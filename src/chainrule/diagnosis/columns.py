@@ -58,7 +58,9 @@ def scales(probe: Probe, case: Case, learns: bool) -> Iterator[Finding]:
         )
         yield Finding(name, evidence, largest, fix)
     elif length < (10 * _TOO_SMALL if not learns else _TOO_SMALL):
-        evidence = f"a sample's values have together the length {short(length)}: weights see nothing"
+        evidence = (
+            f"a sample's values have together the length {short(length)}: weights see nothing"
+        )
         yield Finding(name, evidence, length, fix)
     elif unequal > _UNEQUAL and not learns:
         evidence = f"the largest column of the inputs is {short(unequal)} times the smallest"
@@ -190,7 +192,7 @@ def _trained_on(training: Samples, validation: Samples) -> Iterator[Finding]:
 
 # Training and validation
 
-_PART_TOLD = 0.2  # of the variance of which part a sample is from, told by its inputs
+_PART_TOLD = 0.08  # of the variance of which part a sample is from, told by its inputs
 _FEWEST_APART = 12  # samples of a part
 _CERTAIN_Z = 5.0
 _SHARES_APART = 0.35  # of the samples would have to change their class
@@ -212,13 +214,21 @@ def parts_differ(case: Case) -> Iterator[Finding]:
     told = relation(rows, which, rng)
     name = "train and validation differ"
     fix = "draw the validation part at random (validation_split=), scaled as the training part is"
-    if told.skill > _PART_TOLD and told.z > _CERTAIN_Z:
+    if told.skill > max(_PART_TOLD, 15 / told.n_rows) and told.z > _CERTAIN_Z:
         means = [part.astype(np.float64).mean() for part in parts]
         evidence = (
             f"the inputs tell {100 * told.skill:.3g} % of the variance of which part a sample is "
             f"from; their mean is {short(means[0])} in training, {short(means[1])} in validation"
         )
         yield Finding(name, evidence, told.skill, fix)
+        return
+    if len(case.samples.x.shape) == 2 and (found := _column_apart(case)):
+        column, apart = found
+        evidence = (
+            f"column {column} of the inputs is distributed otherwise: {100 * apart:.3g} % of its "
+            "values in the validation part would have to change"
+        )
+        yield Finding(name, evidence, apart, fix)
         return
     apart, spread = _targets_apart(case)
     if apart > max(_SHARES_APART, 3 * spread):
@@ -227,6 +237,26 @@ def parts_differ(case: Case) -> Iterator[Finding]:
             "would have to change theirs"
         )
         yield Finding(name, evidence, apart, fix)
+
+
+def _column_apart(case: Case) -> tuple[int, float] | None:
+    """The column whose distributions in the two parts are furthest apart, where chance is not why.
+
+    The bound is Massart's, for all columns together: 1 in 10 000 beyond it by chance.
+    """
+    assert case.validation is not None
+    a, b = case.samples.x, case.validation.x
+    bound = np.sqrt(np.log(2e4 * a.shape[1]) / 2 * (1 / len(a) + 1 / len(b)))
+    apart = [_distance(a[:, i], b[:, i]) for i in range(min(a.shape[1], MOST_SAMPLES))]
+    column = int(np.argmax(apart))
+    return (column, apart[column]) if apart[column] > max(bound, _SHARES_APART) else None
+
+
+def _distance(a: Array, b: Array) -> float:
+    """How far the distributions of two samples are apart: Kolmogorov and Smirnov's statistic."""
+    both = np.concatenate([a, b])
+    ranks = [np.searchsorted(np.sort(part), both, side="right") / len(part) for part in (a, b)]
+    return float(np.abs(ranks[0] - ranks[1]).max())
 
 
 def _targets_apart(case: Case) -> tuple[float, float]:
@@ -241,7 +271,5 @@ def _targets_apart(case: Case) -> tuple[float, float]:
         kinds = np.union1d(own, other)
         shares = [(part[:, None] == kinds).mean(axis=0) for part in (own, other)]
         return 0.5 * float(np.abs(shares[0] - shares[1]).sum()), float(np.sqrt(len(kinds) / n) / 2)
-    a, b = (np.sort(part.y.reshape(-1)) for part in (case.samples, case.validation))
-    both = np.concatenate([a, b])
-    ranks = [np.searchsorted(part, both, side="right") / len(part) for part in (a, b)]
-    return float(np.abs(ranks[0] - ranks[1]).max()), float(np.sqrt(1 / n) / 2)
+    a, b = case.samples.y.reshape(-1), case.validation.y.reshape(-1)
+    return _distance(a, b), float(np.sqrt(1 / n) / 2)

@@ -15,7 +15,7 @@ from chainrule.diagnosis.case import MOST_SAMPLES, Case, as_batch
 from chainrule.diagnosis.probe import Probe, probe
 from chainrule.diagnosis.report import Diagnosis, Finding, ranked
 from chainrule.diagnosis.trials import Trials
-from chainrule.optim import Minimizer, Optimizer, get_optimizer
+from chainrule.optim import Adam, Minimizer, Optimizer, get_optimizer
 from chainrule.training.frozen import hidden_draws
 from chainrule.training.goal import Goal, Penalties
 from chainrule.training.inputs import check_count
@@ -75,7 +75,8 @@ def diagnose(
         made = _make_case(goal, data, optimizer, batch_size, sample_weight, class_weight, seed)
         if isinstance(made, Finding):
             return Diagnosis((made,), repr(own), 0)
-        findings, n_steps = _look(made, batch_size)
+        with np.errstate(all="ignore"):
+            findings, n_steps = _look(made)
         return Diagnosis(ranked(findings), repr(own), n_steps)
 
 
@@ -136,9 +137,7 @@ def _make_case(
     )
 
 
-def _samples(
-    goal: Goal, x: Any, y: Any, weight: Any, prefix: str, seed: int
-) -> Samples | Finding:
+def _samples(goal: Goal, x: Any, y: Any, weight: Any, prefix: str, seed: int) -> Samples | Finding:
     """One part of the data as training takes it, or why it does not."""
     network, is_built = goal.network, getattr(goal.network, "is_built", True)
     input_shape = getattr(network, "input_shape", None) if is_built else None
@@ -171,7 +170,7 @@ def _peak_rate(optimizer: Optimizer) -> float:
     return max(optimizer.learning_rate_at(step) for step in (1, 10, 100, 1000, 10_000))
 
 
-def _look(case: Case, batch_size: int | None) -> tuple[list[Finding], int]:
+def _look(case: Case) -> tuple[list[Finding], int]:
     """All findings, and the steps it took."""
     network = case.goal.network
     for name, array in network.parameters.unflatten(network.parameters.flat).items():
@@ -206,24 +205,27 @@ def _nonfinite(seen: Probe) -> Finding:
 
 def _by_training(case: Case, trials: Trials, seen: Probe) -> list[Finding]:
     """What trials show, once it is known whether the network learns as it is trained."""
+    if found := lessons.constant_target(case):
+        return [found]
     optimizer = case.optimizer
     if optimizer is None:
-        from chainrule.optim import Adam
-
         optimizer = Adam(learning.own_rate(case))
         case.rate = optimizer.learning_rate_at(1)
     progress = learning.Progress.of(trials, optimizer, case.rate)
+    knows = progress.before > (learning.LEARNED if case.has_been_fit else 2 * learning.LEARNED)
     learns = progress.learns or progress.before > learning.LEARNED
     findings = list(columns.scales(seen, case, learns))
     findings += columns.useless_columns(case, any(n.endswith("bias") for n in seen.parameters))
     findings += columns.parts_differ(case)
-    findings += structure.slopes(seen, learns)
+    findings += structure.slopes(seen, knows, learns)
     findings += learning.regularisation(trials, case)
     findings += lessons.classes(trials, case, progress)
     roots = {f.name for f in findings} - {"constant column", "duplicate columns"}
-    if not learns:
-        findings += lessons.shuffled(trials, case, progress)
-        roots |= {f.name for f in findings if f.name == "labels shuffled"}
+    findings += lessons.shuffled(trials, case, progress)
+    roots |= {f.name for f in findings if f.name == "labels shuffled"}
+    constant = list(lessons.constant_predictions(trials, case, progress))
+    if any(found.number > lessons.FAR for found in constant):
+        return [*findings, *constant]
     if not roots:
         findings += learning.learning_rate(trials, optimizer, progress)
         roots |= {f.name for f in findings if f.name.startswith("learning rate")}
@@ -231,5 +233,4 @@ def _by_training(case: Case, trials: Trials, seen: Probe) -> list[Finding]:
         findings += lessons.network_size(trials, case, progress)
     if "labels shuffled" not in roots and "train and validation differ" not in roots:
         findings += lessons.overfitting(trials, case, progress)
-    findings += lessons.constant_predictions(trials, case, progress)
-    return findings
+    return findings if roots else [*findings, *constant]

@@ -51,88 +51,125 @@ class Progress:
 # The learning rate
 
 _BETTER = 0.2  # skill by which another rate must be ahead
-_SPIKE = 5.0  # times the loss of the start: a rate that throws it up so far is too large
+_SPIKE = 3.0  # times the loss of the start: a rate that throws it up so far is too large,
+_HIGH_SPIKE = 10.0  # or so far, where the loss comes down again
+_LEAP = 2.0  # first step in parts of the weights' own size: beyond 1 they are drawn anew
 _LONGEST = 20_000  # steps: who needs more of them has a rate that is too small
+_HARDLY = 0.08  # of what the larger rate gains
 
 
-def learning_rate(
-    trials: Trials, optimizer: Optimizer, progress: Progress
-) -> Iterator[Finding]:
+def learning_rate(trials: Trials, optimizer: Optimizer, progress: Progress) -> Iterator[Finding]:
     """A rate at which the loss does not fall, where it does at a larger or smaller one."""
+    leap = _leap(trials, optimizer, progress.curve.rate)
+    stands_still = progress.after < max(progress.before, 0.0) + 0.05
+    spike = _HIGH_SPIKE if progress.learns else _SPIKE
+    if not progress.curve.is_finite or leap > _LEAP or _rise(trials, progress.curve) > spike:
+        found = _too_large(trials, optimizer, progress, leap)
+    elif progress.learns or progress.before > LEARNED:
+        found = None
+        if progress.after < progress.before - _BETTER:
+            found = _too_large(trials, optimizer, progress, leap)
+    else:
+        found = _too_small(trials, optimizer, progress)
+        if found is None and stands_still:
+            found = _too_large(trials, optimizer, progress, leap)
+    if found is not None:
+        yield found
+
+
+def _leap(trials: Trials, optimizer: Optimizer, rate: float) -> float:
+    """How far the first step goes, in parts of the size of the weights."""
+    weights, curve = trials.start.flat, trials.run(optimizer, rate, 1)
+    moved = float(np.sqrt(np.square(curve.learned.flat - weights, dtype=np.float64).mean()))
+    size = float(np.sqrt(np.square(weights, dtype=np.float64).mean()))
+    return moved / max(size, 0.1)
+
+
+def _rise(trials: Trials, curve: Curve) -> float:
+    """The highest loss on the way in parts of that of the start, over some 64 samples each."""
+    n_batches = max(1, 64 // trials.batch_size(trials.case.training))
+    losses = curve.losses[: len(curve.losses) // n_batches * n_batches].reshape(-1, n_batches)
+    highest = float(losses.mean(axis=1).max(initial=0.0))
+    return highest / max(curve.before, trials.constant, float(losses[:1].mean()), 1e-300)
+
+
+def _too_large(
+    trials: Trials, optimizer: Optimizer, progress: Progress, leap: float
+) -> Finding | None:
     curve, rate = progress.curve, progress.curve.rate
-    high = max(progress.before, 0.0)
-    if progress.after > 0.8 and not _spikes(curve, trials):
-        return
-    smaller = _best(trials, optimizer, [rate / 10, rate / 100, rate / 1000], progress, LEARNED)
-    if smaller is not None:
-        ahead = trials.skill(smaller.after) - progress.after
-        failed = progress.after < high + 0.05 and progress.after < LEARNED
-        thrown = _spikes(curve, trials) and ahead > -0.05
-        rises = np.flatnonzero(~np.isfinite(curve.losses))
-        if ahead > _BETTER and (failed or thrown or ahead > 2 * _BETTER) or (thrown and ahead > 0):
-            how = (
-                f"became infinite in step {rises[0] + 1}"
-                if rises.size or not curve.is_finite
-                else f"went from {short(curve.before)} to {short(curve.after)}, at most "
-                f"{short(float(curve.losses.max()))},"
-            )
-            evidence = (
-                f"at the rate {rate:g} the loss {how} in {len(curve.losses)} steps; at "
-                f"{smaller.rate:g} it fell to {short(smaller.after)}"
-            )
-            fix = f"learning_rate={smaller.rate:.1g}"
-            yield Finding("learning rate too large", evidence, rate, fix)
-            return
-    if progress.after > LEARNED or high > LEARNED or not curve.is_finite:
-        return
-    larger = _best(
-        trials, optimizer, [rate * 10, rate * 100, rate * 1e3, rate * 1e5], progress, 0.5
+    enough = max(LEARNED, progress.after - 0.05)
+    smaller = _best(trials, optimizer, [rate / 10**i for i in range(1, 7)], enough)
+    if smaller is None or trials.skill(smaller.after) < max(
+        progress.after - 0.1, progress.before + 0.02 if leap < _LEAP else -np.inf
+    ):
+        return None
+    ahead = trials.skill(smaller.after) - progress.after
+    rise = _rise(trials, curve)
+    if curve.is_finite and ahead < _BETTER and rise < _SPIKE and leap < _LEAP:
+        return None
+    n_steps = len(curve.losses)
+    how = f"went from {short(curve.before)} to {short(curve.after)} in {n_steps} steps"
+    if not curve.is_finite:
+        how = f"became infinite in step {n_steps}"
+    elif rise > _SPIKE:
+        how += f", rising {short(rise)} times on the way"
+    evidence = (
+        f"at the rate {rate:g}, whose first step moves the weights by {short(leap)} of their size, "
+        f"the loss {how}; at {smaller.rate:.3g} it fell to {short(smaller.after)}"
     )
+    fix = f"learning_rate={smaller.rate:.1g}"
+    return Finding("learning rate too large", evidence, rate, fix)
+
+
+def _too_small(trials: Trials, optimizer: Optimizer, progress: Progress) -> Finding | None:
+    curve, rate = progress.curve, progress.curve.rate
+    if not rate:
+        evidence = "the learning rate is 0: no step changes anything"
+        return Finding("learning rate too small", evidence, 0.0, "learning_rate=0.001")
+    larger = _best(trials, optimizer, [rate * 10**i for i in (1, 2, 3, 5)], 2 * LEARNED)
     if larger is None:
-        return
-    # as far as the larger rate came, at the pace of this one
-    gained = max(curve.before - curve.after, 1e-12) / len(curve.losses)
-    needed = (curve.before - larger.after) / gained
-    if trials.skill(larger.after) > max(progress.after, 0) + _BETTER / 2 and needed > _LONGEST:
-        evidence = (
-            f"at the rate {rate:g} the loss went from {curve.before:.4g} to {curve.after:.4g} in "
-            f"{len(curve.losses)} steps; at {larger.rate:g} it fell to {short(larger.after)} in "
-            f"{len(larger.losses)}, which would take about {needed:.1g} steps so"
-        )
-        fix = f"learning_rate={larger.rate:.1g}"
-        yield Finding("learning rate too small", evidence, rate, fix)
+        return None
+    gained, possible = curve.before - curve.after, curve.before - larger.after
+    needed = len(larger.losses) * larger.rate / rate  # as far as the larger rate came
+    ahead = trials.skill(larger.after) - max(progress.after, 0.0)
+    if ahead < _BETTER / 2 or needed < _LONGEST or gained > _HARDLY * possible:
+        return None
+    evidence = (
+        f"at the rate {rate:g} the loss went from {curve.before:.4g} to {curve.after:.4g} in "
+        f"{len(curve.losses)} steps; at {larger.rate:g} it fell to {short(larger.after)} in "
+        f"{len(larger.losses)}, which would take about {needed:.1g} steps so"
+    )
+    fix = f"learning_rate={larger.rate:.1g}"
+    return Finding("learning rate too small", evidence, rate, fix)
 
 
-def _spikes(curve: Curve, trials: Trials) -> bool:
-    floor = max(curve.before, trials.constant)
-    return not curve.is_finite or float(curve.losses.max()) > _SPIKE * floor
-
-
-def _best(
-    trials: Trials, optimizer: Optimizer, rates: list[float], progress: Progress, enough: float
-) -> Curve | None:
+def _best(trials: Trials, optimizer: Optimizer, rates: list[float], enough: float) -> Curve | None:
     """The rate of these that came farthest; the search ends where one came far enough."""
     found: list[Curve] = []
     for rate in rates:
         curve = trials.run(optimizer, rate, _SEARCH_STEPS)
         if curve.is_finite and len(curve.losses):
             found.append(curve)
-            if trials.skill(curve.after) > max(enough, progress.after + _BETTER):
+            if trials.skill(curve.after) > enough:
                 break
     return min(found, key=lambda curve: curve.after, default=None)
 
 
 def own_rate(case: Case) -> float:
     """A rate for Adam that moves each weight by a tenth of their usual size in some ten steps."""
-    weights = [w for w in case.goal.network.parameters.unflatten(
-        case.goal.network.parameters.flat).values() if w.ndim > 1 and np.any(w)]
+    weights = [
+        w
+        for w in case.goal.network.parameters.unflatten(case.goal.network.parameters.flat).values()
+        if w.ndim > 1 and np.any(w)
+    ]
     sizes = [float(np.sqrt(np.square(w, dtype=np.float64).mean())) for w in weights]
     return float(np.clip(0.1 * np.median(sizes), 1e-3, 0.03)) if sizes else 0.01
 
 
 # Penalties
 
-_HELD_BACK = 0.25  # skill that is lost to them
+_HELD_BACK = 0.25  # skill that is lost to them: of classes, for which the loss need not be small
+_HELD_BACK_OF_VALUES = 0.12
 
 
 def regularisation(trials: Trials, case: Case) -> Iterator[Finding]:
@@ -155,7 +192,7 @@ def regularisation(trials: Trials, case: Case) -> Iterator[Finding]:
     free = trials.run(without, rate, _MAIN_STEPS, penalties=(), falls=True)
     bound = trials.run(with_it, rate, _MAIN_STEPS, falls=True)
     lost = trials.skill(free.after) - max(trials.skill(bound.after), -1.0)
-    if lost > _HELD_BACK and trials.skill(bound.after) < 0.6 * trials.skill(free.after):
+    if lost > (_HELD_BACK_OF_VALUES if case.labels is None else _HELD_BACK):
         what = f"weight_decay={decay:g}" if decay else "the penalty"
         evidence = (
             f"with {what} the loss of the data stays at {short(bound.after)} after "
@@ -211,4 +248,3 @@ def _noise_of_mates(trials: Trials, case: Case, size: int) -> float:
     within = float(np.square(gave - gave.mean(axis=1, keepdims=True)).mean())
     total = float(np.square(gave - gave.mean(axis=(0, 1))).mean())
     return float(np.sqrt(within / max(total, 1e-300)))
-

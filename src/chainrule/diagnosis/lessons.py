@@ -11,9 +11,18 @@ from chainrule.diagnosis.learning import LEARNED, Progress, own_rate
 from chainrule.diagnosis.report import Finding, short
 from chainrule.diagnosis.trials import Trials
 from chainrule.optim import Adam
+from chainrule.training.samples import Samples
 from chainrule.training.step import Learned
 
-__all__ = ["classes", "constant_predictions", "network_size", "overfitting", "shuffled"]
+__all__ = [
+    "FAR",
+    "classes",
+    "constant_predictions",
+    "constant_target",
+    "network_size",
+    "overfitting",
+    "shuffled",
+]
 
 # Classes
 
@@ -35,12 +44,16 @@ def classes(trials: Trials, case: Case, progress: Progress) -> Iterator[Finding]
         return
     if share < _SOME_OF_ONE or case.training.weight is not None:
         return
-    outputs = trials.outputs(progress.curve.learned, case.training)
-    predicted = _decisions(case, outputs)
-    true = labels[: len(predicted)]
+    true, predicted = labels, labels
+    for part in (case.held, case.training):  # samples held out tell more, where there are enough
+        if part is not None and (known := case.labels_of(part.y)) is not None:
+            predicted = _decisions(case, trials.outputs(progress.curve.learned, part))
+            true = known[: len(predicted)]
+            if (true != largest).sum() >= 3:
+                break
     others = true != largest
     recall = float((predicted[others] == true[others]).mean()) if others.any() else 0.0
-    if recall < (0.5 if share >= _MOST_OF_ONE else 0.05):
+    if recall < (0.6 if share >= _MOST_OF_ONE else 0.05):
         evidence = (
             f"{100 * share:.3g} % of the samples are of class {largest}; of the others the network "
             f"finds {100 * recall:.3g} % after {len(progress.curve.losses)} steps, and predicts "
@@ -61,12 +74,16 @@ def _decisions(case: Case, outputs: np.ndarray) -> np.ndarray:
 _NO_RELATION = 3.0  # standard deviations above shuffled labels: chance goes beyond once in a 1000
 _SHUFFLES = 200
 _FEWEST = 40  # samples: with fewer, chance hides a relation that there is
+_WEAK = 0.05  # of the variance: so little is doubted up to _CLEAR standard deviations
+_CLEAR = 6.0
 
 
 def shuffled(trials: Trials, case: Case, progress: Progress) -> Iterator[Finding]:
     """Targets that neither the network nor a kernel machine predicts better than shuffled ones."""
     related = case.relation
-    if related is None or len(case.samples) < _FEWEST or related.z > _NO_RELATION:
+    if related is None or len(case.samples) < _FEWEST:
+        return
+    if related.z > (_NO_RELATION if related.skill > _WEAK else _CLEAR):
         return
     if np.ptp(case.samples.y) == 0 or case.held is None:
         return
@@ -109,30 +126,43 @@ def _z_of_held(trials: Trials, case: Case, learned: Learned) -> float:
 # A network that is too small
 
 _PREDICTABLE = 0.5  # skill of the kernel machine: so much can be learned for certain
-_BEHIND = 0.25
+_BEHIND = 0.35
 _FEW = 32
 _STEPS = 200
 
 
 def network_size(trials: Trials, case: Case, progress: Progress) -> Iterator[Finding]:
     """A network that cannot fit 32 samples of what a kernel machine predicts unseen."""
-    related = case.relation
-    if related is None or related.skill < _PREDICTABLE or progress.after > related.skill - _BEHIND:
+    related, labels = case.relation, case.labels_of(case.training.y)
+    if related is None or related.skill < _PREDICTABLE:
+        return
+    known = related.skill
+    if labels is not None:  # how many are right, beyond the most frequent class
+        most = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+        known = (related.hits - most) / max(1 - most, 1e-9)
+    if progress.after > known - _BEHIND:
         return
     few = case.training.take(case.rng(11).permutation(len(case.training))[:_FEW])
     rate = own_rate(case)
     fits = []
     for factor in (1.0, 3.0):
         curve = trials.run(Adam(rate), factor * rate, _STEPS, samples=few, penalties=(), falls=True)
+        if len(curve.losses) < _STEPS:  # no steps are left, or it became infinite
+            continue
         fits.append(trials.skill(curve.after))
-        if max(fits) > min(0.9, related.skill):
+        if (true := case.labels_of(few.y)) is not None:
+            right = float((_decisions(case, trials.outputs(curve.learned, few)) == true).mean())
+            fits[-1] = max(fits[-1], (right - most) / max(1 - most, 1e-9))
+        if max(fits) > known - _BEHIND:
             return
-    best = max(fits)
-    if best < related.skill - _BEHIND:
+    best = max(fits, default=1.0)
+    if best < known - _BEHIND:
+        what = (
+            "the loss is gone" if labels is None else "the others than the largest class are right"
+        )
         evidence = (
-            f"after {_STEPS} steps on {len(few)} samples alone {100 * (1 - max(best, 0)):.3g} % of "
-            f"the loss is left, where kernel regression leaves {100 * (1 - related.skill):.3g} % "
-            "of the variance of samples it has not seen"
+            f"after {_STEPS} steps on {len(few)} samples alone {100 * max(best, 0):.3g} % of {what}, "
+            f"where kernel regression gets {100 * known:.3g} % on samples it has not seen"
         )
         fix = "more units in the smallest hidden layer, or another hidden layer"
         yield Finding("network too small", evidence, best, fix)
@@ -151,15 +181,35 @@ def overfitting(trials: Trials, case: Case, progress: Progress) -> Iterator[Find
     for when, learned in tried:
         own = trials.loss(learned, case.training)
         other = trials.loss(learned, case.validation)
-        gap = trials.skill(own) - max(trials.skill(other), -1.0)
-        if trials.skill(own) > 2 * LEARNED and gap > _GAP:
+        skills = [trials.skill(own), max(trials.skill(other), -1.0)]
+        rest = ""
+        if case.labels is not None:  # a loss may be large where nearly all decisions are right
+            right = [
+                _right(trials, case, learned, part) for part in (case.training, case.validation)
+            ]
+            skills = [min(a, b) for a, b in zip(skills, right, strict=True)]
+            skills[1] = right[1]
+            rest = f"; right beyond the largest class: {right[0]:.0%} and {right[1]:.0%}"
+        gap = skills[0] - skills[1]
+        if skills[0] > 2 * LEARNED and gap > _GAP:
             evidence = (
                 f"{when} the loss is {short(own)} on the samples trained on, {short(other)} on the "
-                f"validation samples; a constant has {short(trials.constant)}"
+                f"validation samples; a constant has {short(trials.constant)}{rest}"
             )
             fix = "callbacks.EarlyStopping, penalty=nn.L2(1e-3), Dropout, fewer units or more data"
             yield Finding("overfitting", evidence, gap, fix)
             return
+
+
+def _right(trials: Trials, case: Case, learned: Learned, part: Samples) -> float:
+    """The share of right decisions, 0 for those of who always says the most frequent class."""
+    decided = _decisions(case, trials.outputs(learned, part))
+    labels = case.labels_of(part.y)
+    if labels is None:
+        return 0.0
+    most = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    right = float((decided == labels[: len(decided)]).mean())
+    return (right - most) / max(1 - most, 1 / len(labels))
 
 
 def _steps_of(progress: Progress) -> str:
@@ -169,24 +219,18 @@ def _steps_of(progress: Progress) -> str:
 # The mean, and nothing else
 
 _STILL = 0.1  # spread of the outputs in parts of that of the targets
-_FAR = 10.0  # root mean square of targets: further from the outputs' start than they soon come
+FAR = 10.0  # root mean square of targets: further from the outputs' start than they soon come
 
 
 def constant_predictions(trials: Trials, case: Case, progress: Progress) -> Iterator[Finding]:
-    """Outputs that stay alike for all samples, where the targets do not; or targets all alike."""
+    """Outputs that stay alike for all samples, where the targets do not."""
     targets = np.asarray(case.training.y, np.float64)
     if case.labels is not None:
         return
-    name = "target learned as a constant"
     spread, size = float(targets.std(axis=0).mean()), float(np.sqrt(np.square(targets).mean()))
-    if np.ptp(targets) == 0:
-        evidence = f"all {len(targets)} targets are {short(float(targets.flat[0]))}"
-        fix = "a target for each sample: a sum over axis=1, not over everything"
-        yield Finding(name, evidence, 0.0, fix)
-        return
     outputs = trials.outputs(progress.curve.learned, case.training)
     moves = float(outputs.std(axis=0).mean()) / max(spread, 1e-300)
-    if progress.after > LEARNED or not (moves < _STILL or size > _FAR * max(1.0, moves)):
+    if progress.after > LEARNED or not (moves < _STILL or size > FAR):
         return
     related = case.relation
     if related is None or related.skill < LEARNED:
@@ -197,6 +241,16 @@ def constant_predictions(trials: Trials, case: Case, progress: Progress) -> Iter
         f"regression tells {100 * related.skill:.3g} % of their variance"
     )
     fix = "standardise the targets: (y - y.mean()) / y.std()"
-    if size < _FAR:
+    if size < FAR:
         fix = "a last layer without activation, and look whether its inputs differ"
-    yield Finding(name, evidence, moves, fix)
+    yield Finding("target learned as a constant", evidence, size if size > FAR else moves, fix)
+
+
+def constant_target(case: Case) -> Finding | None:
+    """Targets that are the same for all samples: there is nothing to learn but that number."""
+    targets, n_samples = np.asarray(case.samples.y), len(case.samples)
+    if case.labels is not None or n_samples < 2 or np.ptp(targets, axis=0).any():
+        return None
+    evidence = f"all {n_samples} targets are {short(float(targets.flat[0]))}"
+    fix = "a target for each sample: a sum over axis=1, not over everything"
+    return Finding("target learned as a constant", evidence, 0.0, fix)

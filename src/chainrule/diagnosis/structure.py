@@ -30,9 +30,10 @@ def initialisation(probe: Probe, has_been_fit: bool) -> Iterator[Finding]:
     last layer may begin with zeros: its units differ by their targets. So may the end of a branch
     whose result is added, which is one of the layers within a layer.
     """
-    matrices = [name for name, weight in probe.parameters.items() if _has_units(name, weight)]
-    for i, name in enumerate(matrices):
-        weight = probe.parameters[name]
+    matrices = {name: w for name, w in probe.parameters.items() if w.ndim >= 2}
+    for i, (name, weight) in enumerate(matrices.items()):
+        if weight.shape[-1] < 2 or weight.size == weight.shape[-1]:
+            continue  # one unit, or units that see nothing
         layer = name.rpartition(".")[0]
         units = weight.reshape(-1, weight.shape[-1])
         n_units = units.shape[1]
@@ -67,10 +68,6 @@ def initialisation(probe: Probe, has_been_fit: bool) -> Iterator[Finding]:
 
 
 _DRAWN = 'random initial weights, such as weight="glorot_uniform" or "he_uniform"'
-
-
-def _has_units(name: str, weight: Array) -> bool:
-    return weight.ndim >= 2 and weight.shape[-1] > 1 and weight.size > weight.shape[-1]
 
 
 # The last layer
@@ -149,33 +146,38 @@ def _function_of(node: Node | None) -> str:
 
 _FLAT = 0.05  # of its steepest: a slope below that counts as none
 _MOST_FLAT = 0.5  # of a layer's values: with fewer, most of the gradient comes through
+_ALMOST_ALL = 0.75
 _MOST_DEAD = 0.5  # of a layer's units: of a ReLU layer some are always idle
 _SMALL, _LARGE = 1e-2, 1e2  # the cotangent of the first layer, in parts of the last one's
+_SMALL_OF_FEW = 1e-3  # where one small weight by chance may be what is seen
 _CERTAIN = 1e-4  # a share that no usual depth explains
 
 
-def slopes(probe: Probe, learns: bool) -> Iterator[Finding]:
+def slopes(probe: Probe, knows: bool, learns: bool) -> Iterator[Finding]:
     """Where on the way back the gradient is lost, or grows without bounds.
 
-    Where the network `learns` all the same, only what is beyond doubt is said.
+    Where the network `learns` all the same, only what is beyond doubt is said; and of one that
+    `knows` its targets already, whose units may well be sure, less still.
     """
     for node in probe.nodes:
         function = _function_of(node)
         if node.layer in ("", "loss") or not isinstance(node.out, np.ndarray):
             continue
         if function in ("sigmoid", "tanh"):
-            yield from _saturated(node, function, learns)
+            yield from _saturated(
+                node, function, 1 if knows else _ALMOST_ALL if learns else _MOST_FLAT
+            )
         elif function == "relu":
-            yield from _dead(node, learns)
-    yield from _flow(probe, learns)
+            yield from _dead(node, learns or knows)
+    yield from _flow(probe, knows, learns)
     yield from _no_gradient(probe)
 
 
-def _saturated(node: Node, function: str, learns: bool) -> Iterator[Finding]:
+def _saturated(node: Node, function: str, most: float) -> Iterator[Finding]:
     a = np.asarray(node.out, np.float64)
     slope = 1 - a * a if function == "tanh" else 4 * a * (1 - a)
     share = float((slope < _FLAT).mean())
-    if share > _MOST_FLAT and not learns:
+    if share > most:
         evidence = (
             f"{100 * share:.3g} % of the values of {node.layer} lie where {function} is flat: "
             f"its slope there is below {_FLAT:g} of the steepest, so little gradient comes through"
@@ -197,7 +199,7 @@ def _dead(node: Node, learns: bool) -> Iterator[Finding]:
         yield Finding("dead ReLU", evidence, share, fix, node.layer)
 
 
-def _flow(probe: Probe, learns: bool) -> Iterator[Finding]:
+def _flow(probe: Probe, knows: bool, learns: bool) -> Iterator[Finding]:
     """How long the cotangents of the first layer are beside those of the last one."""
     sizes = []
     for node, _ in probe.products:
@@ -206,15 +208,20 @@ def _flow(probe: Probe, learns: bool) -> Iterator[Finding]:
             sizes.append((node.layer, float(np.linalg.norm(cotangent))))
     if len(sizes) < 2 or not sizes[-1][1] or not sizes[0][1]:
         return
+    small = _SMALL if len(sizes) > 3 else _SMALL_OF_FEW
     (first, size), (last, of_last) = sizes[0], sizes[-1]
     ratio = size / of_last
     by_layer = f"{short(size)} by the results of {first}, {short(of_last)} by those of {last}"
-    if ratio < (_CERTAIN if learns else _SMALL):
-        evidence = f"on its way back the gradient shrinks to {short(ratio)}: its length is {by_layer}"
+    if ratio < (_CERTAIN if learns or knows else small):
+        evidence = (
+            f"on its way back the gradient shrinks to {short(ratio)}: its length is {by_layer}"
+        )
         fix = "relu with he_uniform weights, batch norm or residual layers, or fewer layers"
         yield Finding("vanishing gradients", evidence, ratio, fix, first)
-    elif ratio > (1 / _CERTAIN if learns else _LARGE):
-        evidence = f"on its way back the gradient grows {short(ratio)} times: its length is {by_layer}"
+    elif ratio > (1 / _CERTAIN if knows else _LARGE):
+        evidence = (
+            f"on its way back the gradient grows {short(ratio)} times: its length is {by_layer}"
+        )
         fix = "smaller initial weights (glorot_uniform), or clip_norm=1 of the optimizer"
         yield Finding("exploding gradients", evidence, ratio, fix, first)
 

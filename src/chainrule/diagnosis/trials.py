@@ -21,7 +21,7 @@ from chainrule.training.training_step import TrainingStep
 
 __all__ = ["MOST_STEPS", "Curve", "Trials"]
 
-MOST_STEPS = 600
+MOST_STEPS = 1000
 """The training steps that one diagnosis takes at most, of batches of at most 128 samples or the
 batch size if that is smaller: each no more than a step of `fit`."""
 
@@ -64,7 +64,9 @@ class Trials:
         )
         self._loss_of = make_loss(network, case.goal.loss)
         batch = as_batch(case.training, _EVALUATED)
-        self.constant = constant_loss(case.goal.loss, batch, self.outputs(self.start, case.training))
+        self.constant = constant_loss(
+            case.goal.loss, batch, self.outputs(self.start, case.training)
+        )
 
     def skill(self, loss: float) -> float:
         """What part of the best constant's loss is gone: 1 for a loss of 0, below 0 for worse."""
@@ -87,7 +89,7 @@ class Trials:
         case, begin = self.case, start or self.start
         penalties = case.goal.penalties if penalties is None else tuple(penalties)
         samples = case.training if samples is None else samples
-        size = min(case.batch_size, _LARGEST_BATCH, len(samples))
+        size = self.batch_size(samples)
         n_steps = max(0, min(n_steps, MOST_STEPS - self.n_steps))
         step = self._step(optimizer, penalties)
         fresh = first_state(case.goal.network, optimizer)
@@ -108,6 +110,10 @@ class Trials:
         self.n_steps += len(losses)
         return Curve(rate, np.array(losses), learned, before, after)
 
+    def batch_size(self, samples: Samples) -> int:
+        """That of the user, as far as there are so many samples, and no more than a bound."""
+        return min(self.case.batch_size, _LARGEST_BATCH, len(samples))
+
     def _step(self, optimizer: Optimizer, penalties: Sequence[Penalty]) -> TrainingStep:
         """A compiled step where there can be one: made once for each optimizer and penalties."""
         key = (repr(optimizer), len(penalties))
@@ -116,8 +122,7 @@ class Trials:
             step: TrainingStep
             try:
                 step = CompiledStep(*arguments)
-                size = min(self.case.batch_size, _LARGEST_BATCH, len(self.case.training))
-                step.compile_for(*as_batch(self.case.training, size))
+                step.compile_for(*as_batch(self.case.training, self.batch_size(self.case.training)))
             except Exception:  # whatever Python can do, the step as it is can
                 step = EagerStep(*arguments)
             self._steps[key] = step
