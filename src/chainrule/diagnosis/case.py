@@ -44,12 +44,17 @@ class Case:
 
     def __post_init__(self) -> None:
         self.training, self.held = self.samples, self.validation
-        n_held = len(self.samples) // _SHARE_HELD
         if self.held is None and len(self.samples) >= _FEWEST_FOR_RELATION:
-            order = self.rng(7).permutation(len(self.samples))
-            self.held = self.samples.take(np.sort(order[:n_held]))
-            self.training = self.samples.take(np.sort(order[n_held:]))
+            self.training, self.held = self.split()
             self.is_own_held = True
+
+    def split(self) -> tuple[Samples, Samples]:
+        """Three quarters of the samples, and the rest."""
+        n_held = len(self.samples) // _SHARE_HELD
+        order = self.rng(7).permutation(len(self.samples))
+        return self.samples.take(np.sort(order[n_held:])), self.samples.take(
+            np.sort(order[:n_held])
+        )
 
     def rng(self, purpose: int) -> np.random.Generator:
         """A generator of its own for each purpose: what one draws changes nothing for another."""
@@ -78,6 +83,12 @@ class Case:
         if loss.kind == "binary" or (loss.kind == "own" and targets.dtype.kind in "iu"):
             return (targets.reshape(len(targets), -1)[:, 0] > 0).astype(np.int64)
         return None
+
+    @property
+    def is_autoencoder(self) -> bool:
+        """Whether the targets are the inputs."""
+        x, y = self.samples.x, self.samples.y
+        return x.size == y.size and np.allclose(x.reshape(-1), y.reshape(-1), rtol=1e-3)
 
     @property
     def rows(self) -> np.ndarray:

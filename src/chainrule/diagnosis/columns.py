@@ -134,7 +134,13 @@ _ALL_BUT_CERTAIN = 0.999  # of the targets' variance, by one column alone
 def leaks(case: Case) -> Iterator[Finding]:
     """A column that is the target, and validation samples that are trained on."""
     x, labels = case.samples.x, case.labels
-    if x.ndim == 2 and x.dtype.kind == "f" and x.shape[1] > 1 and len(x) >= 2 * _FEWEST:
+    if (
+        not case.is_autoencoder
+        and x.ndim == 2
+        and x.dtype.kind == "f"
+        and x.shape[1] > 1
+        and len(x) >= 2 * _FEWEST
+    ):
         share, column = _told_by_one_column(x.astype(np.float64), case.samples.y, labels)
         if share > _ALL_BUT_CERTAIN:
             evidence = (

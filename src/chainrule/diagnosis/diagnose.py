@@ -185,8 +185,10 @@ def _look(case: Case) -> tuple[list[Finding], int]:
     if case.batch_size < 2 and findings:
         case.batch_size = min(32, len(case.samples))
     seen = probe(case, trials.start, as_batch(case.training, _PROBED))
+    if not seen.nonfinite and (bad := trials.nonfinite_samples()).size:
+        seen = probe(case, trials.start, as_batch(case.training.take(bad[:2])))
     if seen.nonfinite:
-        return [*findings, _nonfinite(seen)], trials.n_steps
+        return [*findings, _nonfinite(seen.nonfinite)], trials.n_steps
     certain = list(structure.output_layer(case, seen))
     certain += structure.initialisation(seen, case.has_been_fit)
     certain += columns.leaks(case)
@@ -194,13 +196,14 @@ def _look(case: Case) -> tuple[list[Finding], int]:
     return [*findings, *_by_training(case, trials, seen)], trials.n_steps
 
 
-def _nonfinite(seen: Probe) -> Finding:
-    layer = ""
-    if " of layer " in seen.nonfinite:
-        layer = seen.nonfinite.split(" of layer ")[1].split(" ")[0]
+def _nonfinite(error: str, step: int = 0) -> Finding:
+    """What the first value that is not finite says of itself, as a finding."""
+    layer = error.split(" of layer ")[1].split(" ")[0] if " of layer " in error else ""
     fix = "numbers that cannot leave its range: np.log(z + 1e-6), scaled inputs, cross_entropy"
-    evidence = seen.nonfinite.partition(". Look")[0]
-    return Finding("NaN in the computation", evidence, 1.0, fix, layer)
+    evidence = error.partition(". Look")[0]
+    if step:
+        evidence = f"in step {step}, {evidence}"
+    return Finding("NaN in the computation", evidence, float(step), fix, layer)
 
 
 def _by_training(case: Case, trials: Trials, seen: Probe) -> list[Finding]:
@@ -212,8 +215,7 @@ def _by_training(case: Case, trials: Trials, seen: Probe) -> list[Finding]:
         optimizer = Adam(learning.own_rate(case))
         case.rate = optimizer.learning_rate_at(1)
     progress = learning.Progress.of(trials, optimizer, case.rate)
-    knows = progress.before > (learning.LEARNED if case.has_been_fit else 2 * learning.LEARNED)
-    learns = progress.learns or progress.before > learning.LEARNED
+    knows, learns = progress.knows, progress.learns
     findings = list(columns.scales(seen, case, learns))
     findings += columns.useless_columns(case, any(n.endswith("bias") for n in seen.parameters))
     findings += columns.parts_differ(case)
@@ -228,6 +230,10 @@ def _by_training(case: Case, trials: Trials, seen: Probe) -> list[Finding]:
         return [*findings, *constant]
     if not roots:
         findings += learning.learning_rate(trials, optimizer, progress)
+        if not progress.curve.is_finite and not findings:
+            n_steps = len(progress.curve.losses)
+            step, error = trials.first_nonfinite(optimizer, case.rate, n_steps)
+            findings += [_nonfinite(error, step)] if error else []
         roots |= {f.name for f in findings if f.name.startswith("learning rate")}
     if not roots:
         findings += lessons.network_size(trials, case, progress)

@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 LEARNED = 0.25  # of the best constant's loss is gone: the network learns
+_NOT_BY_CHANCE = 0.6
+_SOME = 0.1
 _MAIN_STEPS = 100
 _SEARCH_STEPS = 50
 
@@ -37,15 +39,21 @@ class Progress:
     before: float
     after: float
 
+    knows: bool
+
     @property
     def learns(self) -> bool:
-        return self.after > LEARNED
+        """Whether it came to know something, or knows it already."""
+        return self.knows or (self.after > LEARNED and self.after > self.before + _SOME)
 
     @staticmethod
     def of(trials: Trials, optimizer: Optimizer, rate: float) -> Progress:
         curve = trials.run(optimizer, rate, _MAIN_STEPS)
+        before = trials.skill(curve.before)
         after = trials.skill(curve.after) if curve.is_finite else -np.inf
-        return Progress(curve, trials.skill(curve.before), after)
+        # who was never trained may be somewhat right by chance
+        knows = before > (LEARNED if trials.case.has_been_fit else _NOT_BY_CHANCE)
+        return Progress(curve, before, after, knows)
 
 
 # The learning rate
@@ -55,6 +63,7 @@ _SPIKE = 3.0  # times the loss of the start: a rate that throws it up so far is 
 _HIGH_SPIKE = 10.0  # or so far, where the loss comes down again
 _LEAP = 2.0  # first step in parts of the weights' own size: beyond 1 they are drawn anew
 _LONGEST = 20_000  # steps: who needs more of them has a rate that is too small
+_LONG, _STANDS = 4_000, 0.02  # where a hundred steps gain less skill than that
 _HARDLY = 0.08  # of what the larger rate gains
 
 
@@ -65,7 +74,7 @@ def learning_rate(trials: Trials, optimizer: Optimizer, progress: Progress) -> I
     spike = _HIGH_SPIKE if progress.learns else _SPIKE
     if not progress.curve.is_finite or leap > _LEAP or _rise(trials, progress.curve) > spike:
         found = _too_large(trials, optimizer, progress, leap)
-    elif progress.learns or progress.before > LEARNED:
+    elif progress.learns:
         found = None
         if progress.after < progress.before - _BETTER:
             found = _too_large(trials, optimizer, progress, leap)
@@ -90,7 +99,7 @@ def _rise(trials: Trials, curve: Curve) -> float:
     n_batches = max(1, 64 // trials.batch_size(trials.case.training))
     losses = curve.losses[: len(curve.losses) // n_batches * n_batches].reshape(-1, n_batches)
     highest = float(losses.mean(axis=1).max(initial=0.0))
-    return highest / max(curve.before, trials.constant, float(losses[:1].mean()), 1e-300)
+    return highest / max(curve.before, trials.constant, float(curve.losses[0]), 1e-300)
 
 
 def _too_large(
@@ -98,10 +107,11 @@ def _too_large(
 ) -> Finding | None:
     curve, rate = progress.curve, progress.curve.rate
     enough = max(LEARNED, progress.after - 0.05)
-    smaller = _best(trials, optimizer, [rate / 10**i for i in range(1, 7)], enough)
-    if smaller is None or trials.skill(smaller.after) < max(
-        progress.after - 0.1, progress.before + 0.02 if leap < _LEAP else -np.inf
-    ):
+    n_rates = 3 if curve.is_finite else 6
+    rates = [rate / 10**i for i in range(1, n_rates + 1)]
+    smaller = _best(trials, optimizer, rates, enough)
+    wanted = LEARNED if leap > _LEAP else max(progress.after - 0.1, progress.before + 0.02)
+    if smaller is None or trials.skill(smaller.after) < wanted:
         return None
     ahead = trials.skill(smaller.after) - progress.after
     rise = _rise(trials, curve)
@@ -132,7 +142,10 @@ def _too_small(trials: Trials, optimizer: Optimizer, progress: Progress) -> Find
     gained, possible = curve.before - curve.after, curve.before - larger.after
     needed = len(larger.losses) * larger.rate / rate  # as far as the larger rate came
     ahead = trials.skill(larger.after) - max(progress.after, 0.0)
-    if ahead < _BETTER / 2 or needed < _LONGEST or gained > _HARDLY * possible:
+    stands = progress.after < progress.before + _STANDS
+    if ahead < _BETTER / 2 or gained > _HARDLY * possible:
+        return None
+    if needed < (_LONG if stands else _LONGEST):
         return None
     evidence = (
         f"at the rate {rate:g} the loss went from {curve.before:.4g} to {curve.after:.4g} in "

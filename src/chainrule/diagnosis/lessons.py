@@ -73,7 +73,7 @@ def _decisions(case: Case, outputs: np.ndarray) -> np.ndarray:
 
 _NO_RELATION = 3.0  # standard deviations above shuffled labels: chance goes beyond once in a 1000
 _SHUFFLES = 200
-_FEWEST = 40  # samples: with fewer, chance hides a relation that there is
+_FEWEST = 60  # samples: with fewer, chance hides a relation that there is
 _WEAK = 0.05  # of the variance: so little is doubted up to _CLEAR standard deviations
 _CLEAR = 6.0
 
@@ -85,14 +85,13 @@ def shuffled(trials: Trials, case: Case, progress: Progress) -> Iterator[Finding
         return
     if related.z > (_NO_RELATION if related.skill > _WEAK else _CLEAR):
         return
-    if np.ptp(case.samples.y) == 0 or case.held is None:
-        return
-    z = _z_of_held(trials, case, progress.curve.learned)
+    part, held = case.split()  # for validation samples may be in order where these are not
+    z = _z_of_held(trials, case, progress.curve.learned, held) if case.is_own_held else -np.inf
     if z > _NO_RELATION:
         return
     rate = own_rate(case)
-    by_heart = trials.run(Adam(rate), rate, 150, penalties=(), falls=True)
-    z = max(z, _z_of_held(trials, case, by_heart.learned))
+    by_heart = trials.run(Adam(rate), rate, 150, samples=part, penalties=(), falls=True)
+    z = max(z, _z_of_held(trials, case, by_heart.learned, held))
     if z > _NO_RELATION:
         return
     evidence = (
@@ -105,11 +104,10 @@ def shuffled(trials: Trials, case: Case, progress: Progress) -> Iterator[Finding
     yield Finding("labels shuffled", evidence, max(z, related.z), fix)
 
 
-def _z_of_held(trials: Trials, case: Case, learned: Learned) -> float:
+def _z_of_held(trials: Trials, case: Case, learned: Learned, held: Samples) -> float:
     """How much smaller the held-out loss is than with the targets shuffled among the samples."""
-    assert case.held is not None
-    outputs = trials.outputs(learned, case.held)
-    targets = np.asarray(case.held.y[: len(outputs)])
+    outputs = trials.outputs(learned, held)
+    targets = np.asarray(held.y[: len(outputs)])
     rng, loss = case.rng(10), case.goal.loss
     with np.errstate(all="ignore"):
         own = float(np.mean(np.asarray(loss(outputs, targets), np.float64)))
@@ -134,7 +132,7 @@ _STEPS = 200
 def network_size(trials: Trials, case: Case, progress: Progress) -> Iterator[Finding]:
     """A network that cannot fit 32 samples of what a kernel machine predicts unseen."""
     related, labels = case.relation, case.labels_of(case.training.y)
-    if related is None or related.skill < _PREDICTABLE:
+    if related is None or related.skill < _PREDICTABLE or case.is_autoencoder:
         return
     known = related.skill
     if labels is not None:  # how many are right, beyond the most frequent class

@@ -37,7 +37,6 @@ CAUSES: tuple[str, ...] = (
     "exploding gradients",
     "vanishing gradients",
     "zero gradients",
-    "NaN in training",
     # or there is little to learn
     "classes unbalanced",
     "labels shuffled",

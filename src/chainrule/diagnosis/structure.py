@@ -78,6 +78,8 @@ def output_layer(case: Case, probe: Probe) -> Iterator[Finding]:
     loss, outputs, targets = case.goal.loss, probe.outputs, np.asarray(probe.batch.y)
     node = probe.output_function
     function = _function_of(node)
+    if function not in _RANGES and function != "log_softmax":
+        function = _by_range(case, probe)
     layer = node.layer if node is not None else ""
     name = "output layer and loss do not fit"
     if function == "softmax" and outputs.shape[-1] == 1:
@@ -113,6 +115,34 @@ _RANGES = {
     "softplus": (0.0, np.inf),
     "tanh": (-1.0, 1.0),
 }
+
+
+def _by_range(case: Case, probe: Probe) -> str:
+    """The activation whose range the outputs keep, by whatever function: "" for no such bounds.
+
+    The parameters are made large, of either sign: what stays within bounds then is bounded.
+    """
+    network, low, high, sums = case.goal.network, np.inf, -np.inf, []
+    x = np.asarray(probe.batch.x)[:64]
+    for factor in (1.0, 3.0, -3.0, 30.0, -30.0, 1e3, -1e3):
+        parameters = {name: factor * part for name, part in probe.parameters.items()}
+        with np.errstate(all="ignore"):
+            outputs = np.asarray(network.apply(parameters, network.state, x, False, None)[0])
+        if not np.isfinite(outputs).all():
+            continue  # an overflow on the way, of what the bounds are made by
+        low, high = min(low, float(outputs.min())), max(high, float(outputs.max()))
+        sums.append(np.ptp(outputs.sum(axis=-1)) if outputs.ndim > 1 else 1.0)
+    if high < _REACHED:
+        return ""  # it was not tried hard enough to say
+    if low >= 0 and high <= 1 + 1e-6:
+        is_shares = probe.outputs.shape[-1] > 1 and max(sums) < 1e-3
+        return "softmax" if is_shares else "sigmoid"
+    return "tanh" if low >= -1 - 1e-6 and high <= 1 + 1e-6 else ""
+
+
+_REACHED = 0.9  # of a bound
+
+
 _MARGIN = 0.05  # beyond the range, in parts of a unit: targets with a little noise on them
 _FEW = 0.01  # of the targets: a few may lie outside
 
@@ -168,7 +198,7 @@ def slopes(probe: Probe, knows: bool, learns: bool) -> Iterator[Finding]:
                 node, function, 1 if knows else _ALMOST_ALL if learns else _MOST_FLAT
             )
         elif function == "relu":
-            yield from _dead(node, learns or knows)
+            yield from _dead(node, knows, learns or knows)
     yield from _flow(probe, knows, learns)
     yield from _no_gradient(probe)
 
@@ -186,11 +216,13 @@ def _saturated(node: Node, function: str, most: float) -> Iterator[Finding]:
         yield Finding(f"saturated {function}", evidence, share, fix, node.layer)
 
 
-def _dead(node: Node, learns: bool) -> Iterator[Finding]:
+def _dead(node: Node, knows: bool, learns: bool) -> Iterator[Finding]:
     a = np.asarray(node.out)
     dead = ~a.reshape(-1, a.shape[-1]).any(axis=0)
     share, n_units = float(dead.mean()), dead.size
-    if share == 1 or (share > _MOST_DEAD and not learns):
+    # where all inputs are positive, each unit is dead by the toss of a coin
+    by_chance = 0.5 * n_units + 1.25 * n_units**0.5
+    if share == 1 or (share > _MOST_DEAD and not learns) or (dead.sum() > by_chance and not knows):
         evidence = (
             f"{int(dead.sum())} of the {n_units} units of {node.layer} are 0 for all "
             f"{len(a)} samples looked at, so no gradient comes through them"

@@ -12,6 +12,7 @@ from chainrule import tree
 from chainrule.diagnosis.baseline import constant_loss
 from chainrule.diagnosis.case import Case, as_batch
 from chainrule.optim import Optimizer
+from chainrule.scope import NonFiniteError, detect_nonfinite
 from chainrule.training.compiled_step import CompiledStep
 from chainrule.training.eager_step import EagerStep, first_state
 from chainrule.training.goal import ignore_overflow
@@ -127,6 +128,40 @@ class Trials:
                 step = EagerStep(*arguments)
             self._steps[key] = step
         return self._steps[key]
+
+    def first_nonfinite(self, optimizer: Optimizer, rate: float, n_steps: int) -> tuple[int, str]:
+        """The step of `run` that first makes a value that is not finite, and what made it."""
+        case = self.case
+        step = EagerStep(case.goal.network, case.goal.loss, optimizer, case.goal.penalties)
+        fresh = first_state(case.goal.network, optimizer)
+        step.write_state(Learned(self.start.flat, fresh.slots, self.start.state))
+        size, order_rng, layer_rng = self.batch_size(case.training), case.rng(5), case.rng(6)
+        n_steps = max(0, min(n_steps, MOST_STEPS - self.n_steps))
+        for number, rows in enumerate(_batches(len(case.training), size, n_steps, order_rng), 1):
+            self.n_steps += 1
+            try:
+                with ignore_overflow(), detect_nonfinite():
+                    step.take(case.training.take(rows).batch(slice(None)), rate, number, layer_rng)
+            except NonFiniteError as error:
+                return number, str(error)
+        return 0, ""
+
+    def nonfinite_samples(self) -> np.ndarray:
+        """The training samples whose loss is not finite, as it stands."""
+        batch = as_batch(self.case.training)
+        losses = self._losses(self.start, self.case.training)
+        bad = ~np.isfinite(losses) if losses.shape == (len(batch.x),) else np.zeros(1, bool)
+        return np.flatnonzero(bad)
+
+    def _losses(self, learned: Learned, samples: Samples) -> np.ndarray:
+        network = self.case.goal.network
+        parameters = network.parameters.unflatten(learned.flat)
+        with ignore_overflow():
+            outputs = [
+                np.asarray(network.apply(parameters, learned.state, part, False, None)[0])
+                for part in np.array_split(samples.x, -(-len(samples) // _EVALUATED))
+            ]
+            return np.asarray(self.case.goal.loss(np.concatenate(outputs), samples.y))
 
     def training_loss(self, learned: Learned, samples: Samples) -> float:
         """The loss of the first samples as in training: statistics of the batch, units dropped."""
