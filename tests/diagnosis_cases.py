@@ -21,7 +21,7 @@ Rng = np.random.Generator
 
 @dataclass
 class DiagnosisCase:
-    """What `diagnose` is called with, and the names one of which must come first (none: healthy)."""
+    """What `diagnose` is called with, and the names one of which comes first (none: healthy)."""
 
     name: str
     network: nn.Network

@@ -90,7 +90,7 @@ def useless_columns(case: Case, has_bias: bool) -> Iterator[Finding]:
     columns = x[:, varies].astype(np.float64)
     sparse = float((columns == columns.min(axis=0, initial=np.inf)).mean()) if columns.size else 0.0
     is_table = sparse < 0.4 or not (columns == np.round(columns)).all()
-    is_table = is_table and float((x == 0).mean()) < 0.3
+    is_table = is_table and columns.size > 0 and float((columns == 0).mean()) < 0.3
     still = np.flatnonzero(~varies)
     if still.size and is_table and (has_bias or not (x[:, still] == 1).all()):
         shown = ", ".join(map(str, still[:5]))

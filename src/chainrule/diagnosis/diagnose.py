@@ -14,12 +14,12 @@ from chainrule.diagnosis import columns, learning, lessons, refusals, structure
 from chainrule.diagnosis.case import MOST_SAMPLES, Case, as_batch
 from chainrule.diagnosis.probe import Probe, probe
 from chainrule.diagnosis.report import Diagnosis, Finding, ranked
-from chainrule.diagnosis.trials import Trials
+from chainrule.diagnosis.trials import Trials, as_learned
 from chainrule.optim import Adam, Minimizer, Optimizer, get_optimizer
 from chainrule.training.frozen import hidden_draws
 from chainrule.training.goal import Goal, Penalties
 from chainrule.training.inputs import check_count
-from chainrule.training.losses import Loss, LossLike
+from chainrule.training.losses import LossLike
 from chainrule.training.measured import NotSaved
 from chainrule.training.samples import Samples, with_class_weights
 from chainrule.training.trainable import Trainable
@@ -35,9 +35,9 @@ def diagnose(
     y: Any,
     *,
     loss: LossLike | None = None,
-    optimizer: str | Optimizer | Minimizer = "adam",
+    optimizer: str | Optimizer | Minimizer | None = None,
     learning_rate: float | None = None,
-    batch_size: int | None = 32,
+    batch_size: int | None = None,
     validation_data: tuple[Any, ...] | None = None,
     penalty: Penalties = None,
     sample_weight: Any = None,
@@ -46,10 +46,10 @@ def diagnose(
 ) -> Diagnosis:
     """Why the network does not learn y (N, ...) from x (N, ...): causes with evidence, in order.
 
-    Give what `fit` was given, or is to be given: `loss`, `penalty` are by default those of the last
-    fit, `optimizer` and `batch_size` the defaults of `fit`; `learning_rate` takes the place of the
-    optimizer's own. Data that `fit` would refuse become findings. A network that is not built is
-    diagnosed as `fit` with this seed would build it.
+    Give what `fit` was given, or is to be given. By default `loss`, `optimizer`, `batch_size` and
+    `penalty` are those of the last fit, before one "adam" and 32; `learning_rate` takes the place
+    of the optimizer's own. Data that `fit` would refuse become findings. A network that is not
+    built is diagnosed as `fit` with this seed would build it.
 
     Nothing given is changed: copies take at most `trials.MOST_STEPS` training steps, and of the
     samples at most `case.MOST_SAMPLES` of each part are looked at. `findings` holds a `Finding` for
@@ -62,12 +62,17 @@ def diagnose(
     >>> diagnose(net, x, x.sum(axis=1), loss="mean_squared_error", learning_rate=1e-6)
     <Diagnosis: learning rate too small>
     """
-    optimizer = get_optimizer(optimizer)
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    if learning_rate is not None and isinstance(optimizer, Optimizer):
-        optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed is {seed!r}: give a whole number from 0")
     loss, penalty = _of_last_fit(network, loss, penalty)
+    optimizer = get_optimizer(_given(optimizer, network.measured.optimizer, "adam"))
+    if learning_rate is not None:
+        if not isinstance(optimizer, Optimizer):
+            raise ValueError(f"{optimizer!r} finds its own step lengths: leave learning_rate out")
+        optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
+    batch_size = _given(batch_size, network.measured.batch_size, 32)
     with hidden_draws({**network.parts, "loss": loss, "penalty": penalty, "optimizer": optimizer}):
         own = copy.deepcopy(network)
         goal = Goal.of(own, loss, None, penalty)
@@ -91,6 +96,13 @@ def _of_last_fit(network: Trainable, loss: Any, penalty: Any) -> tuple[Any, Any]
             "diagnose does not know the loss before a fit: give loss=, as fit will be given"
         )
     return loss, penalty
+
+
+def _given(own: Any, of_last_fit: Any, otherwise: Any) -> Any:
+    """What is given, else what the last fit was given, else the default of `fit`."""
+    if own is not None:
+        return own
+    return otherwise if of_last_fit is None or isinstance(of_last_fit, NotSaved) else of_last_fit
 
 
 def _pair(validation_data: Any) -> tuple[Any, Any]:
@@ -141,7 +153,7 @@ def _samples(goal: Goal, x: Any, y: Any, weight: Any, prefix: str, seed: int) ->
     """One part of the data as training takes it, or why it does not."""
     network, is_built = goal.network, getattr(goal.network, "is_built", True)
     input_shape = getattr(network, "input_shape", None) if is_built else None
-    if found := refusals.refused_inputs(network, x, y, input_shape, f"{prefix}x"):
+    if found := refusals.refused_inputs(x, y, input_shape, f"{prefix}x"):
         return found
     try:
         inputs = network.as_inputs(x, f"{prefix}x", seed)
@@ -181,6 +193,18 @@ def _look(case: Case) -> tuple[list[Finding], int]:
             layer = name.rpartition(".")[0]
             return [Finding("NaN in the parameters", evidence, float(bad), fix, layer)], 0
     trials = Trials(case)
+    if case.has_been_fit and not learning.knows_already(trials):
+        # What it has come to is a consequence: the cause shows where the training began.
+        start, trials.start = trials.start, as_learned(network.restarted(case.seed))
+        found, n_steps = _look_from(case, trials)
+        if found:
+            return found, n_steps
+        trials.start = start
+    return _look_from(case, trials)
+
+
+def _look_from(case: Case, trials: Trials) -> tuple[list[Finding], int]:
+    """All findings of a training that begins where the trials do."""
     findings = list(learning.batch_norm(trials, case, case.batch_size))
     if case.batch_size < 2 and findings:
         case.batch_size = min(32, len(case.samples))

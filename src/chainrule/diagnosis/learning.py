@@ -18,6 +18,7 @@ __all__ = [
     "LEARNED",
     "Progress",
     "batch_norm",
+    "knows_already",
     "learning_rate",
     "own_rate",
     "regularisation",
@@ -48,12 +49,19 @@ class Progress:
 
     @staticmethod
     def of(trials: Trials, optimizer: Optimizer, rate: float) -> Progress:
+        """Take the steps of the trial."""
         curve = trials.run(optimizer, rate, _MAIN_STEPS)
-        before = trials.skill(curve.before)
         after = trials.skill(curve.after) if curve.is_finite else -np.inf
-        # who was never trained may be somewhat right by chance
-        knows = before > (LEARNED if trials.case.has_been_fit else _NOT_BY_CHANCE)
-        return Progress(curve, before, after, knows)
+        return Progress(curve, trials.skill(curve.before), after, knows_already(trials))
+
+
+def knows_already(trials: Trials) -> bool:
+    """Whether the loss is small where the trials begin.
+
+    Who was never trained may be somewhat right by chance.
+    """
+    loss = trials.training_loss(trials.start, trials.case.training)
+    return trials.skill(loss) > (LEARNED if trials.case.has_been_fit else _NOT_BY_CHANCE)
 
 
 # The learning rate

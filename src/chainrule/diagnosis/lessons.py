@@ -159,8 +159,8 @@ def network_size(trials: Trials, case: Case, progress: Progress) -> Iterator[Fin
             "the loss is gone" if labels is None else "the others than the largest class are right"
         )
         evidence = (
-            f"after {_STEPS} steps on {len(few)} samples alone {100 * max(best, 0):.3g} % of {what}, "
-            f"where kernel regression gets {100 * known:.3g} % on samples it has not seen"
+            f"after {_STEPS} steps on {len(few)} samples alone {100 * max(best, 0):.3g} % of {what}"
+            f", where kernel regression gets {100 * known:.3g} % on samples it has not seen"
         )
         fix = "more units in the smallest hidden layer, or another hidden layer"
         yield Finding("network too small", evidence, best, fix)

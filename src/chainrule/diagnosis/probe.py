@@ -97,7 +97,7 @@ def probe(case: Case, learned: Learned, batch: Batch) -> Probe:
 
     def gave(outputs: Any, **rest: Any) -> Probe:
         array = outputs.detach() if isinstance(outputs, Tensor) else np.asarray(outputs)
-        empty = {"nodes": (), "cotangents": {}, "last": None, "loss": float("nan")}
+        empty: dict[str, Any] = {"nodes": (), "cotangents": {}, "last": None, "loss": float("nan")}
         always = {"outputs": array, "names": names, "parameters": parts, "batch": batch}
         return Probe(**{**empty, **always, **rest})
 

@@ -12,13 +12,12 @@ import numpy as np
 from chainrule.diagnosis.report import Finding
 from chainrule.training.inputs import as_numbers
 from chainrule.training.losses import Loss
-from chainrule.training.trainable import Trainable
 
-__all__ = ["refused_inputs", "refused_targets"]
+__all__ = ["refused_inputs", "refused_targets", "wrong_inputs"]
 
 
 def refused_inputs(
-    network: Trainable, x: Any, y: Any, input_shape: tuple[int, ...] | None, name: str = "x"
+    x: Any, y: Any, input_shape: tuple[int, ...] | None, name: str = "x"
 ) -> Finding | None:
     """Why the network cannot take x, or None where it can; `input_shape` is what it was built for.
 

@@ -1,6 +1,6 @@
-"""Whether one set of columns tells anything of another: kernel ridge regression, each row left out.
+"""Whether columns tell anything of other columns: kernel ridge regression, each row left out.
 
-    alpha = (K + lambda I)^-1 y,  what row i misses without itself = alpha_i / ((K + lambda I)^-1)_ii
+    alpha = (K + lambda I)^-1 y,  residual of row i left out = alpha_i / ((K + lambda I)^-1)_ii
 
 for a few kernels and lambdas (Rasmussen and Williams, "Gaussian processes for machine learning",
 2006, equations 2.25 and 5.12). What chance alone reaches is measured by the same on shuffled rows.
@@ -76,7 +76,8 @@ def _standardised(x: Matrix) -> Matrix:
     x = x - x.mean(axis=0)
     spread = x.std(axis=0)
     kept = spread > 1e-12 * max(float(np.abs(x).max(initial=0)), 1e-300)
-    return x[:, kept] / spread[kept]
+    scaled: Matrix = x[:, kept] / spread[kept]
+    return scaled
 
 
 def _kernels(x: Matrix) -> Iterator[Matrix]:
@@ -100,7 +101,8 @@ def feature_rows(x: np.ndarray) -> Matrix:
         counts = np.stack([(rows == kind).sum(axis=1) for kind in kinds], axis=1)
         places = rows[:, : max(1, _MOST_COLUMNS // len(kinds))]
         placed = (places[:, :, None] == kinds).reshape(len(x), -1)
-        return np.concatenate([counts, placed], axis=1).astype(np.float64)
+        codes: Matrix = np.concatenate([counts, placed], axis=1).astype(np.float64)
+        return codes
     step = -(-rows.shape[1] // (4 * _MOST_COLUMNS))
     return rows[:, ::step].astype(np.float64)
 
@@ -109,6 +111,7 @@ def target_rows(y: np.ndarray, is_labels: bool) -> Matrix:
     """The targets (N, ...) as rows of numbers, labels (N,) as one-hot rows."""
     if is_labels:
         kinds = np.unique(y)[:_MOST_COLUMNS]
-        return (y[:, None] == kinds).astype(np.float64)
+        codes: Matrix = (y[:, None] == kinds).astype(np.float64)
+        return codes
     rows: Any = y.reshape(len(y), -1)[:, :_MOST_COLUMNS].astype(np.float64)
     return np.asarray(rows)

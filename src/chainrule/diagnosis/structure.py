@@ -104,8 +104,7 @@ def output_layer(case: Case, probe: Probe) -> Iterator[Finding]:
         )
         yield Finding(name, evidence, number, f"leave {function} out of the last layer", layer)
     elif not loss.takes_logits and function in _RANGES and targets.shape == outputs.shape:
-        if found := _out_of_range(function, np.asarray(case.samples.y), layer):
-            yield found
+        yield from _out_of_range(function, np.asarray(case.samples.y), layer)
 
 
 _RANGES = {
@@ -147,19 +146,19 @@ _MARGIN = 0.05  # beyond the range, in parts of a unit: targets with a little no
 _FEW = 0.01  # of the targets: a few may lie outside
 
 
-def _out_of_range(function: str, targets: Array, layer: str) -> Finding | None:
+def _out_of_range(function: str, targets: Array, layer: str) -> Iterator[Finding]:
     low, high = _RANGES[function]
     outside = (targets < low - _MARGIN) | (targets > high + _MARGIN)
     share = float(outside.mean())
     if share <= _FEW:
-        return None
+        return
     between = f"from {low:g} up" if high == np.inf else f"from {low:g} to {high:g}"
     evidence = (
         f"{function} gives numbers {between}, but {100 * share:.3g} % of the targets lie outside, "
         f"between {short(float(targets.min()))} and {short(float(targets.max()))}"
     )
     fix = f"a last layer without {function}, or scaled targets"
-    return Finding("output layer and loss do not fit", evidence, share, fix, layer)
+    yield Finding("output layer and loss do not fit", evidence, share, fix, layer)
 
 
 def _function_of(node: Node | None) -> str:

@@ -18,9 +18,10 @@ from chainrule.training.eager_step import EagerStep, first_state
 from chainrule.training.goal import ignore_overflow
 from chainrule.training.samples import Samples
 from chainrule.training.step import Learned, Penalty, make_loss, mean_loss
+from chainrule.training.trainable import Trainable
 from chainrule.training.training_step import TrainingStep
 
-__all__ = ["MOST_STEPS", "Curve", "Trials"]
+__all__ = ["MOST_STEPS", "Curve", "Trials", "as_learned"]
 
 MOST_STEPS = 1000
 """The training steps that one diagnosis takes at most, of batches of at most 128 samples or the
@@ -49,6 +50,12 @@ class Curve:
         return bool(np.isfinite(self.losses).all() and np.isfinite(self.after))
 
 
+def as_learned(network: Trainable) -> Learned:
+    """Copies of what the network has learned so far."""
+    state = {name: array.copy() for name, array in network.state.items()}
+    return Learned(network.parameters.flat.copy(), {}, state)
+
+
 @final
 class Trials:
     """Trains the case's network on its samples, a bounded number of steps in all."""
@@ -58,11 +65,7 @@ class Trials:
         self.n_steps = 0
         self._steps: dict[Any, TrainingStep] = {}
         network = case.goal.network
-        self.start = Learned(
-            network.parameters.flat.copy(),
-            {},
-            {name: array.copy() for name, array in network.state.items()},
-        )
+        self.start = as_learned(network)
         self._loss_of = make_loss(network, case.goal.loss)
         batch = as_batch(case.training, _EVALUATED)
         self.constant = constant_loss(

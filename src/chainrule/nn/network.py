@@ -383,6 +383,17 @@ class Network:
                 "nothing from batches of one sample: give batch_size= at least 2, or another layer"
             )
 
+    def restarted(self, seed: int) -> Network:
+        """A copy with parameters and state as they are before any training.
+
+        They are drawn by the network's own seed, by this one where it has none. Raises ValueError
+        where the network is not built.
+        """
+        self._require_built()
+        other = copy.deepcopy(self)
+        other.build(self._input_shape, seed if self.seed is None else None)
+        return other
+
     @property
     def parts(self) -> Mapping[str, Layer]:
         """The layers by name: `apply` reads their options beside its arguments."""

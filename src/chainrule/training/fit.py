@@ -147,7 +147,7 @@ def fit(
     run, hooks = Run(network, epochs), moments(callbacks)
     session = Session(goal, training, validation, run, hooks, progress, bool(detect_nonfinite))
     network.keep_step(None)
-    network.measured = Measured(loss, metrics, penalty)
+    network.measured = Measured(loss, metrics, penalty, optimizer, batch_size)
     compiles = bool(compile) and not detect_nonfinite
     trainer: Descent | Minimization
     try:
@@ -205,12 +205,16 @@ def evaluate(
     return goal.evaluate(samples.normalised(network.dtype), batch_size)
 
 
+_OF_EVALUATE = ("loss", "metrics", "penalty")
+
+
 def _measured(network: Trainable, given: Measured) -> Measured:
     """What is given, and the rest from the last fit."""
     last = network.measured
     both = {
         name: own if own is not None else of_fit
         for (name, own), of_fit in zip(given._asdict().items(), last, strict=True)
+        if name in _OF_EVALUATE
     }
     for name, value in both.items():
         if isinstance(value, NotSaved):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from chainrule.optim import Minimizer, Optimizer
+
 __all__ = ["Measured", "NotSaved"]
 
 
@@ -18,11 +20,13 @@ class NotSaved:
 
 
 class Measured(NamedTuple):
-    """What the last `fit` minimised and reported, as it was given."""
+    """What the last `fit` minimised and reported, and by what, as it was given."""
 
     loss: Any = None
     metrics: Any = None
     penalty: Any = None
+    optimizer: Any = None
+    batch_size: Any = None
 
     def saved(self) -> Measured:
         """The same for a file: names and what is the library's own; a user's functions are not.
@@ -44,7 +48,13 @@ def _is_ours(part: Any) -> bool:
         return all(map(_is_ours, part.values()))
     if isinstance(part, functools.partial):
         return all(map(_is_ours, (part.func, *part.args, *part.keywords.values())))
+    if isinstance(part, Optimizer | Minimizer):  # a schedule may be the user's own
+        return _is_of_chainrule(part) and all(map(_is_ours, vars(part).values()))
     # functions of ours by their names, L1 and L2 by their classes' module
+    return _is_of_chainrule(part)
+
+
+def _is_of_chainrule(part: Any) -> bool:
     return str(getattr(part, "__module__", "")).split(".")[0] == "chainrule"
 
 
