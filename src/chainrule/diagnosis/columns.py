@@ -84,7 +84,7 @@ def useless_columns(case: Case, has_bias: bool) -> Iterator[Finding]:
     is nothing unusual. A column of ones is the bias of a first layer that has none.
     """
     x = case.samples.x
-    if x.ndim != 2 or x.dtype.kind != "f" or len(x) < _FEWEST or x.shape[1] < 2:
+    if x.ndim != 2 or x.dtype.kind != "f" or len(x) < _FEWEST:
         return
     varies = np.ptp(x, axis=0) > 0
     columns = x[:, varies].astype(np.float64)
@@ -92,6 +92,7 @@ def useless_columns(case: Case, has_bias: bool) -> Iterator[Finding]:
     is_table = sparse < 0.4 or not (columns == np.round(columns)).all()
     is_table = is_table and columns.size > 0 and float((columns == 0).mean()) < 0.3
     still = np.flatnonzero(~varies)
+    is_table = is_table or not columns.size
     if still.size and is_table and (has_bias or not (x[:, still] == 1).all()):
         shown = ", ".join(map(str, still[:5]))
         evidence = (
@@ -134,13 +135,9 @@ _ALL_BUT_CERTAIN = 0.999  # of the targets' variance, by one column alone
 def leaks(case: Case) -> Iterator[Finding]:
     """A column that is the target, and validation samples that are trained on."""
     x, labels = case.samples.x, case.labels
-    if (
-        not case.is_autoencoder
-        and x.ndim == 2
-        and x.dtype.kind == "f"
-        and x.shape[1] > 1
-        and len(x) >= 2 * _FEWEST
-    ):
+    n_outputs = 1 if labels is not None else case.samples.y[0].size
+    is_table = x.ndim == 2 and x.dtype.kind == "f" and x.shape[1] > n_outputs
+    if is_table and len(x) >= 2 * _FEWEST and not case.is_autoencoder:
         share, column = _told_by_one_column(x.astype(np.float64), case.samples.y, labels)
         if share > _ALL_BUT_CERTAIN:
             evidence = (

@@ -153,12 +153,12 @@ def _samples(goal: Goal, x: Any, y: Any, weight: Any, prefix: str, seed: int) ->
     """One part of the data as training takes it, or why it does not."""
     network, is_built = goal.network, getattr(goal.network, "is_built", True)
     input_shape = getattr(network, "input_shape", None) if is_built else None
-    if found := refusals.refused_inputs(x, y, input_shape, f"{prefix}x"):
+    if found := refusals.refused_inputs(x, y, network.dtype, input_shape, f"{prefix}x"):
         return found
     try:
         inputs = network.as_inputs(x, f"{prefix}x", seed)
     except (TypeError, ValueError) as error:
-        if not is_built and np.ndim(x) > 1 and len(x):
+        if not is_built and np.ndim(x) > 1 and len(x) and isinstance(error, ValueError):
             raise  # the layers do not fit one another
         return refusals.wrong_inputs(error, x)
     try:
@@ -166,6 +166,7 @@ def _samples(goal: Goal, x: Any, y: Any, weight: Any, prefix: str, seed: int) ->
     except (TypeError, ValueError) as error:
         if weight is not None:
             Samples.prepare(network, goal.loss, inputs, y, None, prefix=prefix, seed=seed)
+            raise  # it is the weights that do not fit
         return refusals.refused_targets(y, goal.loss, len(inputs), network.output_shape, error)
 
 

@@ -233,6 +233,8 @@ def constant_predictions(trials: Trials, case: Case, progress: Progress) -> Iter
     related = case.relation
     if related is None or related.skill < LEARNED:
         return
+    if size <= FAR and _moves_at_last(trials, case, spread):
+        return
     evidence = (
         f"after {len(progress.curve.losses)} steps the outputs spread {100 * moves:.3g} % as far "
         f"as the targets, which have root mean square {short(size)} and can be predicted: kernel "
@@ -242,6 +244,14 @@ def constant_predictions(trials: Trials, case: Case, progress: Progress) -> Iter
     if size < FAR:
         fix = "a last layer without activation, and look whether its inputs differ"
     yield Finding("target learned as a constant", evidence, size if size > FAR else moves, fix)
+
+
+def _moves_at_last(trials: Trials, case: Case, spread: float) -> bool:
+    """Whether outputs that stood still begin to differ by another optimizer, in more steps."""
+    rate = own_rate(case)
+    curve = trials.run(Adam(rate), rate, _STEPS, penalties=(), falls=True)
+    outputs = trials.outputs(curve.learned, case.training)
+    return float(outputs.std(axis=0).mean()) > _STILL * spread or len(curve.losses) < _STEPS
 
 
 def constant_target(case: Case) -> Finding | None:

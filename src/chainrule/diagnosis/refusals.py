@@ -17,9 +17,10 @@ __all__ = ["refused_inputs", "refused_targets", "wrong_inputs"]
 
 
 def refused_inputs(
-    x: Any, y: Any, input_shape: tuple[int, ...] | None, name: str = "x"
+    x: Any, y: Any, dtype: Any, input_shape: tuple[int, ...] | None, name: str = "x"
 ) -> Finding | None:
-    """Why the network cannot take x, or None where it can; `input_shape` is what it was built for.
+    """Why the network cannot take x, or None where it can; `dtype` is what it computes
+    in, `input_shape` what it was built for.
 
     y tells whether the samples lie along the wrong axis.
     """
@@ -31,11 +32,18 @@ def refused_inputs(
         return found
     if found := _not_finite(array, name, "inputs"):
         return found
+    largest = float(np.abs(array).max(initial=0)) if array.dtype.kind == "f" else 0.0
+    if largest > float(np.finfo(dtype).max):
+        evidence = f"the largest value of {name} is {largest:.3g}, which {dtype} cannot hold"
+        return Finding("inputs not scaled", evidence, largest, "standardise the columns")
     return None
 
 
 def wrong_inputs(error: Exception, x: Any) -> Finding:
     """A refusal of the network's own as a finding."""
+    if isinstance(error, TypeError):
+        fix = "give numbers as the first layer takes them"
+        return Finding("inputs of the wrong kind", str(error), float(np.ndim(x)), fix)
     text = "give samples as rows, of the shape that the network was built for"
     return Finding("inputs of the wrong shape", str(error), float(np.ndim(x)), text)
 
@@ -96,7 +104,7 @@ def refused_targets(
         fix = "give the last layer one unit per class, or use binary_cross_entropy for one output"
         return Finding("output layer and loss do not fit", str(error), n_outputs, fix)
     shapes = [(n_samples, *output_shape)]
-    if output_shape == (1,) or loss.takes_labels:
+    if (output_shape == (1,) and loss.kind != "own") or loss.takes_labels:
         shapes.append((n_samples,))
     if array.shape not in shapes:
         wanted = " or ".join(str(shape) for shape in reversed(shapes))

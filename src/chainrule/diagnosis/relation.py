@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Relation", "feature_rows", "relation", "target_rows"]
+__all__ = ["Matrix", "Relation", "feature_rows", "relation", "target_rows"]
 
-Matrix = npt.NDArray[np.float64]
+Matrix: TypeAlias = npt.NDArray[np.float64]
 
 MOST_ROWS = 300  # a matrix of so many rows is factored within milliseconds
 _MOST_COLUMNS = 1024

@@ -27,6 +27,7 @@ from chainrule.training.minimization import Minimization, Objective
 from chainrule.training.progress import make_progress
 from chainrule.training.samples import Samples, hold_out, with_class_weights
 from chainrule.training.session import Session
+from chainrule.training.stuck import why_stuck
 from chainrule.training.trainable import Trainable
 from chainrule.warn import warn_user
 
@@ -149,6 +150,7 @@ def fit(
     network.keep_step(None)
     network.measured = Measured(loss, metrics, penalty, optimizer, batch_size)
     compiles = bool(compile) and not detect_nonfinite
+    start = network.parameters.flat.copy()
     trainer: Descent | Minimization
     try:
         session.begin()
@@ -167,8 +169,9 @@ def fit(
         session.interrupt()
     finally:
         session.end()
-    if session.problem:
-        warn_user(session.problem)
+    stuck = session.problem or why_stuck(network, start, training, run.history)
+    if stuck and run.stopped_by != "interrupt":
+        warn_user(stuck)
     return run.history
 
 
