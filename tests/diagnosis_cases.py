@@ -360,7 +360,7 @@ def unbalanced(rng):
     n, d = int(rng.integers(200, 500)), int(rng.integers(2, 8))
     y = (rng.random(n) < 0.05).astype(int)
     y[:4] = 1
-    x = rng.normal(size=(n, d)) + 0.8 * y[:, None]
+    x = rng.normal(size=(n, d)) + 0.5 * y[:, None]
     task = Task("binary", x, y, 1, "binary_cross_entropy")
     if rng.random() < 0.5:
         task.n_outputs, task.loss = 2, "cross_entropy"

@@ -97,8 +97,9 @@ class Case:
 
     @property
     def relation(self) -> Relation | None:
-        """How well the inputs predict the targets, with no network; None for too few samples."""
-        if self._relation is None and len(self.samples) >= _FEWEST_FOR_RELATION:
+        """How well the inputs predict the targets, with no network; None for few samples or none that differ."""
+        enough = len(self.samples) >= _FEWEST_FOR_RELATION and np.ptp(self.samples.x, axis=0).any()
+        if self._relation is None and enough:
             labels = self.labels
             targets = self.samples.y if labels is None else labels
             y = target_rows(targets, labels is not None)

@@ -67,6 +67,7 @@ def knows_already(trials: Trials) -> bool:
 # The learning rate
 
 _BETTER = 0.2  # skill by which another rate must be ahead
+_LITTLE = 0.02
 _SPIKE = 3.0  # times the loss of the start: a rate that throws it up so far is too large,
 _HIGH_SPIKE = 10.0  # or so far, where the loss comes down again
 _LEAP = 2.0  # first step in parts of the weights' own size: beyond 1 they are drawn anew
@@ -125,6 +126,8 @@ def _too_large(
     rise = _rise(trials, curve)
     if curve.is_finite and ahead < _BETTER and rise < _SPIKE and leap < _LEAP:
         return None
+    if progress.learns and leap < _LEAP and ahead < _LITTLE:
+        return None  # it was thrown up, and came down to where smaller rates come
     n_steps = len(curve.losses)
     how = f"went from {short(curve.before)} to {short(curve.after)} in {n_steps} steps"
     if not curve.is_finite:
@@ -144,7 +147,7 @@ def _too_small(trials: Trials, optimizer: Optimizer, progress: Progress) -> Find
     if not rate:
         evidence = "the learning rate is 0: no step changes anything"
         return Finding("learning rate too small", evidence, 0.0, "learning_rate=0.001")
-    larger = _best(trials, optimizer, [rate * 10**i for i in (1, 2, 3, 5)], 2 * LEARNED)
+    larger = _best(trials, optimizer, [rate * 10**i for i in (1, 2, 3, 5, 7, 9)], 2 * LEARNED)
     if larger is None:
         return None
     gained, possible = curve.before - curve.after, curve.before - larger.after

@@ -53,7 +53,7 @@ def classes(trials: Trials, case: Case, progress: Progress) -> Iterator[Finding]
                 break
     others = true != largest
     recall = float((predicted[others] == true[others]).mean()) if others.any() else 0.0
-    if recall < (0.6 if share >= _MOST_OF_ONE else 0.05):
+    if recall < (0.7 if share >= _MOST_OF_ONE else 0.05):
         evidence = (
             f"{100 * share:.3g} % of the samples are of class {largest}; of the others the network "
             f"finds {100 * recall:.3g} % after {len(progress.curve.losses)} steps, and predicts "
