@@ -22,7 +22,7 @@ from chainrule.cli.console import json_text, number
 from chainrule.data import DamagedFileError, DataNotFoundError
 from chainrule.primitives.primitive import PRIMITIVES
 
-COMMANDS = ("train", "reproduce", "check", "data")
+COMMANDS = ("train", "diagnose", "reproduce", "check", "data")
 
 
 def run(*arguments):

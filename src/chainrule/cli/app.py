@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from chainrule.cli.check import check as run_check
 from chainrule.cli.console import CommandError, message
 from chainrule.cli.data import data as run_data
+from chainrule.cli.diagnose import diagnose as run_diagnose
 from chainrule.cli.draw import draw as run_draw
 from chainrule.cli.explain import ExplainOptions
 from chainrule.cli.explain import explain as run_explain
@@ -65,6 +66,7 @@ def make_app() -> "typer.Typer":
     _add_source(app)
     _add_explain(app)
     _add_draw(app)
+    _add_diagnose(app)
     _add_reproduce(app)
     _add_check(app)
     _add_data(app)
@@ -271,6 +273,45 @@ def _add_draw(app: "typer.Typer") -> None:
         """Draw the network that `train` would begin with, or its computation graph."""
         options = Options(name, model, layers, activation, loss, seed=seed)
         _end(run_draw, options, show, backward, samples, output)
+
+
+def _add_diagnose(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def diagnose(
+        name: Annotated[str, typer.Argument(help="A data set: see `chainrule data`.")],
+        model: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "dense",
+        layers: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        activation: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        loss: Annotated[str, typer.Option(help="As for `chainrule train`.")] = "auto",
+        optimizer: Annotated[str | None, typer.Option(help="As for `chainrule train`.")] = None,
+        learning_rate: Annotated[float | None, typer.Option(help="The optimizer's step.")] = None,
+        batch_size: Annotated[
+            int | None, typer.Option(min=1, max=_MOST, help="Samples per step.")
+        ] = None,
+        seed: Annotated[int, typer.Option(min=0, help="Fixes split, start and order.")] = 0,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print the findings as one JSON object.")
+        ] = False,
+    ) -> None:
+        """Say why a network does not learn a data set: causes, each with a number and a remedy.
+
+        The exit status is 1 if something was found.
+        """
+        options = Options(
+            name,
+            model,
+            layers,
+            activation,
+            loss,
+            optimizer,
+            learning_rate,
+            batch_size=batch_size,
+            seed=seed,
+            as_json=as_json,
+        )
+        _end(run_diagnose, options)
 
 
 def _add_reproduce(app: "typer.Typer") -> None:

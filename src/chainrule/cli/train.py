@@ -27,7 +27,7 @@ from chainrule.data import Dataset
 from chainrule.engines.choice import Engine, check_engine
 from chainrule.training.metrics import accuracy
 
-__all__ = ["Options", "make_setup", "train"]
+__all__ = ["Options", "make_setup", "train", "validation_data"]
 
 _MOST_LAYERS, _MOST_WEIGHTS = 100, 50_000_000  # beyond, a dense network fits into no memory
 _LOSSES_OF_VALUES = [name for name, loss in nn.LOSSES.items() if loss.kind == "values"]
@@ -212,7 +212,7 @@ def _run(prepared: PreparedData, setup: Setup, options: Options) -> Result:
             optimizer=make_optimizer(setup, len(prepared.x)),
             epochs=setup.epochs,
             batch_size=setup.batch_size,
-            validation_data=_validation_data(prepared),
+            validation_data=validation_data(prepared),
             metrics=_metrics(prepared),
             seed=setup.seed,
             verbose=0 if options.quiet else 2 if options.verbose else "auto",
@@ -250,7 +250,7 @@ def _pass_over(_warning: Warning | str, *_place: Any) -> None:
     pass
 
 
-def _validation_data(prepared: PreparedData) -> tuple[Any, Any] | None:
+def validation_data(prepared: PreparedData) -> tuple[Any, Any] | None:
     """The test part, watched and nothing else: no choice in the training depends on it."""
     if not prepared.has_test:
         return None

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from chainrule import diagnosis
 from chainrule.engines.choice import Engine, check_engine
 from chainrule.nn.alone import connect, own_copy
 from chainrule.nn.built import BuiltLayer, build_layers
@@ -321,6 +322,7 @@ class Network:
     train_on_batch = train_on_batch
     explain = explain_network
     draw = draw_network
+    diagnose = diagnosis.diagnose
 
     def as_inputs(self, x: Any, name: str = "x", seed: Any = None) -> np.ndarray:
         """The inputs as `apply` takes them, all of them finite, or an error that calls them `name`.
@@ -366,6 +368,17 @@ class Network:
                 f"{idle[0].rpartition('.')[0]} learns its statistics from several samples, and "
                 "nothing from batches of one sample: give batch_size= at least 2, or another layer"
             )
+
+    def restarted(self, seed: int) -> Network:
+        """A copy with parameters and state as they are before any training.
+
+        They are drawn by the network's own seed, by this one where it has none. Raises ValueError
+        where the network is not built.
+        """
+        self._require_built()
+        other = copy.deepcopy(self)
+        other.build(self._input_shape, seed if self.seed is None else None)
+        return other
 
     @property
     def parts(self) -> Mapping[str, Layer]:

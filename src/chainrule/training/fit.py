@@ -28,6 +28,7 @@ from chainrule.training.orders import Orders, Shuffle, check_shuffle
 from chainrule.training.progress import make_progress
 from chainrule.training.samples import Samples, hold_out, with_class_weights
 from chainrule.training.session import Session
+from chainrule.training.stuck import why_stuck
 from chainrule.training.trainable import Trainable
 from chainrule.warn import warn_user
 
@@ -167,8 +168,9 @@ def fit(
     )
     network.keep_step(None)
     network.batch_training = None  # its slots are of the parameters as they were
-    network.measured = Measured(loss, metrics, penalty, optimizer)
+    network.measured = Measured(loss, metrics, penalty, optimizer, batch_size)
     compiles = bool(compile) and not detect_nonfinite
+    start = network.parameters.flat.copy()
     trainer: Descent | Minimization
     try:
         session.begin(len(training) if is_full_batch else orders.most_samples)
@@ -186,8 +188,9 @@ def fit(
         session.interrupt()
     finally:
         session.end()
-    if session.problem:
-        warn_user(session.problem)
+    stuck = session.problem or why_stuck(network, start, training, run.history)
+    if stuck and run.stopped_by != "interrupt":
+        warn_user(stuck)
     return run.history
 
 

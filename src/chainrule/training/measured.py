@@ -18,12 +18,13 @@ class NotSaved:
 
 
 class Measured(NamedTuple):
-    """What the last `fit` minimised and reported, and how, as it was given."""
+    """What the last `fit` minimised and reported, and by what, as it was given."""
 
     loss: Any = None
     metrics: Any = None
     penalty: Any = None
     optimizer: Any = None
+    batch_size: Any = None
 
     def completed_by(self, last: Measured, caller: str) -> Measured:
         """This, and what it leaves open from the last fit; the optimizer is not looked at.

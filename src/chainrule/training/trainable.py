@@ -104,6 +104,12 @@ class Trainable(Protocol):
     def check_batch_size(self, batch_size: int) -> None:
         """Raise ValueError for batches that are too small to train on."""
 
+    def restarted(self, seed: int) -> Trainable:
+        """A copy with parameters and state as they are before any training.
+
+        They are drawn by its own seed, by this one where it has none.
+        """
+
     def keep_step(self, step: Any) -> None:
         """Remember the compiled step, or that there is none (None)."""
 
