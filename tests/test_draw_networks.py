@@ -160,6 +160,16 @@ def test_every_kind_of_layer_is_drawn_with_and_without_data(name, show):
     assert (net.parameters.flat == before).all()
 
 
+def test_a_layer_that_decides_by_values_is_drawn():
+    class Decides(nn.Layer):
+        def forward(self, x, parameters, context):
+            return x if float(x.sum()) > 1 else -x
+
+    net = nn.Network([nn.Dense(20), Decides()], input_shape=3, seed=0)
+    assert "z1 (N, 20)" in texts(net.draw())
+    assert "decides_1" in list(faces(net.draw(np.ones((2, 3))).level))
+
+
 def test_whole_numbers_as_inputs():
     net = nn.Network([nn.Embedding(10, 4), nn.LSTM(3), nn.Dense(2)], seed=0)
     assert "embedding_1" in texts(net.draw(np.array([[1, 2, 3], [4, 5, 6]])))
