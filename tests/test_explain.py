@@ -14,7 +14,9 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim, tree
+from chainrule.data.storage import find_local
 from chainrule.experiments import e01_worked_example, e09_iris_by_hand, e12_computation_graphs
+from chainrule.experiments.ex4 import given_network, samples
 from chainrule.experiments.iris_pair import load_iris_pair
 from chainrule.primitives import sigmoid
 from chainrule.primitives.primitive import PRIMITIVES
@@ -300,6 +302,19 @@ def test_the_regularised_loss_with_a_penalty():
     record = net.backprop(x, [[0, 1], [1, 0]], **options)
     for line, value in numbers(told, record):
         assert float(line.result) == pytest.approx(value, rel=6e-4, abs=1e-300)
+
+
+@pytest.mark.slow
+def test_the_loss_of_exercise_4_is_printed_as_published():
+    """E13: 0.2876291651613189, and 0.38376985909092365 with the penalty."""
+    if any(find_local("ex4", f"ex4{name}.mat") is None for name in ("data1", "weights")):
+        pytest.skip("the course's files are absent")
+    x, y = samples()
+    options = {"loss": "binary_cross_entropy", "penalty": nn.L2(1 / len(x))}
+    told = given_network().explain(x, y, digits=15, elements=1, **options)
+    text = told.text(100)
+    assert "loss = 0.287629165161319 + 0.0961406939296047 = 0.38376985909092" in text
+    check_text(text, least=20)
 
 
 def test_the_tanh_network_of_the_third():
