@@ -161,14 +161,14 @@ def _places(size: int) -> list[int | None]:
 
 
 def _broken(row: str) -> list[str]:
-    """A row, broken before a plus where it is long."""
+    """A row, broken before a plus or minus where it is long."""
     if _length(row) <= _ROW:
         return [row]
     rows, depth, start = [], 0, 0
-    for match in re.finditer(r"[{}]| \+ ", row):
+    for match in re.finditer(r"[{}]| [+-] ", row):
         token = match[0]
         depth += (token == "{") - (token == "}")
-        if token == " + " and not depth and _length(row[start : match.start()]) > 0.7 * _ROW:
+        if token.startswith(" ") and not depth and _length(row[start : match.start()]) > 0.7 * _ROW:
             rows.append(row[start : match.start()])
             start = match.start() + 1
     rows.append(row[start:])

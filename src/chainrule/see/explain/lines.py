@@ -64,8 +64,7 @@ class Lines:
     def name(self, variable: Variable) -> Name:
         """What a value is called; of a derivative also what it is the derivative by."""
         if variable in self._of:
-            every = self._of[variable]  # inputs only add what is said of what they are added to
-            return self.derivative_name(([v for v in every if v in self.makers] or every)[-1])
+            return self.derivative_name(self._of[variable][0])
         own: str = self.record.name_of(variable)
         if variable in self._given_derivatives:
             return Name(own, of=self._given_derivatives[variable])
