@@ -170,7 +170,7 @@ def test_what_does_not_go_together_is_refused():
         fitted(epochs=9, steps=2, shuffle="replacement")
     with pytest.raises(ValueError, match="steps is 0"):
         fitted(steps=0)
-    with pytest.raises(ValueError, match="did you mean 'replacement'"):
+    with pytest.raises(TypeError, match="did you mean 'replacement'"):
         fitted(shuffle="replacment")
     with pytest.raises(TypeError, match="shuffle is 3"):
         fitted(shuffle=3)

@@ -3,10 +3,10 @@
 The first 1000 training images of MNIST, one update per sample in file order, learning rate 0.1,
 tanh after each layer, mean squared error; weights and biases from uniform(-0.5, 0.5). No figure was
 published, so ours stand alone: the error must fall, and half of the networks read most images. From
-these starts the tanh units are saturated. In about one network of six an output is driven to +1 in
-the first steps and stays there, where tanh is flat: it is the largest for every image, so that the
-network gives one digit for all. Which networks these are is chance, for what rounds otherwise in
-the last digit has another path after 50 steps.
+these starts the tanh units are saturated. In about one network of six an output is driven to +1
+and stays there, where tanh is flat: it is the largest for every image, so that the network gives
+one digit for all. Which networks these are is chance, for what rounds otherwise in the last digit
+has another path after 50 steps.
 
 The publication's convolution layer adds its bias once for each channel of its input, and multiplies
 the bias's gradient by the number of channels of its *output*. With as many of one as of the other

@@ -44,7 +44,8 @@ def run(output: Path | None, seeds: Sequence[int] | None = None) -> list[Row]:
         (output / "E10_report.txt").write_text(f"{reports[0]}\n", encoding="utf-8")
     accuracies = [report.accuracy for report in reports]
     holds = at_least(0.9720, np.median(accuracies))
-    return [Row("E10", "accuracy on 10 000 test images", 0.9720, beside(0.9720, accuracies), holds)]
+    measured = beside(0.9720, accuracies, known="of 16 starts: percentile 9")
+    return [Row("E10", "accuracy on 10 000 test images", 0.9720, measured, holds)]
 
 
 def train(mnist: data.Dataset, seed: int) -> ClassificationReport:

@@ -75,11 +75,17 @@ def percentile(published: float, runs: npt.ArrayLike) -> float:
 
 
 def beside(
-    published: float, runs: npt.ArrayLike, digits: int = 4, decimals: int | None = None
+    published: float,
+    runs: npt.ArrayLike,
+    digits: int = 4,
+    *,
+    decimals: int | None = None,
+    known: str = "",
 ) -> str:
     """`spread`, and at which percentile of ours the published figure lies.
 
     Of a figure published in so many `decimals`, ours are rounded alike before they are compared.
+    Where it lies beyond all of ours, what is `known` about that is added.
 
     >>> beside(0.96, [0.97, 0.95, 0.98])
     'median 0.97, 0.95 to 0.98 over 3 seeds; published: percentile 33'
@@ -95,4 +101,5 @@ def beside(
     place = f"percentile {percentile(published, found):.0f}"
     if published < found.min() or published > found.max():
         place = "below all" if published < found.min() else "above all"
+        place += f" ({known})" if known else ""
     return f"{text}; published: {place}"

@@ -18,17 +18,13 @@ _REPLACEMENT = "replacement"
 
 
 def check_shuffle(shuffle: object) -> Shuffle:
-    """What a user gave as `shuffle`; raises TypeError or ValueError for what it cannot be."""
+    """What a user gave as `shuffle`; raises TypeError for what it cannot be."""
     if isinstance(shuffle, bool | np.bool_):
         return bool(shuffle)
     if shuffle == _REPLACEMENT:
         return "replacement"
-    if isinstance(shuffle, str):
-        raise ValueError(
-            f"shuffle is {shuffle!r}{did_you_mean(shuffle, [_REPLACEMENT])}: give True, False or "
-            f"{_REPLACEMENT!r}"
-        )
-    raise TypeError(f"shuffle is {shuffle!r}: give True or False, or {_REPLACEMENT!r}")
+    meant = did_you_mean(shuffle, [_REPLACEMENT]) if isinstance(shuffle, str) else ""
+    raise TypeError(f"shuffle is {shuffle!r}{meant}: give True or False, or {_REPLACEMENT!r}")
 
 
 @final
