@@ -100,7 +100,7 @@ class Trials:
         step.write_state(Learned(begin.flat, fresh.slots, begin.state))
         losses = []
         order_rng, layer_rng = case.rng(5), case.rng(6)
-        with ignore_overflow():
+        with ignore_overflow(), step.thread_limit():
             before = self.training_loss(begin, samples)
             for number, rows in enumerate(_batches(len(samples), size, n_steps, order_rng), 1):
                 now = rate * (1 - (number - 1) / n_steps) if falls else rate
