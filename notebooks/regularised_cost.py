@@ -15,7 +15,7 @@ from chainrule import data, nn, optim, plots
 
 digits = data.load("digits")
 X, Y = digits.x[:500] / 16.0, data.one_hot(digits.y[:500], 10).astype(float)
-m, strength = len(X), 1.0
+m, strength = len(X), 0.1  # λ = 1 in the exercise, which has ten times as many samples
 
 # %% [markdown]
 # ## The exercise's code
@@ -133,20 +133,25 @@ print(report)
 # %% [markdown]
 # ## The library's optimizer
 #
-# SciPy's truncated Newton, on the exercise's function and on our network.
+# SciPy's truncated Newton, on the exercise's function and on our network. For some evaluations the
+# two go the same way; after that, the last digits of their sums lead them apart, as they would any
+# two programs.
 
 # %%
 found = minimize(
-    backprop, params, args=(X, Y, strength), jac=True, method="TNC", options={"maxfun": 250}
+    backprop, params, args=(X, Y, strength), jac=True, method="TNC", options={"maxfun": 10}
 )
 net = same_network(params)
-history = net.fit(
-    X, Y, **goal, optimizer=optim.TNC(max_iterations=1000, max_evaluations=250), verbose=0
-)
-print(f"theirs {found.fun:.4f}, ours {history['loss'][-1]:.4f}; {history.minimizer}")
-assert np.allclose(history["loss"][-1], found.fun, rtol=0.01)
+short = optim.TNC(max_iterations=1000, max_evaluations=10)
+history = net.fit(X, Y, **goal, optimizer=short, verbose=0)
+assert np.allclose(history["loss"][-1], found.fun, rtol=1e-6)
+
+longer = optim.TNC(max_iterations=1000, max_evaluations=250)
+history = net.fit(X, Y, **goal, optimizer=longer, verbose=0)
+print(f"cost {history['loss'][-1]:.4f}; {history.minimizer}")
 accuracy = np.mean(net.predict(X).argmax(axis=1) == Y.argmax(axis=1))
 assert accuracy > 0.95
+accuracy
 
 # %%
 plots.hidden_units(
