@@ -97,7 +97,7 @@ def new_network(seed):
     return network
 
 
-his = new_network(seed=0)
+his = new_network(seed=2)
 errors = his.fit(x, y, epochs=1000, rate=0.1)
 errors[0], errors[-1], his.predict(x[1])
 
@@ -117,7 +117,7 @@ def same_network(his):
     return network
 
 
-ours = same_network(new_network(seed=0))
+ours = same_network(new_network(seed=2))
 history = ours.fit(
     x, y, loss="mean_squared_error", optimizer=optim.SGD(0.1), epochs=1000, batch_size=1,
     shuffle=False, verbose=0,
@@ -133,7 +133,7 @@ plots.loss_curve({"his": errors, "ours": history["loss"]}, title="XOR, 2-3-1, ta
 # leaves his weights alone.
 
 # %%
-his, ours = new_network(seed=0), same_network(new_network(seed=0))
+his, ours = new_network(seed=2), same_network(new_network(seed=2))
 seen = ours.backprop(x[1:2], y[1:2], loss="mean_squared_error")
 back = mse_derivative(y[1], his.predict(x[1]))
 for layer, name in zip(reversed(his.layers), ("d_z2", "d_a1", "d_z1", "d_x"), strict=True):
