@@ -323,7 +323,7 @@ def test_the_trained_network_is_explained_and_drawn(name, options, update, tmp_p
     assert update in told
     assert {"FORWARD", "BACKWARD", "UPDATE"} <= set(told.split())
     page = (tmp_path / "explanation.html").read_text(encoding="utf-8")
-    assert "learning_rate * d_W1" in page
+    assert "d_W1 = x.T @ d_z1" in page
     svg = ElementTree.parse(tmp_path / "network.svg")
     words = " ".join(svg.getroot().itertext())
     assert f"{name}: " in words
