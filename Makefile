@@ -9,7 +9,7 @@ SINGLE_THREADED = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 .PHONY: help demo test check slow mutants bench clean
 
 help:
-	@echo 'make demo    install, train a network on digits, run the quick published experiments'
+	@echo 'make demo    install, run the quick published experiments, train a network on digits and explain it'
 	@echo 'make test    install and run every check'
 	@echo 'make check   every check, in the environment as it is (for developers)'
 	@echo 'make slow    the tests of the long experiments (minutes)'
@@ -18,8 +18,8 @@ help:
 	@echo 'make clean   remove environments, caches and builds; output/ and runs/ stay'
 
 demo: $(VENV)/.installed-all
-	$(VENV)/bin/chainrule train digits --output output/digits
 	$(VENV)/bin/chainrule reproduce --quick
+	$(VENV)/bin/chainrule train digits --output output/digits
 
 test: $(VENV)/.installed-dev
 	@$(MAKE) --no-print-directory check

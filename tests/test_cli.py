@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from chainrule import nn
 from chainrule.cli.app import make_app
 from chainrule.cli.console import json_text, number
+from chainrule.cli.results import SEEN
 from chainrule.data import DamagedFileError, DataNotFoundError
 from chainrule.primitives.primitive import PRIMITIVES
 
@@ -285,6 +287,7 @@ def test_a_report_for_classes(tmp_path):
         "step.py",
         "curves.png",
         "confusion_matrix.png",
+        *SEEN,
     }
 
 
@@ -300,10 +303,31 @@ def test_a_report_for_classes(tmp_path):
 def test_pictures_suit_the_kind_of_data(name, pictures, tmp_path):
     report = train(name, tmp_path)
     drawn = pictures | {"curves.png"}
-    assert set(report["files"]) == drawn | {"history.csv", "report.json", "step.py"}
+    assert set(report["files"]) == drawn | {"history.csv", "report.json", "step.py", *SEEN}
     assert {path.name for path in tmp_path.iterdir()} == set(report["files"])
     for picture in drawn:
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "update"),
+    [
+        ("iris", (), "update by Adam(learning_rate=0.01)"),
+        ("iris", ("--optimizer", "lbfgs"), "update by SGD("),  # it takes no steps of its own
+        ("diabetes", ("--loss", "huber"), "loss huber of 1 sample"),
+    ],
+)
+def test_the_trained_network_is_explained_and_drawn(name, options, update, tmp_path, no_pictures):
+    train(name, tmp_path, *options)
+    told = (tmp_path / "explanation.txt").read_text(encoding="utf-8")
+    assert update in told
+    assert {"FORWARD", "BACKWARD", "UPDATE"} <= set(told.split())
+    page = (tmp_path / "explanation.html").read_text(encoding="utf-8")
+    assert "d_W1 = x.T @ d_z1" in page
+    svg = ElementTree.parse(tmp_path / "network.svg")
+    words = " ".join(svg.getroot().itertext())
+    assert f"{name}: " in words
+    assert "dense_2" in words
 
 
 def test_files_hold_the_numbers(tmp_path):

@@ -17,6 +17,7 @@ from chainrule import data
 from chainrule.cli.app import make_app
 from chainrule.cli.prepare import make_optimizer, prepare
 from chainrule.cli.recipes import recipe_for
+from chainrule.cli.results import SEEN
 from chainrule.cli.train import Options, make_setup
 from chainrule.data import storage
 from chainrule.optim import RMSprop
@@ -87,7 +88,7 @@ def test_a_convolutional_network_learns_and_is_drawn(name, model, n_parameters, 
         "kernels.png",
         "feature_maps.png",
     }
-    assert set(report["files"]) == pictures | {"history.csv", "report.json", "step.py"}
+    assert set(report["files"]) == pictures | {"history.csv", "report.json", "step.py", *SEEN}
     assert {path.name for path in tmp_path.iterdir()} == set(report["files"])
     for picture in pictures:
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")

@@ -56,6 +56,31 @@ def test_examples_run(path, tmp_path, monkeypatch):
             pytest.fail(f"{path.name}:{line - 1}: ```{info} is none of {RUN}, {DOCTEST}, {SKETCH}")
 
 
+def test_drawings_in_the_docs_are_those_that_are_drawn(tmp_path, monkeypatch, request):
+    """The pictures of docs/see.md, which the README shows too; --write-golden draws them anew."""
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "see.md"
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for info, line, code in blocks(page.read_text(encoding="utf-8")):
+        if info == RUN:
+            run(code, line, page, namespace)
+    drawn = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("*.svg")}
+    assert set(drawn) == {"neuron.svg", "gradients.svg"}
+    for name, text in drawn.items():
+        picture = page.parent / "pictures" / name
+        if request.config.getoption("--write-golden"):
+            picture.write_text(text, encoding="utf-8", newline="\n")
+        assert picture.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pictures_and_notebooks_are_there(path):
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s:]+\.(?:svg|png|gif|ipynb))\)|src=\"([^\":]+)\"", text)
+    missing = [a or b for a, b in links if not (path.parent / (a or b)).is_file()]
+    assert not missing
+
+
 def test_readme_has_examples():
     assert any(info == RUN for info, _, _ in blocks(README.read_text(encoding="utf-8")))
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule import nn, plots
+from chainrule import nn, optim, plots
 from chainrule.cli.console import json_text, new_table, print_table
-from chainrule.cli.prepare import PreparedData, Setup
+from chainrule.cli.prepare import PreparedData, Setup, make_optimizer
 from chainrule.files import replacing
 from chainrule.training.history import History
 from chainrule.training.reports import ClassificationReport, RegressionReport
@@ -23,12 +23,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
-__all__ = ["FILES", "STEPS", "Result", "print_report", "summarise", "write_results"]
+__all__ = ["FILES", "SEEN", "STEPS", "Result", "print_report", "summarise", "write_results"]
 
 STEPS = {"numpy": "step.py", "c": "step.c"}
 """The file of the training step, by the engine that it ran on."""
 
-FILES = ("history.csv", "report.json", *STEPS.values(), "curves.png")
+SEEN = {
+    "explanation.html": "every number of the backward pass of one sample",
+    "explanation.txt": "the same as text",
+    "network.svg": "the network, with the values and gradients of that sample",
+}
+"""The files that show the backward pass, and what is in them."""
+
+FILES = ("history.csv", "report.json", *STEPS.values(), *SEEN, "curves.png")
 """Files that a run leaves, of the steps one; pictures that suit the data come on top."""
 
 _MOST_UNITS_SHOWN = 100
@@ -118,6 +125,7 @@ def write_results(result: Result, summary: dict[str, Any], folder: Path) -> list
         with replacing(folder / step) as beside:
             beside.write_text(result.source, encoding="utf-8")
         names.append(step)
+    names += _write_seen(result, folder)
     for name, figure in _pictures(result):
         plots.save(figure, folder / name)
         names.append(name)
@@ -130,6 +138,26 @@ def _write_history(history: History, path: Path) -> None:
         writer.writerow(["epoch", *history, "seconds"])
         columns = [range(1, history.epochs + 1), *history.values(), history.seconds]
         writer.writerows(zip(*columns, strict=True))
+
+
+def _write_seen(result: Result, folder: Path) -> list[str]:
+    """The backward pass of the first test sample through the trained network, told and drawn."""
+    prepared, network = result.prepared, result.network
+    x, y = prepared.inputs(prepared.x_test[:1]), prepared.targets(prepared.y_test[:1])
+    optimizer = make_optimizer(result.setup, len(prepared.x))
+    told = network.explain(
+        x,
+        y,
+        loss=result.setup.loss,
+        optimizer=None if isinstance(optimizer, optim.Minimizer) else optimizer,
+        seed=result.setup.seed,
+    )
+    told.save(folder / "explanation.html")
+    told.save(folder / "explanation.txt")
+    title = f"{prepared.dataset.name}: {result.architecture}; the first of the {_samples(result)}"
+    drawing = network.draw(x, y, loss=result.setup.loss, seed=result.setup.seed, title=title)
+    drawing.save(folder / "network.svg")
+    return list(SEEN)
 
 
 # Pictures

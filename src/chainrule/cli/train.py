@@ -22,7 +22,7 @@ from chainrule.cli.console import (
 )
 from chainrule.cli.prepare import PreparedData, Setup, make_network, make_optimizer, prepare
 from chainrule.cli.recipes import SCHEDULES, recipe_for
-from chainrule.cli.results import FILES, Result, print_report, summarise, write_results
+from chainrule.cli.results import FILES, SEEN, Result, print_report, summarise, write_results
 from chainrule.data import Dataset
 from chainrule.engines.choice import Engine, check_engine
 from chainrule.training.metrics import accuracy
@@ -74,6 +74,8 @@ def train(options: Options) -> int:
         print_report(stdout(), result)
         if not options.quiet:
             message(f"written to {folder}: {', '.join(files)}")
+            for name in SEEN:
+                message(f"{folder / name}: {SEEN[name]}")
     if result.history.stopped_by == "interrupt":
         message(f"interrupted: this is the network after {result.history.epochs} finished epochs")
         return 130
