@@ -152,7 +152,7 @@ seen["hidden"].round(3), seen.result.round(3)
 
 # %%
 digits = data.load("digits")
-x, x_test, labels, labels_test = data.split(digits.x / digits.x.max(), digits.y, 0.25, seed=0)
+x, x_test, labels, labels_test = data.split(digits.x, digits.y, 0.25, seed=0)
 targets = data.one_hot(labels, 10)
 theirs = NeuralNetwork([64, 32, 16, 10], seed=0)
 ours = same_network(theirs.W)

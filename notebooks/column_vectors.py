@@ -61,7 +61,7 @@ class Network:
 
 
 digits = data.load("digits")
-x, y = digits.x[:400] / 16.0, data.one_hot(digits.y[:400], 10).astype(float)
+x, y = digits.x[:400], data.one_hot(digits.y[:400], 10).astype(float)
 columns = [(one[:, None], target[:, None]) for one, target in zip(x, y, strict=True)]
 theirs = Network([64, 30, 10])
 

@@ -14,8 +14,8 @@ import chainrule as cr
 from chainrule import data, nn, optim, plots
 
 digits = data.load("digits")
-X, Y = digits.x[:500] / 16.0, data.one_hot(digits.y[:500], 10).astype(float)
-m, strength = len(X), 0.1  # λ = 1 in the exercise, which has ten times as many samples
+X, Y = digits.x[:500], data.one_hot(digits.y[:500], 10).astype(float)
+m, strength = len(X), 1.0
 
 # %% [markdown]
 # ## The exercise's code

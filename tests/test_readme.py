@@ -70,7 +70,8 @@ def test_drawings_in_the_docs_are_those_that_are_drawn(tmp_path, monkeypatch, re
         picture = page.parent / "pictures" / name
         if request.config.getoption("--write-golden"):
             picture.write_text(text, encoding="utf-8", newline="\n")
-        assert picture.read_text(encoding="utf-8") == text
+        is_same = picture.read_text(encoding="utf-8") == text
+        assert is_same, f"{name} is drawn in another way now: look at it, and write it anew"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
