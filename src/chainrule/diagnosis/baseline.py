@@ -11,7 +11,7 @@ from chainrule.training.losses import Loss
 from chainrule.training.samples import Batch
 from chainrule.training.step import mean_loss
 
-__all__ = ["constant_loss"]
+__all__ = ["best_loss", "constant_loss"]
 
 _SMALLEST = 1e-6  # a probability that is not zero, for its logarithm
 
@@ -35,6 +35,21 @@ def constant_loss(loss: Loss, batch: Batch, outputs: np.ndarray) -> float:
             if np.isfinite(value):
                 found.append(value)
     return min(found)
+
+
+def best_loss(loss: Loss, batch: Batch, outputs: np.ndarray) -> float:
+    """The loss of outputs that are right: above 0 where targets are probabilities between 0 and 1.
+
+    It is 0 for losses of the user's own, of which nothing is known.
+    """
+    targets = np.asarray(batch.y, np.float64)
+    if not loss.contains or targets.shape != outputs.shape:
+        return 0.0
+    shares = np.clip(targets, _SMALLEST, 1 - _SMALLEST)
+    right = np.log(shares) - (np.log(1 - shares) if loss.kind == "binary" else 0.0)
+    with ignore_overflow():
+        losses = loss(right.astype(outputs.dtype), np.asarray(batch.y))
+        return max(float(mean_loss(losses, len(targets), batch.weight)), 0.0)
 
 
 def _constants(

@@ -97,7 +97,7 @@ class Case:
 
     @property
     def relation(self) -> Relation | None:
-        """How well inputs predict targets, with no network; None for few samples, or all alike."""
+        """How well inputs predict targets without a network; None for few samples, or alike."""
         enough = len(self.samples) >= _FEWEST_FOR_RELATION and np.ptp(self.samples.x, axis=0).any()
         if self._relation is None and enough:
             labels = self.labels

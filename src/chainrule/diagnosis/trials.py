@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from chainrule import tree
-from chainrule.diagnosis.baseline import constant_loss
+from chainrule.diagnosis.baseline import best_loss, constant_loss
 from chainrule.diagnosis.case import Case, as_batch
 from chainrule.optim import Optimizer
 from chainrule.scope import NonFiniteError, detect_nonfinite
@@ -68,15 +68,18 @@ class Trials:
         self.start = as_learned(network)
         self._loss_of = make_loss(network, case.goal.loss)
         batch = as_batch(case.training, _EVALUATED)
-        self.constant = constant_loss(
-            case.goal.loss, batch, self.outputs(self.start, case.training)
-        )
+        outputs = self.outputs(self.start, case.training)
+        self.constant = constant_loss(case.goal.loss, batch, outputs)
+        self.best = best_loss(case.goal.loss, batch, outputs)
 
     def skill(self, loss: float) -> float:
-        """What part of the best constant's loss is gone: 1 for a loss of 0, below 0 for worse."""
+        """What part of the best constant's loss is gone, of what can go: 1 for all of it, below 0
+        for a loss that is larger.
+        """
         if not np.isfinite(loss):
             return -np.inf
-        return 1 - loss / self.constant if self.constant > 0 else 0.0
+        possible = self.constant - self.best
+        return 1 - (loss - self.best) / possible if possible > 0 else 0.0
 
     def run(
         self,
