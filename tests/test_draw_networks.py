@@ -320,3 +320,13 @@ def test_the_script_opens_as_python_does(tmp_path):
     tree = ET.fromstring(opened.svg)
     nodes = [g for g in tree.iter(f"{SVG}g") if (g.get("class") or "").startswith("node")]
     assert np.allclose(numbers(after), numbers([g.get("transform") for g in nodes]), atol=0.3)
+
+
+def test_gradients_are_those_with_the_penalty():
+    net = nn.Network([nn.Dense(1, weight=[[2.0]], use_bias=False)], dtype=float)
+    x, y = [[1.0]], [[2.0]]
+    plain = net.draw(x, y, loss="squared_error", show="neurons").svg
+    penalised = net.draw(x, y, loss="squared_error", penalty=nn.L2(3.0), show="neurons").svg
+    gradient = net.backprop(x, y, loss="squared_error", penalty=nn.L2(3.0)).gradients
+    assert plain != penalised
+    assert f">{float(gradient['dense_1.weight'][0, 0]):.4g}<" in penalised

@@ -22,6 +22,7 @@ from chainrule.see.draw.graphs import LayerNote, View, draw_cells
 from chainrule.see.draw.neurons import Column, Joint, draw_units
 from chainrule.see.record import Record
 from chainrule.see.recorded import Recorder
+from chainrule.training.goal import Penalties
 from chainrule.training.losses import LossLike
 from chainrule.training.trainable import Trainable
 
@@ -52,6 +53,7 @@ def picture_of(
     x: Any,
     y: Any,
     loss: LossLike | None,
+    penalty: Penalties,
     show: Show | None,
     backward: bool,
     title: str | None,
@@ -67,7 +69,7 @@ def picture_of(
         raise ValueError("the reverse pass starts from a loss: give targets y beside x")
     record = None
     if y is not None:
-        record = backprop(network, x, y, loss=loss, seed=seed)
+        record = backprop(network, x, y, loss=loss, penalty=penalty, seed=seed)
     elif x is not None:
         x = network.as_inputs(x)
     n_parameters = network.parameters.flat.size

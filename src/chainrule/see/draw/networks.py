@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from chainrule.see.draw.drawing import Drawing
     from chainrule.see.draw.network_pictures import Drawable, Show
+    from chainrule.training.goal import Penalties
     from chainrule.training.losses import LossLike
 
 __all__ = ["draw_network"]
@@ -20,6 +21,7 @@ def draw_network(
     y: Any = None,
     *,
     loss: LossLike | None = None,
+    penalty: Penalties = None,
     show: Show | None = None,
     backward: bool = False,
     title: str | None = None,
@@ -31,9 +33,10 @@ def draw_network(
     layers shows its branches. A network of Dense layers with at most 16 units each is drawn as
     neurons, its edges coloured by the weights. `show` chooses: "layers", "neurons" or "graph".
     With inputs x (N, ...), values are shown, and with targets y (N, ...) gradients of the loss too,
-    by default that of the last fit: neurons then show means over the samples, and their edges the
-    gradients. "graph" needs x and y, and `backward=True` draws the reverse pass of layers and graph
-    beside the forward pass. `seed` fixes what dropout draws.
+    with `loss` and `penalty` as for `fit`, by default those of the last fit: neurons then show
+    means over the samples, and their edges the gradients. "graph" needs x and y, and
+    `backward=True` draws the reverse pass of layers and graph beside the forward pass. `seed` fixes
+    what dropout draws.
     The network is built for x where it is not built, else nothing of it is changed. Raises
     ValueError for a network that is not built, without x; for y without x; for neurons of a
     network that has others than Dense layers and activations; and as `backprop` does.
@@ -48,4 +51,4 @@ def draw_network(
     # Whoever trains imports this module, and most draw nothing: what draws is imported now.
     from chainrule.see.draw.network_pictures import picture_of
 
-    return picture_of(network, x, y, loss, show, backward, title, seed)
+    return picture_of(network, x, y, loss, penalty, show, backward, title, seed)
