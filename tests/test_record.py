@@ -219,6 +219,15 @@ def test_mistakes_are_told():
         cr.record(lambda x: np.where(x > 0, x, 0.0))(1.0).steps[-1].local_derivative(0)
 
 
+def test_a_notebook_shows_names_and_values_and_no_markup_of_names():
+    value = cr.record(lambda values: values["<b>"] * 2.0)({"<b>": 3.0})._repr_html_()
+    assert "&lt;b&gt;" not in value  # names are made identifiers
+    assert "<b>" not in value
+    assert ">6." in value
+    many = cr.record(lambda x: sum((x * k for k in range(200)), x).sum())(np.ones(2))
+    assert len(many._repr_html_()) < 60_000
+
+
 def test_the_profiling_hook_of_others_is_put_back():
     import sys
 

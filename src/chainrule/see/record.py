@@ -219,13 +219,22 @@ class Record(Mapping[str, np.ndarray]):
 
     def __repr__(self) -> str:
         n_forward = sum(e.section == "forward" for e in self.graph.equations)
-        return (
-            f"Record({n_forward} steps, result {_short(self.result)}, gradients by "
-            f"{', '.join(self._by) or 'nothing'})"
-        )
+        names = list(self._by)
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        by = ", ".join(names[:_MOST_NAMES]) or "nothing"
+        return f"Record({n_forward} steps, result {_short(self.result)}, gradients by {by}{more})"
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [(name, str(self[name].shape), _short(self[name])) for name in self]
+
+    def _repr_html_(self) -> str:
+        from chainrule import html  # for notebooks alone
+
+        table = html.table(["name", "shape", "value"], self._rows(), left=3, more="values")
+        return html.block(html.paragraph(repr(self), strong=True), table)
 
     def __str__(self) -> str:
-        rows = [(name, str(self[name].shape), _short(self[name])) for name in self]
+        rows = self._rows()
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         return "\n".join(
             f"{name:{widths[0]}}  {shape:{widths[1]}}  {value}" for name, shape, value in rows
@@ -426,6 +435,7 @@ def _short(value: np.ndarray) -> str:
 
 
 _LONGEST = 72
+_MOST_NAMES = 6
 
 
 def _described(value: Any) -> str:
