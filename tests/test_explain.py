@@ -534,3 +534,17 @@ def test_mistakes_in_the_command_are_named(options, message):
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stdout == ""
+
+
+def test_only_what_is_on_the_way_is_told_of_a_followed_number():
+    def f(w, x, b):
+        z = w * x + b
+        return (np.tanh(z) - 1) ** 2
+
+    steps = cr.explain(f, 0.5, 2.0, -1.5, follow="d_w").content.chapters[0].steps
+    assert "d_b" not in {str(step.name) for step in steps}  # which is d_z by another name
+    net = nn.Network([nn.Dense(1)], seed=0, dtype=float)
+    told = net.explain([[1.0]], [[2.0]], loss="squared_error", penalty=nn.L2(0.1), follow="b1[0]")
+    names = [str(step.name) for step in told.content.chapters[0].steps]
+    assert "d_loss" in names
+    assert "d_penalty" not in names

@@ -57,9 +57,10 @@ def follow_place(teller: Teller, place: Place) -> list[Step]:
     found: list[Step] = []
     current: Variable | None = variable if cotangent is None else cotangent
     seen: set[tuple[Variable, Index]] = set()
+    depending = _depending_on(teller, variable)
     while current is not None and (current, index) not in seen:
         seen.add((current, index))
-        steps = _steps_of(teller, current, index, is_derivative=cotangent is not None)
+        steps = _steps_of(teller, current, index, cotangent is not None, depending)
         element = teller.elements.element(current, index)
         found = _helpers(teller, element) + steps + found
         current, index = _largest(teller, element, is_derivative=cotangent is not None)
@@ -74,25 +75,38 @@ def _helpers(teller: Teller, element: Element) -> list[Step]:
         step
         for leaf in element.own_leaves().values()
         if leaf.variable in beside
-        for step in _steps_of(teller, leaf.variable, leaf.index, is_derivative=False)
+        for step in _steps_of(teller, leaf.variable, leaf.index, False, set())
     ]
 
 
-def _steps_of(teller: Teller, variable: Variable, index: Index, is_derivative: bool) -> list[Step]:
+def _depending_on(teller: Teller, variable: Variable) -> set[Variable]:
+    """A value and all of the forward pass that was computed from it."""
+    found = {variable}
+    for equation in teller.record.graph.equations:
+        if equation.section == "forward" and not found.isdisjoint(equation.variables):
+            found.update(equation.outs)
+    return found
+
+
+def _steps_of(
+    teller: Teller, variable: Variable, index: Index, is_derivative: bool, depending: set[Variable]
+) -> list[Step]:
+    """The steps that tell a value: of a derivative by several values, those `depending` on the one
+    that is followed.
+    """
     lines = teller.lines
     if not is_derivative:
         step = teller.forward_step(variable)
         return [replace(step, lines=(teller.line(step.name, variable, index),))]
-    steps = [teller.backward_step(of, c) for of, c in lines.backward if c is variable]
-    if not steps:
+    by = [of for of, c in lines.backward if c is variable and (of is None or of in depending)]
+    if not by:
         return []
-    first, *others = steps
-    of = next(of for of, c in lines.backward if c is variable)
-    names = {} if of is None else lines.flows_from(of)
+    first, *others = [teller.backward_step(of, variable) for of in by]
+    names = {} if by[0] is None else lines.flows_from(by[0])
     line = teller.line(first.name, variable, index, names)
     slope = None
-    if of is not None and not line.is_plain:
-        slope = teller.slope(of, line.element, index)
+    if by[0] is not None and not line.is_plain:
+        slope = teller.slope(by[0], line.element, index)
     return [replace(first, lines=(line,), slope=slope), *others]
 
 
