@@ -213,7 +213,7 @@ def test_an_update_of_another_form_is_refused(compiled):
 @pytest.mark.parametrize(
     "error", [ValueError("a"), KeyError("b"), NameError("c"), AssertionError("d"), RecursionError()]
 )
-@pytest.mark.parametrize("place", ["trace", "build_program"])
+@pytest.mark.parametrize("place", ["trace", "build_programs"])
 def test_any_failure_of_the_compiler_is_a_warning_and_the_training_goes_on(
     error, place, monkeypatch
 ):

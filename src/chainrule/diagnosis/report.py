@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any, final
 
 __all__ = ["CAUSES", "Diagnosis", "Finding", "ranked", "short"]
@@ -122,20 +121,13 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        rows = "".join(
-            "<tr>"
-            + "".join(
-                f'<td style="text-align:left">{escape(text)}</td>'
-                for text in (str(i), f.name, f.layer, f.evidence, f.try_)
-            )
-            + "</tr>"
-            for i, f in enumerate(self.findings, 1)
-        )
-        head = f"<p>{escape(self._head())}</p>"
-        if not rows:
-            return head
-        titles = "".join(f"<th>{title}</th>" for title in ("", "cause", "layer", "evidence", "try"))
-        return f"{head}<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+        from chainrule import html  # for notebooks alone
+
+        head = html.paragraph(self._head())
+        if not self.findings:
+            return html.block(head)
+        rows = [[i, f.name, f.layer, f.evidence, f.try_] for i, f in enumerate(self.findings, 1)]
+        return html.block(head, html.table(["", "cause", "layer", "evidence", "try"], rows, left=5))
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -11,10 +11,6 @@ from typing import final
 from chainrule.files import replacing
 from chainrule.names import look_up
 from chainrule.see.explain.content import Content
-from chainrule.see.explain.html import as_html, as_page
-from chainrule.see.explain.latex import as_latex
-from chainrule.see.explain.markdown import as_markdown
-from chainrule.see.explain.text import as_text
 
 __all__ = ["FORMATS", "Explanation"]
 
@@ -22,6 +18,9 @@ _WIDEST = 100  # characters: longer lines are hard to read
 
 FORMATS = {"text": ".txt", "markdown": ".md", "latex": ".tex", "html": ".html"}
 """The formats by name, and the suffix of each."""
+
+
+# Whoever trains imports this file, and most write nothing: each writer is imported when it writes.
 
 
 @final
@@ -38,18 +37,26 @@ class Explanation:
         """Plain text in lines of at most `width` characters, by default the terminal's, or 100."""
         if width is None:
             width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
+        from chainrule.see.explain.text import as_text
+
         return as_text(self.content, width)
 
     def markdown(self) -> str:
         """A Markdown document, with formulas as code."""
+        from chainrule.see.explain.markdown import as_markdown
+
         return as_markdown(self.content)
 
     def latex(self) -> str:
         """A whole LaTeX document, which compiles with pdflatex and needs amsmath only."""
+        from chainrule.see.explain.latex import as_latex
+
         return as_latex(self.content)
 
     def html(self) -> str:
         """A whole HTML page, without scripts."""
+        from chainrule.see.explain.html import as_page
+
         return as_page(self.content)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -58,7 +65,7 @@ class Explanation:
         Raises ValueError for any other suffix.
         """
         by_suffix: dict[str, Callable[[], str]] = {
-            ".txt": lambda: as_text(self.content, _WIDEST) + "\n",
+            ".txt": lambda: self.text(_WIDEST) + "\n",
             ".md": self.markdown,
             ".tex": self.latex,
             ".html": self.html,
@@ -76,4 +83,6 @@ class Explanation:
         return f"<{self.content.title}: {n_steps} steps>"
 
     def _repr_html_(self) -> str:
+        from chainrule.see.explain.html import as_html
+
         return as_html(self.content)
