@@ -1,0 +1,533 @@
+"""From what a reader hands over to a `Case`: functions, an object with methods, a list of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from inspect import isclass
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+
+from chainrule.review import roles
+from chainrule.review.case import Case, Roots, call_by_names, given_by_role, output_of, scalar_of
+from chainrule.review.losses import fit_target, named_loss
+from chainrule.review.places import as_numbers
+
+__all__ = ["Options", "make_case"]
+
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
+
+
+class Options:
+    """What a check is told beside the code and its arguments."""
+
+    def __init__(self, **given: Any) -> None:
+        self.loss: Any = given.pop("loss", None)
+        self.loss_gradient: Any = given.pop("loss_gradient", None)
+        self.forward: Any = given.pop("forward", None)
+        self.method: str | None = given.pop("method", None)
+        self.rate: float | None = given.pop("learning_rate", None)
+        self.named: dict[str, Any] = given
+
+
+def is_code(thing: Any) -> bool:
+    """Whether this is code to check rather than an argument of it."""
+    if thing is None or isinstance(thing, np.ndarray | np.generic | int | float | dict | str):
+        return False
+    if isinstance(thing, list | tuple):
+        return bool(thing) and all(_is_layer(item) for item in thing)
+    return callable(thing) or (hasattr(thing, "__dict__") and as_numbers(thing) is None)
+
+
+def _is_layer(thing: Any) -> bool:
+    return roles.find_method(thing, roles.FORWARD) is not None and (
+        roles.find_method(thing, roles.GRADIENT) is not None
+    )
+
+
+def make_case(what: tuple[Any, ...], options: Options) -> Case:
+    """The case of this code and these arguments; TypeError or ValueError say what is missing."""
+    n_code = 0
+    while n_code < len(what) and is_code(what[n_code]):
+        n_code += 1
+    code, arguments = list(what[:n_code]), list(what[n_code:])
+    if not code:
+        raise TypeError(
+            "check_backprop takes the code first, a function, an object or a list of layers, and "
+            f"then its arguments; the first thing given is a {type(what[0]).__name__ if what else 'nothing'}"
+        )
+    if isclass(code[0]):
+        raise TypeError(
+            f"{code[0].__name__} is a class: make a network of it, {code[0].__name__}(...), and "
+            "give that"
+        )
+    if len(code) == 3 and options.loss is None:
+        options.loss = code.pop(1)
+    if len(code) == 2 and isinstance(code[1], _FUNCTIONS):
+        return _pair(code[0], code[1], arguments, options)
+    if len(code) > 1:
+        raise TypeError(
+            f"{len(code)} functions or objects were given: give one, or forward and backward, and "
+            "the rest by name, as loss="
+        )
+    if isinstance(code[0], list | tuple):
+        return _layers(list(code[0]), arguments, options)
+    if isinstance(code[0], _FUNCTIONS):
+        return _function(code[0], arguments, options)
+    return _object(code[0], arguments, options)
+
+
+# One function
+
+
+def _function(function: Any, arguments: list[Any], options: Options) -> Case:
+    owner = getattr(function, "__self__", None)
+    extra = _missing(function, arguments, options)
+    names = [p.name for p in roles.parameters_of(function)]
+    names += [f"argument {i}" for i in range(len(names), len(arguments))]
+    last = 1 + len(arguments)
+    roots = [function, *arguments, {**extra, **options.named}]
+    case = Case(
+        title=_title(function),
+        roots=roots,
+        names=["self" if owner is not None else "", *names[: len(arguments)], ""],
+        step=lambda r: r[0](*r[1:last], **r[last]),
+        rate=options.rate,
+    )
+    _mark_data(case, {i + 1: name for i, name in enumerate(names[: len(arguments)])})
+    _keep_globals(case, [function])
+    known = names[: len(arguments)]
+
+    def arguments_of(r: Roots) -> dict[str, Any]:
+        return {**dict(zip(known, r[1:last], strict=True)), **r[last]}
+
+    forward = options.forward
+    if isinstance(forward, str) or (forward is None and owner is not None):
+        name = forward or roles.find_method(owner, roles.FORWARD, but=[function.__name__])
+        if name is not None:
+            _use_forward(case, lambda r: getattr(r[0].__self__, name), arguments_of)
+    elif forward is not None:
+        _use_forward(case, lambda r: forward, arguments_of)
+    else:
+        found = _beside(function, roles.FORWARD)
+        if found is not None:
+            _use_forward(case, lambda r: found, arguments_of)
+    methods = (lambda r: r[0].__self__) if owner is not None else None
+    _use_loss(case, options, arguments_of, owner, methods, function)
+    return case
+
+
+def _missing(function: Any, arguments: list[Any], options: Options) -> dict[str, Any]:
+    """What a function still wants that has a usual value: one epoch, a learning rate."""
+    found: dict[str, Any] = {}
+    for parameter in roles.parameters_of(function)[len(arguments) :]:
+        if parameter.name in options.named:
+            continue
+        if roles.has_role(parameter.name, roles.EPOCHS):
+            found[parameter.name] = 1
+        elif roles.has_role(parameter.name, roles.RATE) and (
+            parameter.default is parameter.empty or options.rate is not None
+        ):
+            found[parameter.name] = given_by_role(options.rate)["<rate>"]
+        elif parameter.default is parameter.empty:
+            raise ValueError(
+                f"{_title(function)} takes {parameter.name!r}, which was not given: "
+                f"check_backprop({function.__name__}, ...) wants its arguments as a call does"
+            )
+    return found
+
+
+def _beside(function: Any, role: Any) -> Any:
+    """A function of the same file with a role, that this one calls or that stands beside it."""
+    space = getattr(function, "__globals__", {})
+    simple = {roles.simple(name): value for name, value in space.items() if _is_own(value, function)}
+    return next((simple[name] for name in role if name in simple), None)
+
+
+def _is_own(value: Any, function: Any) -> bool:
+    return (
+        isinstance(value, FunctionType)
+        and value.__code__.co_filename == function.__code__.co_filename
+        and value is not function
+    )
+
+
+# Forward and backward
+
+
+def _pair(forward: Any, backward: Any, arguments: list[Any], options: Options) -> Case:
+    wanted = roles.parameters_of(forward)
+    required = [p for p in wanted if p.default is p.empty and p.name not in options.named]
+    n_first = min(len(required), len(arguments))
+    if n_first < len(required):
+        raise ValueError(
+            f"{_title(forward)} takes {[p.name for p in required]}, and {len(arguments)} arguments "
+            "were given: give those of the forward pass, then what the backward pass takes beside"
+        )
+    names = [p.name for p in required]
+    rest = [_name_of_rest(backward, names, i) for i in range(len(arguments) - n_first)]
+    roots = [forward, backward, *arguments, options.named]
+    returned = roles.returned_names(forward)
+    last = len(roots) - 1
+    case = Case(
+        title=f"{_title(forward)} and {_title(backward)}",
+        roots=roots,
+        names=["self", "self", *names, *rest, ""],
+        step=lambda r: None,
+        rate=options.rate,
+    )
+    _mark_data(case, dict(enumerate([*names, *rest], 2)))
+    _keep_globals(case, [forward, backward])
+    target = case.target
+
+    def known(r: Roots) -> dict[str, Any]:
+        found = dict(zip([*names, *rest], r[2:last], strict=True))
+        if target is not None:
+            found["<target>"] = target(r)
+        return {**found, **r[last], **given_by_role(case.rate)}
+
+    def run_forward(r: Roots) -> Any:
+        return call_by_names(r[0], known(r))
+
+    case.forward = run_forward
+    owner = getattr(forward, "__self__", None)
+    methods = (lambda r: r[0].__self__) if owner is not None else None
+    _use_loss(case, options, known, owner, methods, forward)
+    gradient = _output_gradient(case, returned, options)
+
+    def step(r: Roots) -> Any:
+        result = run_forward(r)
+        found = {**known(r), **_saved(result, returned, target(r) if target else None)}
+        if gradient is not None:
+            found["<output gradient>"] = gradient(found["<output>"], r)
+        unused = [found[name] for name in rest]
+        return call_by_names(r[1], found, unused)
+
+    case.step = step
+    case.returns_input_gradient = target is None
+    return case
+
+
+def _name_of_rest(backward: Any, taken: list[str], index: int) -> str:
+    free = [p.name for p in roles.parameters_of(backward) if p.name not in taken]
+    targets = [name for name in free if roles.has_role(name, roles.TARGET)]
+    if index < len(targets):
+        return targets[index]
+    others = [name for name in free if name not in targets]
+    place = index - len(targets)
+    return others[place] if place < len(others) and not targets else f"y{index or ''}"
+
+
+def _saved(result: Any, returned: list[str], target: Any) -> dict[str, Any]:
+    """What a forward pass returned, by the names it has there and by its role."""
+    found: dict[str, Any] = {"<output>": output_of(result, returned, target), "<saved>": result}
+    if isinstance(result, tuple):
+        found |= {name: part for name, part in zip(returned, result, strict=False) if name}
+        others = [part for part in result if part is not found["<output>"]]
+        if others:
+            found["<saved>"] = others[0] if len(others) == 1 else tuple(others)
+    elif len(returned) == 1 and returned[0]:
+        found[returned[0]] = result
+    return found
+
+
+def _output_gradient(
+    case: Case, returned: list[str], options: Options
+) -> Callable[[Any, Roots], Any] | None:
+    """The derivative of the loss by the output, for a backward pass that takes it.
+
+    With the reader's own derivative of the loss that one is called; where no target was given, the
+    loss is the output weighted by random numbers, and those are its derivative.
+    """
+    given = options.loss_gradient
+    if given is not None and case.target is not None:
+        target = case.target
+        return lambda output, r: _loss_call(given, output, target(r))
+    if case.target is None and case.loss is None:
+
+        def weights(output: Any) -> Any:
+            return np.random.default_rng(7).normal(size=np.shape(output))
+
+        def loss(r: Roots) -> Any:
+            assert case.forward is not None
+            output = output_of(case.forward(r), returned, None)
+            return np.sum(output * weights(output))
+
+        case.loss, case.loss_name = loss, "the sum of the outputs, each with a random weight"
+        case.loss_is_given = True
+        return lambda output, r: weights(output)
+    if case.loss is not None and case.target is not None:
+        target, loss_of_output = case.target, case.of_output
+        if loss_of_output is not None:
+            return lambda output, r: _numerical(lambda a: loss_of_output(a, target(r)), output)
+    return None
+
+
+def _numerical(loss: Callable[[Any], Any], output: Any) -> np.ndarray[Any, Any]:
+    output = np.array(output, dtype=np.float64)
+    found = np.zeros_like(output)
+    for index in np.ndindex(output.shape):
+        moved = [output.copy(), output.copy()]
+        moved[0][index] += 1e-5
+        moved[1][index] -= 1e-5
+        found[index] = (float(loss(moved[0])) - float(loss(moved[1]))) / 2e-5
+    return found
+
+
+# An object
+
+
+def _object(thing: Any, arguments: list[Any], options: Options) -> Case:
+    forward = roles.find_method(thing, roles.FORWARD)
+    if isinstance(options.forward, str):
+        forward = options.forward
+    name = options.method or roles.find_method(thing, roles.GRADIENT)
+    if name is None:
+        name = roles.find_method(thing, roles.STEP)
+    if name is None:
+        kind = type(thing).__name__
+        raise ValueError(
+            f"{kind} has no method that looks like a backward pass or a training step: "
+            f"name it, method='...', or give it alone, check_backprop({kind.lower()}.method, x, y)"
+        )
+    method = getattr(thing, name)
+    inner = [p.name for p in roles.parameters_of(method)]
+    if forward is not None and _is_apart(thing, forward, inner, len(arguments)):
+        return _pair(getattr(thing, forward), method, arguments, options)
+    return _function(method, arguments[: len(inner)], options)
+
+
+def _is_apart(thing: Any, forward: str, inner: list[str], n_arguments: int) -> bool:
+    """Whether the backward method wants the forward pass to have been made before."""
+    first = [p for p in roles.parameters_of(getattr(thing, forward)) if p.default is p.empty]
+    if not first:
+        return True
+    has_inputs = any(
+        p.name in inner or roles.simple(p.name) == roles.simple(inner[0]) if inner else False
+        for p in first
+    )
+    looks_like_inputs = bool(inner) and (
+        roles.simple(inner[0]) in ("x", "xi", "inputs", "input", "xtrain", "trainx", "xs", "data")
+        and len(inner) >= 2
+    )
+    if n_arguments == 1 and len(inner) >= 1 and not roles.has_role(inner[0], roles.TARGET):
+        return True
+    return not (has_inputs or looks_like_inputs) or roles.has_role(
+        inner[0], roles.OUTPUT_GRADIENT
+    )
+
+
+# Layers
+
+
+def _layers(layers: list[Any], arguments: list[Any], options: Options) -> Case:
+    """Layers in a row: forward through all, and the derivative of the loss back through all."""
+    forwards = [roles.find_method(layer, roles.FORWARD) for layer in layers]
+    backwards = [roles.find_method(layer, roles.GRADIENT) for layer in layers]
+    if not arguments:
+        raise ValueError("give the input of the layers, and the target if there is a loss: layers, x, y")
+
+    def run_forward(r: Roots) -> Any:
+        value = r[1]
+        for layer, name in zip(r[0], forwards, strict=True):
+            value = call_by_names(getattr(layer, str(name)), {}, [value])
+        return value
+
+    last = 1 + len(arguments[:2])
+    case = Case(
+        title=" → ".join(type(layer).__name__ for layer in layers),
+        roots=[layers, *arguments[:2], options.named],
+        names=["layers" if len(layers) > 1 else "", "x", "y"][: 1 + len(arguments[:2])] + [""],
+        step=lambda r: None,
+        forward=run_forward,
+        rate=options.rate,
+        data=frozenset({1, 2}) if len(arguments) > 1 else frozenset({1}),
+        target=(lambda r: r[2]) if len(arguments) > 1 else None,
+        returns_input_gradient=True,
+    )
+    _keep_globals(case, [getattr(layer, str(name)) for layer, name in zip(layers, forwards, strict=True)])
+    _use_loss(case, options, lambda r: {}, None, None, None)
+    gradient = _output_gradient(case, [], options)
+    if gradient is None:
+        raise ValueError("the layers' loss is not known: give loss=, or its derivative loss_gradient=")
+
+    def step(r: Roots) -> Any:
+        value = gradient(run_forward(r), r)
+        returned = []
+        for layer, name in zip(reversed(r[0]), reversed(backwards), strict=True):
+            known = {**r[last], "<rate>": given_by_role(case.rate)["<rate>"]}
+            result = call_by_names(getattr(layer, str(name)), known, [value])
+            value = result[0] if isinstance(result, tuple) else result
+            returned.append(list(result[1:]) if isinstance(result, tuple) else [])
+        return {"d_x": value, "of layers": returned[::-1]}
+
+    case.step = step
+    return case
+
+
+# What cases share
+
+
+def _title(function: Any) -> str:
+    return getattr(function, "__qualname__", None) or getattr(function, "__name__", "function")
+
+
+def _mark_data(case: Case, names: dict[int, str]) -> None:
+    """Say which arguments are data: the target by its name, the input by its own or its place."""
+    arrays = {i: n for i, n in names.items() if as_numbers(case.roots[i]) is not None}
+    targets = [i for i, n in arrays.items() if roles.has_role(n, roles.TARGET)]
+    inputs = [i for i, n in arrays.items() if roles.simple(n) in _INPUTS and i not in targets]
+    if targets:
+        place = targets[0]
+        case.target = lambda r: r[place]
+    case.data = frozenset([*targets, *inputs])
+
+
+_INPUTS = frozenset("x xs xi inputs input data xtrain trainx features xbatch batch sample image images".split())
+
+
+def _keep_globals(case: Case, functions: list[Any]) -> None:
+    """Arrays that the reader's functions read as globals are copied with the roots too."""
+    spaces: dict[int, dict[str, Any]] = {}
+    for function in functions:
+        inner = getattr(function, "__func__", function)
+        if isinstance(inner, FunctionType):
+            spaces[id(inner.__globals__)] = inner.__globals__
+    for space in spaces.values():
+        used = {name for function in _functions_in(space) for name in function.__code__.co_names}
+        own = {
+            name: space[name]
+            for name in sorted(used)
+            if name in space and _holds_arrays(space[name])
+        }
+        if own:
+            case.spaces.append((space, len(case.roots)))
+            case.roots.append(own)
+            case.names.append("")
+
+
+def _functions_in(space: dict[str, Any]) -> list[FunctionType]:
+    return [
+        value
+        for value in space.values()
+        if isinstance(value, FunctionType) and value.__globals__ is space
+    ]
+
+
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(_holds_arrays(item) for item in value)
+    if isinstance(value, dict):
+        return bool(value) and all(_holds_arrays(item) for item in value.values())
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+
+
+def _use_forward(
+    case: Case, get: Callable[[Roots], Any], known: Callable[[Roots], dict[str, Any]]
+) -> None:
+    """Take this function as the forward pass, if it can be called with what is known."""
+
+    def forward(r: Roots) -> Any:
+        function = get(r)
+        found = known(r)
+        inputs = [
+            value for name, value in found.items() if not roles.has_role(name, roles.TARGET)
+        ]
+        parameters = [p for p in roles.parameters_of(function) if p.default is p.empty]
+        if len(parameters) == 1 and parameters[0].name not in found:
+            xs = [v for n, v in found.items() if roles.simple(n) in _INPUTS] or inputs
+            return function(xs[0])
+        return call_by_names(function, found, [v for v in inputs if as_numbers(v) is not None])
+
+    case.forward = forward
+
+
+def _loss_call(loss: Callable[..., Any], output: Any, target: Any) -> Any:
+    """Call a loss of output and target in the order its parameters' names say."""
+    names = [p.name for p in roles.parameters_of(loss)]
+    target = fit_target(target, np.shape(output)) if _wants_fit(target, output) else target
+    swapped = len(names) >= 2 and (
+        (roles.has_role(names[0], roles.TARGET) and not roles.has_role(names[1], roles.TARGET))
+        or (roles.simple(names[1]) in roles.OUTPUT and roles.simple(names[0]) not in roles.OUTPUT)
+    )
+    return loss(target, output) if swapped else loss(output, target)
+
+
+def _wants_fit(target: Any, output: Any) -> bool:
+    return np.size(target) == np.size(output) and np.shape(target) != np.shape(output)
+
+
+def _use_loss(
+    case: Case,
+    options: Options,
+    known: Callable[[Roots], dict[str, Any]],
+    owner: Any,
+    methods: Callable[[Roots], Any] | None,
+    beside: Any,
+) -> None:
+    """Find the loss: as given, else the object's own, else a function of the same file."""
+    given = options.loss
+    if isinstance(given, str):
+        given = named_loss(given)
+    if given is not None:
+        case.loss_is_given = True
+        _given_loss(case, given, known)
+        return
+    if owner is not None and methods is not None:
+        name = roles.find_method(owner, roles.LOSS, but=[getattr(beside, "__name__", "")])
+        if name is not None:
+            _named_loss_of(case, lambda r: getattr(methods(r), name), known, f"its {name}")
+        return
+    if isinstance(beside, FunctionType):
+        found = _beside(beside, roles.LOSS)
+        if found is not None:
+            _named_loss_of(case, lambda r: found, known, found.__name__)
+
+
+def _given_loss(case: Case, given: Callable[..., Any], known: Any) -> None:
+    names = [p.name for p in roles.parameters_of(given) if p.default is p.empty]
+    target, forward = case.target, case.forward
+    case.loss_name = getattr(given, "__name__", "loss")
+    of_arguments = set(case.names) & set(names)
+    if len(names) == 2 and forward is not None and target is not None and not (
+        set(names) <= set(case.names)
+    ):
+        case.of_output = lambda a, y: _loss_call(given, a, y)
+
+        def loss(r: Roots) -> Any:
+            output = output_of(forward(r), [], target(r))
+            return scalar_of(_loss_call(given, output, target(r)))
+
+        case.loss = loss
+    elif of_arguments or len(names) != 2:
+        case.loss = lambda r: scalar_of(call_by_names(given, known(r)))
+    else:
+        case.of_output = lambda a, y: _loss_call(given, a, y)
+
+
+def _named_loss_of(
+    case: Case, get: Callable[[Roots], Any], known: Callable[[Roots], dict[str, Any]], name: str
+) -> None:
+    """The reader's own loss: of the arguments, or of the output and the target."""
+    forward, target = case.forward, case.target
+
+    def loss(r: Roots) -> Any:
+        function = get(r)
+        found = known(r)
+        names = [p.name for p in roles.parameters_of(function) if p.default is p.empty]
+        takes_output = (
+            forward is not None
+            and target is not None
+            and len(names) == 2
+            and not all(n in found and not roles.has_role(n, roles.TARGET) for n in names[:1])
+            and roles.simple(names[0]) not in _INPUTS
+            and roles.simple(names[1]) not in _INPUTS
+        )
+        if takes_output and forward is not None and target is not None:
+            output = output_of(forward(r), [], target(r))
+            return scalar_of(_loss_call(function, output, target(r)))
+        return scalar_of(call_by_names(function, found, list(found.values())))
+
+    case.loss, case.loss_name = loss, name

@@ -1,0 +1,322 @@
+"""From wrong gradients to findings: where, then why, then the next one with that line mended."""
+
+from __future__ import annotations
+
+import ast
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.review.explain import kind_and_why
+from chainrule.review.habits import habits
+from chainrule.review.locate import Suspect, suspects
+from chainrule.review.reading import blocks_equal
+from chainrule.review.relation import relation
+from chainrule.review.report import Finding
+from chainrule.review.search import Mend, Searcher, all_statements
+from chainrule.review.situation import Situation
+from chainrule.review.source import ReaderFile
+
+__all__ = ["find_faults", "relative_error"]
+
+_MOST_FINDINGS = 6
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A statement to try edits on, and the function it is in; `suspect` is why."""
+
+    statement: Any
+    function: Any
+    suspect: Suspect | None = None
+
+
+def find_faults(situation: Situation) -> list[Finding]:
+    """Everything that is wrong, the first wrong line first."""
+    situation.first_errors = errors_of(situation)
+    findings: list[Finding] = []
+    while (situation.judgement.wrong or situation.error) and len(findings) < _MOST_FINDINGS:
+        finding, mend = _next_fault(situation)
+        findings.append(finding)
+        if mend is None:
+            break
+        _mended(situation, mend)
+    if not situation.judgement.wrong and situation.error is None:
+        findings += [f for f in habits(situation) if f.line not in {g.line for g in findings}]
+    return findings
+
+
+def errors_of(situation: Situation) -> dict[str, float]:
+    """The relative error of each gradient."""
+    return {
+        name: relative_error(block, situation.judgement.scale * situation.truth.gradients[name])
+        for name, block in situation.blocks.items()
+        if name in situation.truth.gradients
+    }
+
+
+def relative_error(found: Any, true: Any) -> float:
+    """|found - true| / |true|, with Euclidean norms; infinite for another number of elements."""
+    a, b = np.asarray(found, np.float64).ravel(), np.asarray(true, np.float64).ravel()
+    if a.size != b.size:
+        return float("inf")
+    known = np.isfinite(b)
+    size = float(np.linalg.norm(b[known])) or 1.0
+    error = float(np.linalg.norm(a[known] - b[known])) / size
+    return error if np.isfinite(error) else float("inf")
+
+
+def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
+    found = suspects(situation) if situation.error is None else []
+    searcher = Searcher(situation)
+    mends: list[tuple[Mend, _Place]] = []
+    for order, place in enumerate(_places(situation, found)):
+        mends += [(m, place) for m in searcher.mends(place.statement, place.function)]
+        if order > 40:
+            break
+    if not mends and not _is_explained_by_update(situation):
+        for statement, function in all_statements(situation):
+            if situation.bench.is_late:
+                break
+            place = _Place(statement, function)
+            mends += [(m, place) for m in searcher.mends(statement, function)]
+    late = _late_use(situation) if situation.error is None else None
+    if late is not None and not any(m.judgement.n_right >= len(m.judgement.right) and m.edit.weight < 1.3 for m, _ in mends):
+        return late, None
+    if mends:
+        mend, place = _best(mends)
+        return _finding(situation, mend), mend
+    if situation.error is not None:
+        return _raised(situation), None
+    if found:
+        return _unexplained(situation, found[0]), None
+    return _whole(situation), None
+
+
+def _is_explained_by_update(situation: Situation) -> bool:
+    return situation.reading.is_update and _late_use(situation) is not None
+
+
+def _late_use(situation: Situation) -> Finding | None:
+    from chainrule.review.updates import used_after_update
+
+    return used_after_update(situation)
+
+
+def _places(situation: Situation, found: Sequence[Suspect]) -> Iterator[_Place]:
+    """The statements to try: those of the suspects, or the one that raised and those before it."""
+    seen: set[int] = set()
+    if situation.error is not None:
+        for place in _where_raised(situation):
+            yield place
+        return
+    for suspect in found:
+        point = suspect.point
+        for statement in _writers(point.statement, point.name) if point.role == "container" else [
+            point.statement
+        ]:
+            if id(statement) not in seen:
+                seen.add(id(statement))
+                yield _Place(statement, point.function, suspect)
+
+
+def _writers(statement: Any, name: str) -> list[Any]:
+    """The statements that write into an array, within a statement or a loop."""
+    found = []
+    for node in ast.walk(statement):
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AugAssign):
+            targets = [node.target]
+        if any(ast.unparse(target).startswith(name) for target in targets):
+            found.append(node)
+    helpers = [
+        node
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Assign | ast.AugAssign) and node not in found
+    ]
+    return [*found, *helpers] or [statement]
+
+
+def _where_raised(situation: Situation) -> list[_Place]:
+    """The statement that raised, then those that ran before it, the nearest first."""
+    frames = traceback.extract_tb(situation.error.__traceback__) if situation.error else []
+    files = {file.path: file for file in situation.bench.files}
+    inner = [frame for frame in frames if frame.filename in files]
+    places: list[_Place] = []
+    for frame in reversed(inner):
+        found = _statement_at(files[frame.filename], frame.lineno or 0)
+        if found is not None:
+            places.append(_Place(*found))
+    seen = {id(place.statement) for place in places}
+    earlier = [_Place(s, f) for s, f in all_statements(situation) if id(s) not in seen]
+    return [*places, *reversed(earlier)]
+
+
+def _statement_at(file: ReaderFile, line: int) -> tuple[Any, Any] | None:
+    best: tuple[Any, Any] | None = None
+    for function in ast.walk(file.tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.stmt) and node is not function:
+                if node.lineno <= line <= (node.end_lineno or node.lineno):
+                    if best is None or node.lineno >= best[0].lineno:
+                        best = node, function
+    return best
+
+
+def _best(mends: Sequence[tuple[Mend, _Place]]) -> tuple[Mend, _Place]:
+    """The edit that mends most, then the simplest; of equals the first line, or for a factor that is
+    missing the last, since what comes before it is right for what it is."""
+    most = max(mend.judgement.n_right for mend, _ in mends)
+    fitting = [(i, m, p) for i, (m, p) in enumerate(mends) if m.judgement.n_right == most]
+    lightest = min(m.edit.weight for _, m, _ in fitting)
+    near = [(i, m, p) for i, m, p in fitting if m.edit.weight <= lightest + 0.06]
+    if all("missing" in m.edit.kind for _, m, _ in near) and len({id(p.statement) for _, _, p in near}) > 1:
+        values = [
+            t for t in near if t[2].suspect is None or t[2].suspect.point.role in ("value", "container")
+        ] or near
+        last = max(values, key=lambda t: (getattr(t[2].statement, "lineno", 0), -t[1].edit.weight))
+        same = [t for t in values if t[2].statement is last[2].statement]
+        _, mend, place = min(same, key=lambda t: (t[1].edit.weight, t[0]))
+        return mend, place
+    _, mend, place = min(near, key=lambda t: (t[1].edit.weight, t[0]))
+    return mend, place
+
+
+def _finding(situation: Situation, mend: Mend) -> Finding:
+    kind, why = kind_and_why(mend, situation)
+    fixed = _fixed(situation, mend.judgement.right)
+    statement = mend.scene.statement
+    line = mend.edit.puts[0][0].node.lineno if _spans(statement) else statement.lineno
+    return Finding(
+        kind=kind,
+        line=line,
+        file=mend.file.path,
+        text=_one_line(mend.before),
+        expected=_one_line(mend.after),
+        why=why,
+        evidence=_evidence(situation, fixed),
+        certain=True,
+        lines=tuple(dict.fromkeys((line, statement.lineno))),
+        parameters=tuple(fixed),
+    )
+
+
+def _spans(statement: Any) -> bool:
+    """A statement with a block of its own is named by the line of the part that is wrong."""
+    return hasattr(statement, "body") and not isinstance(statement, ast.Lambda)
+
+
+def _one_line(text: str) -> str:
+    first = text.splitlines()[0] if text else text
+    return first if len(text.splitlines()) <= 1 else f"{first} …"
+
+
+def _fixed(situation: Situation, right: Any) -> list[str]:
+    return [n for n, ok in right.items() if ok and not situation.judgement.right.get(n, False)]
+
+
+def _evidence(situation: Situation, names: Sequence[str]) -> float:
+    errors = situation.first_errors
+    return max((errors[n] for n in names if n in errors), default=float("inf"))
+
+
+def _raised(situation: Situation) -> Finding:
+    place = next(iter(_where_raised(situation)), None)
+    error = situation.error
+    line = getattr(place.statement, "lineno", 0) if place else 0
+    file = situation.bench.files[0].path if situation.bench.files else ""
+    return Finding(
+        kind="raises",
+        line=line,
+        file=file,
+        text=_one_line(ast.unparse(place.statement)) if place else "",
+        expected="",
+        why=f"it raises {type(error).__name__}: {error}",
+        evidence=float("inf"),
+        certain=True,
+        lines=(line,),
+    )
+
+
+def _unexplained(situation: Situation, suspect: Suspect) -> Finding:
+    kind, why = relation(suspect.actual, suspect.expected, situation)
+    statement = suspect.point.statement
+    file = situation.bench.file_of(suspect.point)
+    if suspect.point.role == "container":
+        statement = _writers(statement, suspect.point.name)[0]
+    fixed = _fixed(situation, suspect.judgement.right)
+    return Finding(
+        kind=kind,
+        line=statement.lineno,
+        file=file.path,
+        text=_one_line(ast.unparse(statement)),
+        expected="",
+        why=f"{why}; it should be {suspect.meaning}, with which the gradients of {', '.join(fixed)} are right",
+        evidence=_evidence(situation, fixed),
+        certain=True,
+        lines=tuple(
+            w.lineno for w in _writers(statement, suspect.point.name)
+        ) if suspect.point.role == "container" else (statement.lineno,),
+        parameters=tuple(fixed),
+    )
+
+
+def _whole(situation: Situation) -> Finding:
+    """No line could be named: which parameter is wrong, where in it, and by what ratio."""
+    wrong = situation.judgement.wrong
+    texts = []
+    for name in wrong[:4]:
+        block, true = situation.blocks.get(name), situation.truth.gradients[name]
+        if block is None or block.size != true.size:
+            texts.append(f"{name} has shape {np.shape(block)}, its parameter {true.shape}")
+            continue
+        kind, why = relation(block.reshape(true.shape), situation.judgement.scale * true, situation)
+        texts.append(f"{name}: {why if kind != 'unexplained' else _row(block, true)}")
+    return Finding(
+        kind="unexplained",
+        line=0,
+        file=situation.bench.files[0].path if situation.bench.files else "",
+        text="",
+        expected="",
+        why="no single line explains it. The gradient is wrong by " + "; by ".join(texts),
+        evidence=max(situation.first_errors.values(), default=float("inf")),
+        certain=False,
+        parameters=tuple(wrong),
+    )
+
+
+def _row(block: Any, true: Any) -> str:
+    a, b = np.asarray(block, np.float64).reshape(true.shape), np.asarray(true, np.float64)
+    worst = np.unravel_index(int(np.nanargmax(np.abs(a - b))), b.shape)
+    index = ", ".join(str(int(i)) for i in worst)
+    ratio = a[worst] / b[worst] if b[worst] else float("inf")
+    return f"most at [{index}], {a[worst]:.6g} for {b[worst]:.6g}, {ratio:.4g} times"
+
+
+def _mended(situation: Situation, mend: Mend) -> None:
+    """Go on with the line mended: what is still wrong is another slip."""
+    bench = situation.bench
+    mend.edit.apply()
+    bench.changes.update(mend.codes)
+    bench.watch_again()
+    ran = bench.run(situation.case.step)
+    situation.error = ran.error
+    if not situation.reading.names and ran.error is None:
+        from chainrule.review.situation import learn
+
+        situation.reading = learn(situation, ran, bench.start)
+    if ran.error is None:
+        situation.blocks = situation.reading.blocks(ran, bench.start)
+    situation.judgement = situation.judge(ran, bench.start)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two gradients are the same to rounding."""
+    return blocks_equal(a, b, 1e-6)

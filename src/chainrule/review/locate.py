@@ -1,0 +1,275 @@
+"""The first wrong line, by putting the true value in its place: if that mends the gradient, it is it.
+
+Every value that a statement of the backward pass computes is replaced, one at a time, by the true
+derivative of the loss by each value of the forward pass of its size, up to a factor which the gradients
+themselves determine. Values before the slip cannot mend it, values behind it mend less than the slip's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.review.reading import blocks_equal
+from chainrule.review.situation import Judgement, Situation
+from chainrule.review.truth import Step, steps_of
+from chainrule.review.watch import Event, Point, Watch
+
+__all__ = ["Suspect", "affected", "suspects"]
+
+Vector = np.ndarray[Any, Any]
+
+_MOST_EVENTS = 400
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A value that mends gradients when the true one stands in its place."""
+
+    point: Point
+    event: Event
+    expected: Vector
+    meaning: str
+    judgement: Judgement
+    is_right_elsewhere: bool = False
+
+    @property
+    def actual(self) -> Vector:
+        return np.asarray(self.event.value, np.float64)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    value: Vector
+    meaning: str
+    is_cotangent: bool = True
+
+
+def suspects(situation: Situation) -> list[Suspect]:
+    """The values that mend most when replaced by the truth, in the order they are computed."""
+    watch = Watch()
+    ran = situation.bench.run(situation.case.step, None, watch)
+    if ran.error is not None:
+        return []
+    pool = list(_pool(situation))
+    best = situation.judgement.n_right
+    found: list[Suspect] = []
+    for event in _events(situation, watch):
+        if situation.bench.is_late:
+            break
+        for suspect in _tried(situation, event, pool):
+            if suspect.judgement.n_right > best:
+                best, found = suspect.judgement.n_right, [suspect]
+            elif suspect.judgement.n_right == best and found:
+                found.append(suspect)
+    return _without_right_ones(found)
+
+
+def _events(situation: Situation, watch: Watch) -> Iterator[Event]:
+    points = situation.bench.points
+    n = 0
+    for event in watch.events:
+        if points[event.number].role in ("value", "return", "argument", "container"):
+            array = np.asarray(event.value)
+            if array.dtype.kind not in "fi" or not array.size or array.size > 100_000:
+                continue
+            n += 1
+            if n > _MOST_EVENTS:
+                return
+            yield event
+
+
+def _pool(situation: Situation) -> Iterator[_Candidate]:
+    """True values that a backward pass computes: derivatives by steps, local ones, gradients."""
+    steps = [s for s in steps_of(situation.truth)]
+    points = situation.bench.points
+    seen: set[bytes] = set()
+
+    def new(value: Vector) -> bool:
+        mark = np.round(value, 12).tobytes() + str(value.shape).encode()
+        if mark in seen:
+            return False
+        seen.add(mark)
+        return True
+
+    for step in steps:
+        if new(step.cotangent):
+            yield _Candidate(step.cotangent, f"the derivative of the loss by {_text(step, points)}")
+    for name, gradient in situation.truth.gradients.items():
+        if np.isfinite(gradient).all() and new(gradient):
+            yield _Candidate(gradient, f"the gradient of {name}")
+    for before, after in zip(steps, steps[1:], strict=False):
+        if before.cotangent.shape != after.cotangent.shape or before.cotangent.size < 2:
+            continue
+        with np.errstate(all="ignore"):
+            local = before.cotangent / after.cotangent
+        if np.isfinite(local).all() and np.abs(local).max() < 1e3 and new(local):
+            yield _Candidate(
+                local, f"the derivative of {_text(after, points)} by {_text(before, points)}", False
+            )
+
+
+def _text(step: Step, points: Mapping[int, Point]) -> str:
+    import ast
+
+    point = points.get(step.key[0])
+    if point is None:
+        return "a value"
+    statement = point.statement
+    if isinstance(statement, ast.Assign) and statement.value is point.node:
+        return f"`{ast.unparse(statement.targets[0])}` (line {point.line})"
+    return f"`{ast.unparse(point.node)}` (line {point.line})"
+
+
+def _tried(situation: Situation, event: Event, pool: list[_Candidate]) -> Iterator[Suspect]:
+    actual = np.asarray(event.value, np.float64)
+    blank = _blocks_with(situation, event, np.zeros(actual.shape))
+    if blank is None:
+        return
+    touched = [
+        name
+        for name, block in blank.items()
+        if name in situation.blocks
+        and (
+            block.shape != situation.blocks[name].shape
+            or not np.array_equal(block, situation.blocks[name], equal_nan=True)
+        )
+    ]
+    wrong = [name for name in touched if not situation.judgement.right.get(name, True)]
+    if not wrong:
+        return
+    is_block = [
+        name
+        for name in wrong
+        if situation.blocks[name].size == actual.size
+        and blocks_equal(situation.blocks[name].reshape(actual.shape), actual, 1e-9)
+    ]
+    for candidate in pool:
+        for value in _in_shape(candidate.value, actual.shape):
+            suspect = _with_value(situation, event, value, blank, wrong, candidate)
+            if suspect is not None:
+                yield suspect
+    for name in is_block:
+        value = situation.truth.gradients[name]
+        if value.shape != actual.shape and np.isfinite(value).all():
+            direct = _Candidate(value, f"the gradient of {name}")
+            suspect = _with_value(situation, event, value, blank, wrong, direct)
+            if suspect is not None:
+                yield suspect
+
+
+def _in_shape(value: Vector, shape: tuple[int, ...]) -> list[Vector]:
+    if value.size != int(np.prod(shape)):
+        return []
+    if value.shape == shape:
+        square = len(shape) == 2 and shape[0] == shape[1] and shape[0] > 1
+        return [value, value.T] if square else [value]
+    if value.T.shape == shape and value.ndim == 2 and 1 not in shape:
+        return [value.T]
+    return [value.reshape(shape)]
+
+
+def _blocks_with(situation: Situation, event: Event, value: Vector) -> dict[str, Vector] | None:
+    watch = Watch({event.key: value}, recording=False)
+    ran = situation.bench.run(situation.case.step, None, watch)
+    if ran.error is not None:
+        return None
+    return situation.reading.blocks(ran, situation.bench.start)
+
+
+def _with_value(
+    situation: Situation,
+    event: Event,
+    value: Vector,
+    blank: dict[str, Vector],
+    wrong: list[str],
+    candidate: _Candidate,
+) -> Suspect | None:
+    ones = _blocks_with(situation, event, value)
+    if ones is None:
+        return None
+    factor = _factor(situation, blank, ones, wrong)
+    for scale in dict.fromkeys((factor, 1.0)):
+        if scale is None or not np.isfinite(scale) or scale == 0:
+            continue
+        expected = scale * value
+        if np.array_equal(expected.shape, np.shape(event.value)) and blocks_equal(
+            np.asarray(event.value), expected, situation.tolerance
+        ):
+            continue
+        watch = Watch({event.key: expected}, recording=False)
+        judgement, _ = situation.try_step(watch=watch)
+        if judgement.n_right > situation.judgement.n_right:
+            point = situation.bench.points[event.number]
+            right = _is_right(situation, event)
+            return Suspect(point, event, expected, candidate.meaning, judgement, right)
+    return None
+
+
+def _factor(
+    situation: Situation,
+    blank: Mapping[str, Vector],
+    ones: Mapping[str, Vector],
+    wrong: list[str],
+) -> float | None:
+    """The factor at which the wrong gradients, linear in the value, come nearest to the truth."""
+    slope, rest = [], []
+    scale = situation.judgement.scale
+    for name in wrong:
+        true = situation.truth.gradients[name]
+        if blank[name].size != true.size or ones[name].size != true.size:
+            continue
+        a, b = blank[name].astype(np.float64).ravel(), ones[name].astype(np.float64).ravel()
+        known = np.isfinite(true.ravel()) & np.isfinite(a) & np.isfinite(b)
+        slope.append((b - a)[known])
+        rest.append((scale * true.ravel() - a)[known])
+    if not slope:
+        return None
+    best: list[tuple[int, float]] = []
+    for direction, wanted in zip(slope, rest, strict=True):
+        square = float(direction @ direction)
+        if square > 0:
+            factor = float(direction @ wanted) / square
+            fits = sum(
+                bool(np.allclose(factor * d, w, rtol=0, atol=1e-4 * (np.abs(w).max() + 1e-30)))
+                for d, w in zip(slope, rest, strict=True)
+            )
+            best.append((fits, factor))
+    return max(best)[1] if best else None
+
+
+def _is_right(situation: Situation, event: Event) -> bool:
+    """Whether a value is, but for a factor, a true derivative of the loss as it stands."""
+    actual = np.asarray(event.value, np.float64)
+    for step in steps_of(situation.truth):
+        if step.cotangent.size != actual.size:
+            continue
+        for shaped in _in_shape(step.cotangent, actual.shape):
+            square = float(np.vdot(shaped, shaped))
+            if square and actual.size > 1:
+                factor = float(np.vdot(shaped, actual)) / square
+                if factor and blocks_equal(actual, factor * shaped, 1e-5):
+                    return True
+    return False
+
+
+def _without_right_ones(found: list[Suspect]) -> list[Suspect]:
+    """A value that is right for another step, and only handed on, is not the slip."""
+    kept = [s for s in found if not s.is_right_elsewhere]
+    return kept or found
+
+
+def affected(situation: Situation, event: Event) -> set[str]:
+    """The parameters whose gradients depend on a value."""
+    blocks = _blocks_with(situation, event, 1.37 * np.asarray(event.value, np.float64) + 0.01)
+    if blocks is None:
+        return set()
+    return {
+        name
+        for name, block in blocks.items()
+        if name in situation.blocks
+        and not np.array_equal(block, situation.blocks[name], equal_nan=True)
+    }

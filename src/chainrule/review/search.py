@@ -1,0 +1,354 @@
+"""Trying edits: which small change of a statement makes the reader's gradients right.
+
+An edit counts if, with it and nothing else, more gradients equal the truth and none that was right is lost; at
+another point too, so that no chance of the numbers passes for an explanation.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+
+from chainrule.review import roles
+from chainrule.review.edits import Edit, Scene, changes
+from chainrule.review.inserted import insertions, rearrangements
+from chainrule.review.places import as_numbers
+from chainrule.review.situation import Judgement, Situation
+from chainrule.review.source import Definition, ReaderFile, compiled
+from chainrule.review.trial import jitter
+from chainrule.review.truth import find_truth
+from chainrule.review.watch import HOOK, LOCALS, Watch
+
+__all__ = ["Mend", "Searcher", "all_statements", "pruned", "where"]
+
+_MOST_NAMES = 40
+
+
+@dataclass(frozen=True)
+class Mend:
+    """An edit that makes gradients right: its statement as it was and as it should be."""
+
+    edit: Edit
+    scene: Scene
+    before: str
+    after: str
+    judgement: Judgement
+    codes: Mapping[CodeType, CodeType]
+    file: ReaderFile
+    order: int = 0
+
+
+def where(file: ReaderFile, definition: ast.AST) -> list[ast.AST]:
+    """The way from the file's top to a definition, both ends included."""
+
+    def find(node: ast.AST) -> list[ast.AST] | None:
+        if node is definition:
+            return [node]
+        for child in ast.iter_child_nodes(node):
+            way = find(child)
+            if way is not None:
+                return [node, *way]
+        return None
+
+    return find(file.tree) or []
+
+
+def pruned(way: list[ast.AST]) -> ast.stmt | None:
+    """The statement at the top that holds a definition, classes without their other methods."""
+    if len(way) < 2:
+        return None
+    top = way[1]
+    if isinstance(top, ast.ClassDef):
+        inner = pruned(way[1:])
+        if inner is None:
+            return None
+        new = ast.ClassDef(top.name, [], [], [inner], [])
+        return ast.copy_location(new, top)
+    return top if isinstance(top, ast.stmt) else None
+
+
+class Searcher:
+    """Tries edits of statements in one situation."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
+        self._witness: Situation | None = None
+        self._seen: set[tuple[int, str]] = set()
+
+    def mends(self, statement: ast.stmt | ast.Lambda, function: Definition) -> list[Mend]:
+        """The edits of a statement that mend most, the simplest first."""
+        bench = self.situation.bench
+        file = next(
+            (f for f in bench.files if any(node is function for node in ast.walk(f.tree))), None
+        )
+        if file is None:
+            return []
+        scene = self.scene(statement, function, file)
+        block = _block_of(function)
+        edits: list[Edit] = [*changes(scene), *insertions(scene)]
+        if isinstance(statement, ast.stmt):
+            edits += rearrangements(scene, lambda s: block.get(id(s)))
+        edits.sort(key=lambda edit: edit.weight)
+        found: list[Mend] = []
+        best, lightest = self.situation.judgement.n_right, float("inf")
+        way = where(file, function)
+        for edit in edits:
+            if bench.is_late or edit.weight > lightest + 0.35:
+                break
+            mend = self._try(edit, scene, file, way)
+            if mend is None or mend.judgement.n_right < best:
+                continue
+            if mend.judgement.n_right > best:
+                best, found = mend.judgement.n_right, []
+                if best == len(mend.judgement.right):
+                    lightest = edit.weight
+            if mend.judgement.n_right > self.situation.judgement.n_right:
+                found.append(mend)
+        return [mend for mend in found if self._holds_elsewhere(mend)]
+
+    def _try(self, edit: Edit, scene: Scene, file: ReaderFile, way: list[ast.AST]) -> Mend | None:
+        statement = scene.statement
+        before = _shown(statement)
+        undo = edit.apply()
+        try:
+            new = next((n for spot, n in edit.puts if spot.node is statement), statement)
+            after = _shown(new)
+            key = id(statement), after
+            if after == before or key in self._seen:
+                return None
+            self._seen.add(key)
+            codes = compiled(file, file.tree, pruned(way))
+        except (SyntaxError, ValueError, TypeError, RecursionError):
+            return None
+        finally:
+            undo()
+        judgement, _ = self.situation.try_step(codes=codes)
+        if not self._is_better(judgement):
+            return None
+        return Mend(edit, scene, before, after, judgement, codes, file)
+
+    def _is_better(self, judgement: Judgement) -> bool:
+        was = self.situation.judgement
+        if judgement.n_right <= was.n_right:
+            return False
+        return all(judgement.right.get(name, False) for name, ok in was.right.items() if ok)
+
+    def _holds_elsewhere(self, mend: Mend) -> bool:
+        """Whether the edit mends as much at other weights, and leaves the loss alone."""
+        witness = self._other_point()
+        if witness is None:
+            return True
+        judgement, _ = witness.try_step(codes=mend.codes)
+        return all(judgement.right.get(name, False) for name, ok in mend.judgement.right.items() if ok)
+
+    def _other_point(self) -> Situation | None:
+        if self._witness is None:
+            bench = replace(self.situation.bench, start=self.situation.bench.fresh())
+            jitter(bench, self.situation.parameters, seed=91)
+            jitter(bench, self.situation.parameters, seed=92)
+            witness = replace(self.situation, bench=bench)
+            with suppress(ValueError):
+                places = [*self.situation.parameters]
+                extra = [n for n in self.situation.truth.gradients if n not in {p.name for p in places}]
+                if extra:
+                    from chainrule.review.situation import _with_input
+
+                    places = _with_input(self.situation)
+                truth = find_truth(bench, self.situation.goal, places)
+                factor = self._scale_of_truth()
+                truth.gradients = {n: factor * g for n, g in truth.gradients.items()}
+                witness.truth = truth
+                self._witness = witness
+        return self._witness
+
+    def _scale_of_truth(self) -> float:
+        """The constant of an assumed loss, which the truth was multiplied by."""
+        from chainrule.review.truth import loss_at
+
+        bench, goal = self.situation.bench, self.situation.goal
+        plain = float(np.asarray(loss_at(bench, goal, bench.fresh())))
+        return self.situation.truth.loss / plain if plain else 1.0
+
+    # What can be used at a statement
+
+    def scene(
+        self, statement: ast.stmt | ast.Lambda, function: Definition, file: ReaderFile
+    ) -> Scene:
+        """The names at a statement, with what they are when it runs for the first time."""
+        scene = Scene(statement, function, rate=self.situation.rate)
+        if isinstance(statement, ast.Lambda) or isinstance(function, ast.Lambda):
+            scene.arrays = {a.arg: None for a in function.args.args}
+            return scene
+        texts = _texts(function)
+        code = self.situation.bench.definitions.get(function)
+        globals_of = next(
+            (f.__globals__ for f in (file.codes.get(code, []) if code else [])), None
+        ) or next((f.__globals__ for fs in file.codes.values() for f in fs), {})
+        done: list[bool] = []
+
+        def look(names: dict[str, Any]) -> None:
+            if not done:
+                done.append(True)
+                _fill(scene, texts, names, globals_of, function, file)
+
+        self._run_looking(statement, function, file, look)
+        return scene
+
+    def _run_looking(
+        self, statement: ast.stmt, function: Definition, file: ReaderFile, look: Any
+    ) -> None:
+        found = _block_of(function).get(id(statement))
+        if found is None:
+            return
+        block, index = found
+        call = ast.parse(f"{HOOK}({LOCALS}, locals())").body[0]
+        for node in ast.walk(call):
+            if isinstance(node, ast.stmt | ast.expr):
+                ast.copy_location(node, statement)
+        block.insert(index, call)
+        try:
+            codes = compiled(file, file.tree, pruned(where(file, function)))
+        finally:
+            block.remove(call)
+        bench = self.situation.bench
+        watch = Watch(recording=False, look=look)
+        chosen = {**bench.changes, **codes}
+        # the watched versions are not wanted: only this one hook
+        bench.run(self.situation.case.step, None, watch, {**dict.fromkeys(()), **_plain(bench, chosen)})
+
+
+def _plain(bench: Any, chosen: Mapping[CodeType, CodeType]) -> dict[CodeType, CodeType]:
+    """These codes, and every other function as it is."""
+    own = {code: code for file in bench.files for code in file.codes}
+    return {**own, **chosen}
+
+
+def _shown(statement: ast.AST) -> str:
+    return ast.unparse(statement)
+
+
+def _block_of(function: Any) -> dict[int, tuple[list[ast.stmt], int]]:
+    """For each statement of a function the list it stands in and its place there."""
+    found: dict[int, tuple[list[ast.stmt], int]] = {}
+    for node in ast.walk(function):
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, None)
+            if isinstance(block, list):
+                for index, statement in enumerate(block):
+                    found[id(statement)] = block, index
+    return found
+
+
+def _texts(function: Any) -> list[str]:
+    """The names, attributes and elements a function reads or sets, in the order of its text."""
+    found: dict[str, None] = {}
+    for argument in function.args.args:
+        found[argument.arg] = None
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
+            text = ast.unparse(node)
+            if len(text) < 60 and not text.startswith(("np.", "numpy.")):
+                found[text] = None
+    return list(found)
+
+
+def _fill(
+    scene: Scene,
+    texts: list[str],
+    names: dict[str, Any],
+    space: dict[str, Any],
+    function: Any,
+    file: ReaderFile,
+) -> None:
+    first = function.args.args[0].arg if function.args.args else ""
+    owner = names.get(first)
+    extra = []
+    if hasattr(owner, "__dict__") and first in ("self", "net", "model", "layer"):
+        extra = [f"{first}.{name}" for name in vars(owner)]
+    seen: dict[bytes, str] = {}
+    for text in dict.fromkeys([*texts, *names, *extra]):
+        try:
+            value = eval(text, space, dict(names))  # an expression of the reader's own file
+        except Exception:  # not bound yet
+            continue
+        scene.values[text] = _kept(value)
+        if isinstance(value, list | tuple) and len(value) and isinstance(value, list):
+            scene.lists.append(text)
+        array = as_numbers(value)
+        if array is None or isinstance(value, list):
+            continue
+        if array.ndim and array.size > 0 and isinstance(value, np.ndarray):
+            mark = array.tobytes() + str(array.shape).encode()
+            if mark in seen and len(seen[mark]) <= len(text):
+                continue
+            if mark in seen:
+                scene.arrays.pop(seen[mark], None)
+            seen[mark] = text
+            if len(scene.arrays) < _MOST_NAMES:
+                scene.arrays[text] = _kept(value)
+        elif array.size == 1 and not isinstance(value, bool):
+            scene.scalars[text] = float(array.reshape(-1)[0]) if isinstance(
+                value, float | np.ndarray | np.floating
+            ) else int(array)
+    scene.functions = _functions(names, space, owner, first, file, function.name)
+
+
+def _kept(value: Any) -> Any:
+    return np.array(value) if isinstance(value, np.ndarray) else value
+
+
+def _functions(
+    names: dict[str, Any], space: dict[str, Any], owner: Any, first: str, file: ReaderFile, own: str
+) -> list[str]:
+    """The reader's functions of one array, as they are called here."""
+    found: dict[str, Any] = {}
+    for name, value in {**space, **names}.items():
+        if isinstance(value, FunctionType) and value.__code__.co_filename == file.path:
+            found[name] = value
+    if hasattr(owner, "__dict__"):
+        for name in dir(owner):
+            if name.startswith("__"):
+                continue
+            value = getattr(owner, name, None)
+            if isinstance(value, MethodType | FunctionType):
+                inner = getattr(value, "__func__", value)
+                if inner.__code__.co_filename == file.path:
+                    found[f"{first}.{name}"] = value
+    avoid = {*roles.FORWARD, *roles.STEP, *roles.LOSS, *roles.GRADIENT}
+    return [
+        name
+        for name, value in found.items()
+        if _is_of_one(value)
+        and roles.simple(name.rpartition(".")[2]) not in avoid
+        and name.rpartition(".")[2] not in (own, HOOK)
+    ][:10]
+
+
+def _is_of_one(function: Any) -> bool:
+    with suppress(TypeError, ValueError):
+        parameters = inspect.signature(function).parameters.values()
+        required = [p for p in parameters if p.default is p.empty]
+        return len(required) == 1 and required[0].kind in (
+            required[0].POSITIONAL_ONLY,
+            required[0].POSITIONAL_OR_KEYWORD,
+        )
+    return False
+
+
+def all_statements(situation: Situation) -> Iterator[tuple[Any, Any]]:
+    """Every statement that the step runs, with the function it is in."""
+    watch = Watch()
+    situation.bench.run(situation.case.step, None, watch)
+    seen: set[int] = set()
+    for event in watch.events:
+        point = situation.bench.points[event.number]
+        if id(point.statement) not in seen:
+            seen.add(id(point.statement))
+            yield point.statement, point.function
