@@ -114,9 +114,34 @@ def _function(function: Any, arguments: list[Any], options: Options) -> Case:
         found = _beside(function, roles.FORWARD)
         if found is not None:
             _use_forward(case, lambda r: found, arguments_of)
+    _use_batch(case, arguments)
     methods = (lambda r: r[0].__self__) if owner is not None else None
     _use_loss(case, options, arguments_of, owner, methods, function)
     return case
+
+
+def _use_batch(case: Case, arguments: list[Any]) -> None:
+    """An argument that is a list of pairs (x, y): the forward pass is that of each x."""
+    for index, argument in enumerate(arguments, 1):
+        is_batch = isinstance(argument, list) and all(
+            isinstance(pair, tuple | list)
+            and len(pair) == 2
+            and isinstance(pair[0], np.ndarray)
+            and as_numbers(pair[1]) is not None
+            for pair in argument
+        )
+        owner = getattr(case.roots[0], "__self__", None)
+        name = roles.find_method(owner, roles.FORWARD) if owner is not None else None
+        if is_batch and argument and name is not None:
+            place, method = index, name
+
+            def forward(r: Roots) -> Any:
+                return [getattr(r[0].__self__, method)(x) for x, _ in r[place]]
+
+            case.forward = forward
+            case.target = lambda r: np.stack([y for _, y in r[place]])
+            case.data = case.data | {place}
+            return
 
 
 def _missing(function: Any, arguments: list[Any], options: Options) -> dict[str, Any]:
@@ -127,10 +152,10 @@ def _missing(function: Any, arguments: list[Any], options: Options) -> dict[str,
             continue
         if roles.has_role(parameter.name, roles.EPOCHS):
             found[parameter.name] = 1
-        elif roles.has_role(parameter.name, roles.RATE) and (
-            parameter.default is parameter.empty or options.rate is not None
-        ):
-            found[parameter.name] = given_by_role(options.rate)["<rate>"]
+        elif roles.has_role(parameter.name, roles.RATE):
+            usual = isinstance(parameter.default, float) and options.rate is None
+            rate = given_by_role(options.rate)["<rate>"]
+            found[parameter.name] = parameter.default if usual else rate
         elif parameter.default is parameter.empty:
             raise ValueError(
                 f"{_title(function)} takes {parameter.name!r}, which was not given: "

@@ -179,5 +179,5 @@ def goal_scales(bench: Bench, goal: Goal, case: Case) -> dict[str, float]:
     """The constants that an assumed loss may have in front."""
     target = target_of(bench)
     if not goal.assumed or target is None:
-        return {"": 1.0}
+        return {"{}": 1.0}
     return scales(np.asarray(as_numbers(target(bench.fresh()))))

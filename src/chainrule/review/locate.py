@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.review.reading import blocks_equal
 from chainrule.review.situation import Judgement, Situation
-from chainrule.review.truth import Step, steps_of
+from chainrule.review.truth import Step, steps_of, with_steps
 from chainrule.review.watch import Event, Point, Watch
 
 __all__ = ["Suspect", "affected", "suspects"]
@@ -54,6 +54,7 @@ def suspects(situation: Situation) -> list[Suspect]:
     ran = situation.bench.run(situation.case.step, None, watch)
     if ran.error is not None:
         return []
+    situation.truth = with_steps(situation.bench, situation.goal, situation.truth)
     pool = list(_pool(situation))
     best = situation.judgement.n_right
     found: list[Suspect] = []

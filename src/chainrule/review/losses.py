@@ -98,7 +98,7 @@ def scales(output: Any) -> dict[str, float]:
     if np.size(output) > 1:
         sizes[", mean over all"] = 1.0 / float(np.size(output))
     return {
-        f"{factor}{text}": number * size
+        f"{factor}{{}}{text}": number * size
         for text, size in sizes.items()
         for factor, number in (("half ", 0.5), ("", 1.0), ("twice ", 2.0))
     }

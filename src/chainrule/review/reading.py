@@ -29,21 +29,23 @@ INPUT = "the input"
 class Reading:
     """Where the gradient of each parameter is: in the result, in an attribute, or in the update.
 
-    `rate` divides updates; None where it is not known, and then the scale of all is free.
+    `renewed` pairs a parameter that is returned as it is after the step with its place before. `rate`
+    divides updates; None where it is not known, and then the scale of all is free.
     """
 
     returned: dict[str, Place] = field(default_factory=dict)
     kept: dict[str, Place] = field(default_factory=dict)
     updated: dict[str, Place] = field(default_factory=dict)
+    renewed: dict[str, tuple[Place, Place]] = field(default_factory=dict)
     rate: float | None = None
 
     @property
     def names(self) -> list[str]:
-        return [*self.returned, *self.kept, *self.updated]
+        return [*self.returned, *self.kept, *self.updated, *self.renewed]
 
     @property
     def is_update(self) -> bool:
-        return bool(self.updated)
+        return bool(self.updated or self.renewed)
 
     def blocks(self, ran: Ran, before: Roots) -> dict[str, Vector]:
         """The gradient of each parameter as the reader's code has it, (…) like the parameter."""
@@ -57,6 +59,10 @@ class Reading:
                 moved = place.array(before).astype(np.float64) - place.array(ran.roots)
             except Exception:  # a parameter that has lost its form altogether
                 moved = np.zeros(0)
+            found[name] = moved / (1.0 if self.rate is None else self.rate)
+        for name, (place, old) in self.renewed.items():
+            start, new = old.array(before).astype(np.float64), _read(place, [ran.result])
+            moved = start - new if new.shape == start.shape else np.zeros(0)
             found[name] = moved / (1.0 if self.rate is None else self.rate)
         return found
 
@@ -86,7 +92,12 @@ def learn_reading(
             reading.returned[INPUT] = own[0]
             leaves = [leaf for leaf in leaves if leaf not in own]
     changed = [p for p in parameters if _changed(p, before, ran.roots)]
+    leaves = [leaf for leaf in leaves if not _is_one_of(leaf, ran, changed)]
     matched = _match(parameters, leaves, [ran.result], before, truth)
+    if matched and _are_parameters(matched, parameters, before, ran):
+        by_name = {p.name: p for p in parameters}
+        reading.renewed = {name: (leaf, by_name[name]) for name, leaf in matched.items()}
+        return reading
     if matched and (len(matched) >= len(changed)):
         reading.returned |= matched
         return reading
@@ -102,6 +113,27 @@ def learn_reading(
     ]
     reading.kept = _match(parameters, kept, ran.roots, before, truth, by_name_only=True)
     return reading
+
+
+def _is_one_of(leaf: Place, ran: Ran, changed: Sequence[Place]) -> bool:
+    """Whether what is returned is a parameter that the step has changed in place."""
+    returned = leaf.read([ran.result])
+    return any(returned is p.read(ran.roots) for p in changed)
+
+
+def _are_parameters(
+    matched: Mapping[str, Place], parameters: Sequence[Place], before: Roots, ran: Ran
+) -> bool:
+    """Whether what is returned are the parameters after a step: near what they were before."""
+    votes = []
+    for parameter in parameters:
+        if parameter.name in matched:
+            a = parameter.array(before).astype(np.float64).ravel()
+            b = np.asarray(matched[parameter.name].array([ran.result]), np.float64).ravel()
+            if a.size == b.size > 1:
+                sizes = float(np.linalg.norm(a) * np.linalg.norm(b))
+                votes.append(sizes > 0 and float(a @ b) / sizes > 0.8)
+    return len(votes) > 0 and sum(votes) > 0.7 * len(votes) and len(votes) >= 0.5 * len(matched)
 
 
 def _result_leaves(result: Any, returned: Sequence[str]) -> list[Place]:

@@ -141,7 +141,7 @@ def examine(case: Case, seconds: float, seed: int) -> Situation:
         raise CannotFollow(_no_loss(bench, ran))
     goal = goals[0]
     parameters = _parameters(bench, goal)
-    if not parameters:
+    if not parameters and not case.returns_input_gradient:
         raise CannotFollow(
             f"no array that {case.title} keeps or is given changes the loss ({goal.name}), so there "
             "is no parameter to differentiate by"
@@ -245,6 +245,8 @@ def _parameters(bench: Bench, goal: Goal) -> list[Place]:
         array = as_numbers(place.read(bench.start))
         if array is None or not array.size or place.way[0][1] in bench.case.data:
             continue
+        if len(place.way) == 1 and array.ndim == 0:
+            continue  # a number among the arguments: a strength, a size
         if array.dtype.kind == "b" or any(_same(array, other) for other in data):
             continue
         if roles.has_role(place.name.rpartition(".")[2], roles.TARGET) and array.dtype.kind != "f":
@@ -331,7 +333,7 @@ def _choose_goal(situation: Situation, goals: Sequence[Goal]) -> None:
     situation.goal = chosen
     situation.error = ran.error
     if chosen.assumed:
-        situation.assumed = f"{prefix}{chosen.name}" if not prefix.startswith(",") else chosen.name + prefix
+        situation.assumed = prefix.format(chosen.name)
 
 
 def _scaled(truth: Truth, factor: float) -> Truth:
@@ -366,8 +368,6 @@ def _find_rate(situation: Situation) -> float | None:
         powers = _powers(situation, place, value)
         if powers and min(powers) > 0.9:
             return value
-    if case.names and any("<rate>" in str(name) for name in case.names):
-        return None
     return _default_rate(situation)
 
 
@@ -377,7 +377,7 @@ def _is_rate(place: Place) -> bool:
 
 def _default_rate(situation: Situation) -> float | None:
     """The rate that was filled in for a backward method that takes one."""
-    functions = [r for r in situation.bench.start[:2] if callable(r)]
+    functions = [r for r in situation.bench.start[:2] if callable(r)][1:]
     if isinstance(situation.bench.start[0], list):
         functions += [
             getattr(layer, str(roles.find_method(layer, roles.GRADIENT)))
@@ -386,7 +386,7 @@ def _default_rate(situation: Situation) -> float | None:
     takes = any(
         roles.has_role(p.name, roles.RATE) for f in functions for p in roles.parameters_of(f)
     )
-    return 0.1 if takes and "argument" not in situation.case.names else None
+    return 0.1 if takes else None
 
 
 def _powers(situation: Situation, place: Place, value: float) -> list[float]:
@@ -399,7 +399,9 @@ def _powers(situation: Situation, place: Place, value: float) -> list[float]:
         ran = bench.run(situation.case.step, roots)
         if ran.error is not None:
             return []
-        blocks = Reading(updated=situation.reading.updated).blocks(ran, bench.start)
+        reading = situation.reading
+        unscaled = Reading(updated=reading.updated, renewed=reading.renewed)
+        blocks = unscaled.blocks(ran, bench.start)
         sizes.append([float(np.linalg.norm(block)) for block in blocks.values()])
     return [
         float(np.log2(b / a)) for a, b in zip(*sizes, strict=True) if a > 0 and b > 0

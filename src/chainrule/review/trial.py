@@ -31,7 +31,7 @@ from chainrule.review.source import (
     read_file,
     running,
 )
-from chainrule.review.watch import HOOK, Point, Watch, points_of, watched_tree
+from chainrule.review.watch import DOT, HOOK, Point, Watch, dot, points_of, watched_tree
 
 __all__ = ["Bench", "CannotCopy", "Ran", "jitter", "make_bench", "quiet"]
 
@@ -81,7 +81,7 @@ class Bench:
         self.n_trials += 1
         roots = self.fresh() if roots is None else roots
         chosen = {**(self.watched if watch is not None else self.changes), **(codes or {})}
-        hooks: dict[str, Any] = {} if watch is None else {HOOK: watch}
+        hooks: dict[str, Any] = {} if watch is None else {HOOK: watch, DOT: dot}
         if watch is not None:
             watch.points = self.points
         with running(self.files, chosen, hooks), quiet(), _globals_of(self.case, roots):

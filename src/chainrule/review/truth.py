@@ -7,7 +7,7 @@ run on tensors (matrices, writing in place, Python's numbers), central differenc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from chainrule.review.trial import Bench
 from chainrule.review.watch import Watch
 from chainrule.tensor import Tensor, parameter
 
-__all__ = ["Goal", "Step", "Truth", "by_differences", "find_truth", "loss_at", "steps_of"]
+__all__ = ["Goal", "Step", "Truth", "by_differences", "find_truth", "loss_at", "steps_of", "with_steps"]
 
 Vector = np.ndarray[Any, Any]
 
@@ -71,9 +71,9 @@ def loss_at(bench: Bench, goal: Goal, roots: Roots, watch: Watch | None = None) 
     if goal.only is not None and watch.only is None and not watch.moved:
         watch.only = goal.only
     ran = bench.run(goal.call, roots, watch)
-    if ran.error is not None:
+    value = goal.read(ran.result, watch) if ran.error is None or goal.only is not None else None
+    if value is None and ran.error is not None:
         raise ran.error
-    value = goal.read(ran.result, watch)
     if value is None:
         raise ValueError("the loss is not one number")
     return value
@@ -85,7 +85,10 @@ def _number(value: Any) -> float:
 
 
 def find_truth(bench: Bench, goal: Goal, places: Sequence[Place]) -> Truth:
-    """The derivative of the loss by these places, by tensors where they agree with a difference."""
+    """The derivative of the loss by these places, by tensors where they agree with a difference.
+
+    By differences it has no steps of the forward pass, which take long: see `with_steps`.
+    """
     plain = _number(loss_at(bench, goal, bench.fresh()))
     if not np.isfinite(plain):
         raise ValueError(f"the loss is {plain} at these numbers")
@@ -106,14 +109,9 @@ def _by_tensors(bench: Bench, goal: Goal, places: Sequence[Place]) -> Truth | No
                 return None
             tensors[place.name] = parameter(np.asarray(array, np.float64))
             place.write(roots, tensors[place.name])
-        watch.only, goal_only = None, goal.only
         ran = bench.run(goal.call, roots, watch)
-        if ran.error is not None:
+        if ran.error is not None and goal.only is None:
             return None
-        if goal_only is not None:
-            watch.events = [e for e in watch.events if e.key == goal_only] + [
-                e for e in watch.events if e.key != goal_only
-            ]
         loss = goal.read(ran.result, watch)
         if not isinstance(loss, Tensor) or loss.size != 1 or loss.node is None:
             return None
@@ -180,8 +178,19 @@ def by_differences(bench: Bench, goal: Goal, places: Sequence[Place], plain: flo
             up, down = shifted(place, index, h), shifted(place, index, -h)
             gradient[index] = _slope(up, down, plain, h, single)
         found[place.name] = gradient
-    steps = _steps_by_differences(bench, goal, plain, step, single, allowed)
-    return Truth(plain, found, steps, "differences", 3e-3 if single else 2e-6)
+    return Truth(plain, found, [], "differences", 3e-3 if single else 2e-6)
+
+
+def with_steps(bench: Bench, goal: Goal, truth: Truth) -> Truth:
+    """The truth with the derivatives by what the forward pass computes, times its loss's constant."""
+    if truth.steps or truth.method != "differences":
+        return truth
+    plain = _number(loss_at(bench, goal, bench.fresh()))
+    single = _is_single(bench, goal)
+    step = _STEP_SINGLE if single else _STEP
+    steps = _steps_by_differences(bench, goal, plain, step, single, _Allowance(bench))
+    factor = truth.loss / plain if plain else 1.0
+    return replace(truth, steps=[replace(s, cotangent=factor * s.cotangent) for s in steps])
 
 
 def _slope(up: float, down: float, plain: float, h: float, single: bool) -> float:
@@ -227,7 +236,7 @@ def _steps_by_differences(
 ) -> list[Step]:
     watch = Watch()
     ran = bench.run(goal.call, None, watch)
-    if ran.error is not None:
+    if ran.error is not None and goal.only is None:
         return []
     found: list[Step] = []
     seen: set[bytes] = set()

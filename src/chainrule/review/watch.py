@@ -19,9 +19,10 @@ from chainrule.primitives.dispatch import AbstractArray
 from chainrule.review.places import as_numbers
 from chainrule.review.source import Definition
 
-__all__ = ["HOOK", "LOCALS", "Event", "Point", "Role", "Watch", "points_of", "watched_tree"]
+__all__ = ["DOT", "HOOK", "LOCALS", "Event", "Point", "Role", "Watch", "dot", "points_of", "watched_tree"]
 
 HOOK = "__chainrule_value__"
+DOT = "__chainrule_dot__"
 LOCALS = 0  # the number under which the names of a function are told
 _MOST_EVENTS = 20_000
 _PARTS = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Subscript, ast.IfExp)
@@ -263,6 +264,8 @@ class _Telling(ast.NodeTransformer):
     def visit(self, node: ast.AST) -> Any:
         told = node.__dict__.pop("told", ())
         self.generic_visit(node)
+        if isinstance(node, ast.Call) and _is_dot(node):
+            node = _as_dot(node)
         behind: list[ast.stmt] = []
         for number, role, name in told:
             if role == "container":
@@ -270,6 +273,29 @@ class _Telling(ast.NodeTransformer):
             else:
                 node = _call(number, node)  # type: ignore[arg-type]
         return [node, *behind] if behind else node
+
+
+def _is_dot(node: ast.Call) -> bool:
+    function = node.func
+    return (
+        isinstance(function, ast.Attribute)
+        and function.attr == "dot"
+        and len(node.args) == 1
+        and not node.keywords
+    )
+
+
+def _as_dot(node: ast.Call) -> ast.Call:
+    assert isinstance(node.func, ast.Attribute)
+    name = ast.copy_location(ast.Name(DOT, ast.Load()), node)
+    return ast.copy_location(ast.Call(name, [node.func.value, *node.args], []), node)
+
+
+def dot(left: Any, right: Any) -> Any:
+    """`left.dot(right)`, which an ndarray does not leave to a tensor on its right."""
+    if isinstance(right, AbstractArray) and isinstance(left, np.ndarray):
+        return np.dot(left, right)
+    return left.dot(right)
 
 
 def _call(number: int, value: ast.expr) -> ast.Call:
