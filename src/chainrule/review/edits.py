@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,13 +48,18 @@ class Edit:
     def apply(self) -> Callable[[], None]:
         """Change the tree; the function that is returned changes it back."""
         for spot, new in self.puts:
-            spot.put(new)
+            spot.put(ast.fix_missing_locations(new))
 
         def undo() -> None:
             for spot, _ in reversed(self.puts):
                 spot.put(spot.node)
 
         return undo
+
+
+    def for_good(self) -> Edit:
+        """The same edit with nodes of its own, to stay in the tree."""
+        return replace(self, puts=tuple((spot, owned(new)) for spot, new in self.puts))
 
 
 Values: TypeAlias = Mapping[str, Any]
@@ -81,17 +87,21 @@ class Scene:
         return self.values.get(ast.unparse(node)) if isinstance(node, ast.expr) else None
 
 
+@lru_cache(maxsize=4096)
 def expression(text: str) -> ast.expr:
-    """The tree of an expression."""
+    """The tree of an expression; edits share it, and never change it."""
     return ast.parse(text, mode="eval").body
 
 
-def placed(new: ast.AST, like: ast.AST) -> Any:
-    """A new node at the line of another."""
+def placed(new: Any, like: ast.AST) -> Any:
+    """A new node at the line of another; what it has of the old tree stays the same nodes."""
+    return new if hasattr(new, "lineno") else ast.copy_location(new, like)
+
+
+def owned(new: Any) -> Any:
+    """A copy of a new node that shares nothing with any tree, to stay in one."""
     new = copy.deepcopy(new)
     for node in ast.walk(new):
-        if isinstance(node, ast.expr | ast.stmt | ast.keyword):
-            ast.copy_location(node, like)
         node.__dict__.pop("told", None)
     return ast.fix_missing_locations(new)
 
@@ -130,6 +140,7 @@ def changes(scene: Scene) -> Iterator[Edit]:
             for edit in generator(spot, scene):
                 yield edit
     yield from _both_names(spots, scene)
+    yield from _all_calls(spots)
 
 
 def _edit(kind: str, weight: float, spot: Spot, new: ast.AST, part: str = "") -> Edit:
@@ -501,6 +512,18 @@ def _both_names(spots: list[Spot], scene: Scene) -> Iterator[Edit]:
             new = expression(f"{function}({text})")
             puts = tuple((s, placed(new, s.node)) for s in places)
             yield Edit("function missing", 1.5, puts, text)
+
+
+def _all_calls(spots: list[Spot]) -> Iterator[Edit]:
+    """A function that is applied at every place where it should be at none."""
+    by_text: dict[str, list[Spot]] = {}
+    for spot in spots:
+        if isinstance(spot.node, ast.Call) and len(spot.node.args) == 1 and not spot.node.keywords:
+            by_text.setdefault(ast.unparse(spot.node), []).append(spot)
+    for places in by_text.values():
+        if len(places) > 1:
+            puts = tuple((s, s.node.args[0]) for s in places)
+            yield Edit("extra function", 1.3, puts, ast.unparse(places[0].node.func))
 
 
 _GENERATORS: list[Callable[[Spot, Scene], Iterator[Edit]]] = [

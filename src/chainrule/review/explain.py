@@ -127,7 +127,8 @@ def _is_distribution(value: Any) -> bool:
 
 def _count(number: float, mend: Mend) -> bool:
     """Whether a number is the size of an axis: how many samples or outputs there are."""
-    return number > 1 and any(number in a.shape for a in _arrays(mend))
+    counts = {v for t, v in mend.scene.scalars.items() if t.startswith("len(")}
+    return number > 1 and (number in counts or any(number in a.shape for a in _arrays(mend)))
 
 
 def _extra_factor(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
@@ -238,6 +239,12 @@ def _shares_old(old: Vector, now: Vector) -> bool:
 
 
 def _wrong_number(old: str, new: str, mend: Mend, situation: Situation) -> tuple[str, str]:
+    was, wanted = _number(_value(old, mend)), _number(_value(new, mend))
+    if was and wanted:
+        if _count(round(was / wanted, 9), mend):
+            return "sum for mean", f"{old} stands where {new} was meant: a sum, and not a mean"
+        if _count(round(wanted / was, 9), mend):
+            return "mean for sum", f"{old} stands where {new} was meant: a mean, and not a sum"
     return "wrong factor", f"the number {old} stands where {new} was meant"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,22 +15,13 @@ from chainrule.review.locate import Suspect, suspects
 from chainrule.review.reading import blocks_equal
 from chainrule.review.relation import relation
 from chainrule.review.report import Finding
-from chainrule.review.search import Mend, Searcher, all_statements
+from chainrule.review.search import Mend, Place, Searcher, all_statements
 from chainrule.review.situation import Situation
 from chainrule.review.source import ReaderFile
 
 __all__ = ["find_faults", "relative_error"]
 
 _MOST_FINDINGS = 6
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A statement to try edits on, and the function it is in; `suspect` is why."""
-
-    statement: Any
-    function: Any
-    suspect: Suspect | None = None
 
 
 def find_faults(situation: Situation) -> list[Finding]:
@@ -72,32 +62,26 @@ def relative_error(found: Any, true: Any) -> float:
 def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
     found = suspects(situation) if situation.error is None else []
     searcher = Searcher(situation)
-    mends: list[tuple[Mend, _Place]] = []
-    for order, place in enumerate(_places(situation, found)):
-        mends += [(m, place) for m in searcher.mends(place.statement, place.function)]
-        if order > 40:
-            break
-    if not mends and not _is_explained_by_update(situation):
-        for statement, function in all_statements(situation):
-            if situation.bench.is_late:
-                break
-            place = _Place(statement, function)
-            mends += [(m, place) for m in searcher.mends(statement, function)]
+    mends = searcher.mends(list(_places(situation, found, searcher)))
     late = _late_use(situation) if situation.error is None else None
-    if late is not None and not any(m.judgement.n_right >= len(m.judgement.right) and m.edit.weight < 1.3 for m, _ in mends):
+    if late is not None and not any(not m.judgement.wrong and m.weight < 1.3 for m in mends):
         return late, None
+    if not mends:
+        every = [Place(s, f) for s, f in all_statements(situation)]
+        mends = searcher.mends(every)
     if mends:
-        mend, place = _best(mends)
+        mend = _best(mends)
         return _finding(situation, mend), mend
     if situation.error is not None:
         return _raised(situation), None
     if found:
-        return _unexplained(situation, found[0]), None
+        return _unexplained(situation, _first_wrong(found)), None
     return _whole(situation), None
 
 
-def _is_explained_by_update(situation: Situation) -> bool:
-    return situation.reading.is_update and _late_use(situation) is not None
+def _first_wrong(found: Sequence[Suspect]) -> Suspect:
+    """The first value that is not right for something else."""
+    return next((s for s in found if s.factor is None), found[0])
 
 
 def _late_use(situation: Situation) -> Finding | None:
@@ -106,7 +90,9 @@ def _late_use(situation: Situation) -> Finding | None:
     return used_after_update(situation)
 
 
-def _places(situation: Situation, found: Sequence[Suspect]) -> Iterator[_Place]:
+def _places(
+    situation: Situation, found: Sequence[Suspect], searcher: Searcher
+) -> Iterator[Place]:
     """The statements to try: those of the suspects, or the one that raised and those before it."""
     seen: set[int] = set()
     if situation.error is not None:
@@ -120,7 +106,22 @@ def _places(situation: Situation, found: Sequence[Suspect]) -> Iterator[_Place]:
         ]:
             if id(statement) not in seen:
                 seen.add(id(statement))
-                yield _Place(statement, point.function, suspect)
+                helper = searcher.is_right_helper(point.function)
+                yield Place(statement, point.function, suspect, helper)
+    called = {name for s in found for name in _called(s.point.statement)}
+    for statement, function in all_statements(situation) if called else ():
+        if getattr(function, "name", "") in called and id(statement) not in seen:
+            seen.add(id(statement))
+            yield Place(statement, function, None, searcher.is_right_helper(function))
+
+
+def _called(statement: ast.AST) -> set[str]:
+    """The names of the functions that a statement calls with one argument."""
+    return {
+        ast.unparse(node.func).rpartition(".")[2]
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call) and len(node.args) == 1
+    }
 
 
 def _writers(statement: Any, name: str) -> list[Any]:
@@ -142,18 +143,18 @@ def _writers(statement: Any, name: str) -> list[Any]:
     return [*found, *helpers] or [statement]
 
 
-def _where_raised(situation: Situation) -> list[_Place]:
+def _where_raised(situation: Situation) -> list[Place]:
     """The statement that raised, then those that ran before it, the nearest first."""
     frames = traceback.extract_tb(situation.error.__traceback__) if situation.error else []
     files = {file.path: file for file in situation.bench.files}
     inner = [frame for frame in frames if frame.filename in files]
-    places: list[_Place] = []
+    places: list[Place] = []
     for frame in reversed(inner):
         found = _statement_at(files[frame.filename], frame.lineno or 0)
         if found is not None:
-            places.append(_Place(*found))
+            places.append(Place(*found))
     seen = {id(place.statement) for place in places}
-    earlier = [_Place(s, f) for s, f in all_statements(situation) if id(s) not in seen]
+    earlier = [Place(s, f) for s, f in all_statements(situation) if id(s) not in seen]
     return [*places, *reversed(earlier)]
 
 
@@ -170,23 +171,36 @@ def _statement_at(file: ReaderFile, line: int) -> tuple[Any, Any] | None:
     return best
 
 
-def _best(mends: Sequence[tuple[Mend, _Place]]) -> tuple[Mend, _Place]:
-    """The edit that mends most, then the simplest; of equals the first line, or for a factor that is
-    missing the last, since what comes before it is right for what it is."""
-    most = max(mend.judgement.n_right for mend, _ in mends)
-    fitting = [(i, m, p) for i, (m, p) in enumerate(mends) if m.judgement.n_right == most]
-    lightest = min(m.edit.weight for _, m, _ in fitting)
-    near = [(i, m, p) for i, m, p in fitting if m.edit.weight <= lightest + 0.06]
-    if all("missing" in m.edit.kind for _, m, _ in near) and len({id(p.statement) for _, _, p in near}) > 1:
-        values = [
-            t for t in near if t[2].suspect is None or t[2].suspect.point.role in ("value", "container")
-        ] or near
-        last = max(values, key=lambda t: (getattr(t[2].statement, "lineno", 0), -t[1].edit.weight))
-        same = [t for t in values if t[2].statement is last[2].statement]
-        _, mend, place = min(same, key=lambda t: (t[1].edit.weight, t[0]))
-        return mend, place
-    _, mend, place = min(near, key=lambda t: (t[1].edit.weight, t[0]))
-    return mend, place
+def _best(mends: Sequence[Mend]) -> Mend:
+    """The edit that mends most, then the simplest, then the first.
+
+    An edit of a value that is right for what it is weighs more. Where a factor is missing and several lines
+    could take it, the last is meant, since what comes before is right for what it is.
+    """
+    most = max(mend.judgement.n_right for mend in mends)
+    fitting = [(_weight(m), m.order, i, m) for i, m in enumerate(mends) if m.judgement.n_right == most]
+    lightest = min(fitting)[0]
+    near = [entry for entry in fitting if entry[0] <= lightest + 0.12]
+    several = len({m.order for *_, m in near}) > 1
+    if several and all("missing" in m.edit.kind for *_, m in near):
+        values = [e for e in near if _role(e[3]) in ("", "value", "container")] or near
+        last = max(e[1] for e in values)
+        near = [e for e in values if e[1] == last]
+    return min(near)[3]
+
+
+def _role(mend: Mend) -> str:
+    return mend.place.suspect.point.role if mend.place.suspect is not None else ""
+
+
+def _weight(mend: Mend) -> float:
+    suspect = mend.place.suspect
+    if suspect is None or suspect.factor is None:
+        return mend.weight
+    is_right = abs(suspect.factor - 1) < 1e-4
+    if mend.edit.kind == "wrong sign":
+        is_right = suspect.factor > 0
+    return mend.weight + (0.5 if is_right else 0.0)
 
 
 def _finding(situation: Situation, mend: Mend) -> Finding:
@@ -303,7 +317,7 @@ def _row(block: Any, true: Any) -> str:
 def _mended(situation: Situation, mend: Mend) -> None:
     """Go on with the line mended: what is still wrong is another slip."""
     bench = situation.bench
-    mend.edit.apply()
+    mend.edit.for_good().apply()
     bench.changes.update(mend.codes)
     bench.watch_again()
     ran = bench.run(situation.case.step)

@@ -48,7 +48,10 @@ def _is_scalar(node: ast.AST, scene: Scene) -> bool:
 
 
 def _is_root(spot: Spot) -> bool:
-    return spot.field == "value" or isinstance(spot.holder, ast.Return | ast.Lambda)
+    holder = spot.holder
+    if spot.field == "value" and isinstance(holder, ast.stmt | ast.DictComp | ast.keyword):
+        return True
+    return isinstance(holder, ast.Return | ast.Lambda) or spot.field in ("elts", "elt", "values")
 
 
 def _factors(spot: Spot, scene: Scene) -> Iterator[Edit]:
@@ -114,7 +117,7 @@ def _sums(spot: Spot, scene: Scene) -> Iterator[Edit]:
             text = f"np.{name}(0, {rest})"
             call = expression(text)
             assert isinstance(call, ast.Call)
-            call.args[0] = spot.node
+            call = ast.Call(call.func, [spot.node], call.keywords)
             later = (0.05 if "keepdims" in rest else 0) + (0.03 if name == "mean" else 0)
             node = spot.node
             if (
@@ -126,7 +129,7 @@ def _sums(spot: Spot, scene: Scene) -> Iterator[Edit]:
                 ) else (node.args[0] if node.args else None)
                 if base is None:
                     continue
-                call.args[0] = base
+                call = ast.Call(call.func, [base], call.keywords)
                 yield Edit("wrong axis", 1.1 + later, ((spot, placed(call, node)),), rest)
                 continue
             kind = "bias gradient not summed"
@@ -173,7 +176,7 @@ def _flips(spot: Spot, scene: Scene) -> Iterator[Edit]:
     for text in texts:
         new = expression(f"x{text}")
         assert isinstance(new, ast.Subscript)
-        new.value = spot.node
+        new = ast.Subscript(spot.node, new.slice, ast.Load())
         kind = "kernel not flipped"
         yield Edit(kind, 1.4, ((spot, placed(new, spot.node)),), ast.unparse(spot.node))
 

@@ -7,6 +7,7 @@ themselves determine. Values before the slip cannot mend it, values behind it me
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,18 +24,24 @@ __all__ = ["Suspect", "affected", "suspects"]
 Vector = np.ndarray[Any, Any]
 
 _MOST_EVENTS = 400
+_WINDOW = 8
+_WHOLE = ("value", "return", "argument", "container")
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A value that mends gradients when the true one stands in its place."""
+    """A value that mends gradients when the true one stands in its place.
+
+    `factor` is what makes the value a true derivative of the loss by some step, where one does: at 1 the
+    value is right for what it is, and what is wrong is what is made of it, or that it is handed on.
+    """
 
     point: Point
     event: Event
     expected: Vector
     meaning: str
     judgement: Judgement
-    is_right_elsewhere: bool = False
+    factor: float | None = None
 
     @property
     def actual(self) -> Vector:
@@ -56,24 +63,30 @@ def suspects(situation: Situation) -> list[Suspect]:
         return []
     situation.truth = with_steps(situation.bench, situation.goal, situation.truth)
     pool = list(_pool(situation))
-    best = situation.judgement.n_right
     found: list[Suspect] = []
     for event in _events(situation, watch):
         if situation.bench.is_late:
             break
-        for suspect in _tried(situation, event, pool):
-            if suspect.judgement.n_right > best:
-                best, found = suspect.judgement.n_right, [suspect]
-            elif suspect.judgement.n_right == best and found:
-                found.append(suspect)
-    return _without_right_ones(found)
+        found += _tried(situation, event, pool)
+    return _most(situation, found)
+
+
+def _most(situation: Situation, found: list[Suspect]) -> list[Suspect]:
+    """Those of the statements that mend most, all their turns in a loop taken together."""
+    mended: dict[int, set[str]] = {}
+    for suspect in found:
+        names = {n for n, ok in suspect.judgement.right.items() if ok}
+        mended.setdefault(id(suspect.point.statement), set()).update(names)
+    most = max((len(names) for names in mended.values()), default=0)
+    kept = [s for s in found if len(mended[id(s.point.statement)]) == most]
+    return kept if most > situation.judgement.n_right else []
 
 
 def _events(situation: Situation, watch: Watch) -> Iterator[Event]:
     points = situation.bench.points
     n = 0
     for event in watch.events:
-        if points[event.number].role in ("value", "return", "argument", "container"):
+        if points[event.number].role in _WHOLE or _is_term(points[event.number]):
             array = np.asarray(event.value)
             if array.dtype.kind not in "fi" or not array.size or array.size > 100_000:
                 continue
@@ -81,6 +94,17 @@ def _events(situation: Situation, watch: Watch) -> Iterator[Event]:
             if n > _MOST_EVENTS:
                 return
             yield event
+
+
+def _is_term(point: Point) -> bool:
+    """Whether a part of an expression is a term of the sum that a statement assigns or lists."""
+    if point.role != "part":
+        return False
+    for node in ast.walk(point.statement):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            if node.left is point.node or node.right is point.node:
+                return True
+    return False
 
 
 def _pool(situation: Situation) -> Iterator[_Candidate]:
@@ -102,20 +126,24 @@ def _pool(situation: Situation) -> Iterator[_Candidate]:
     for name, gradient in situation.truth.gradients.items():
         if np.isfinite(gradient).all() and new(gradient):
             yield _Candidate(gradient, f"the gradient of {name}")
-    for before, after in zip(steps, steps[1:], strict=False):
-        if before.cotangent.shape != after.cotangent.shape or before.cotangent.size < 2:
-            continue
-        with np.errstate(all="ignore"):
-            local = before.cotangent / after.cotangent
-        if np.isfinite(local).all() and np.abs(local).max() < 1e3 and new(local):
-            yield _Candidate(
-                local, f"the derivative of {_text(after, points)} by {_text(before, points)}", False
-            )
+    for i, after in enumerate(steps):
+        for before in steps[max(0, i - _WINDOW) : i]:
+            local = _local(before, after)
+            if local is not None and points[after.key[0]].role in _WHOLE and new(local):
+                meaning = f"the derivative of {_text(after, points)} by {_text(before, points)}"
+                yield _Candidate(local, meaning, False)
+
+
+def _local(before: Step, after: Step) -> Vector | None:
+    """The derivative of a step by one before it, if that is element by element."""
+    if before.cotangent.shape != after.cotangent.shape or before.cotangent.size < 2:
+        return None
+    with np.errstate(all="ignore"):
+        local = before.cotangent / after.cotangent
+    return local if np.isfinite(local).all() and np.abs(local).max() < 1e3 else None
 
 
 def _text(step: Step, points: Mapping[int, Point]) -> str:
-    import ast
-
     point = points.get(step.key[0])
     if point is None:
         return "a value"
@@ -205,8 +233,10 @@ def _with_value(
         judgement, _ = situation.try_step(watch=watch)
         if judgement.n_right > situation.judgement.n_right:
             point = situation.bench.points[event.number]
-            right = _is_right(situation, event)
-            return Suspect(point, event, expected, candidate.meaning, judgement, right)
+            factor_now = None
+            if not isinstance(point.statement, ast.AugAssign):  # an update is no derivative itself
+                factor_now = _factor_elsewhere(situation, event)
+            return Suspect(point, event, expected, candidate.meaning, judgement, factor_now)
     return None
 
 
@@ -242,9 +272,10 @@ def _factor(
     return max(best)[1] if best else None
 
 
-def _is_right(situation: Situation, event: Event) -> bool:
-    """Whether a value is, but for a factor, a true derivative of the loss as it stands."""
+def _factor_elsewhere(situation: Situation, event: Event) -> float | None:
+    """By which factor a value is a true derivative of the loss, as it stands; None if it is none."""
     actual = np.asarray(event.value, np.float64)
+    found = []
     for step in steps_of(situation.truth):
         if step.cotangent.size != actual.size:
             continue
@@ -253,14 +284,8 @@ def _is_right(situation: Situation, event: Event) -> bool:
             if square and actual.size > 1:
                 factor = float(np.vdot(shaped, actual)) / square
                 if factor and blocks_equal(actual, factor * shaped, 1e-5):
-                    return True
-    return False
-
-
-def _without_right_ones(found: list[Suspect]) -> list[Suspect]:
-    """A value that is right for another step, and only handed on, is not the slip."""
-    kept = [s for s in found if not s.is_right_elsewhere]
-    return kept or found
+                    found.append(factor)
+    return min(found, key=lambda factor: abs(factor - 1)) if found else None
 
 
 def affected(situation: Situation, event: Event) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import CodeType, FunctionType, MethodType
@@ -19,16 +19,30 @@ import numpy as np
 from chainrule.review import roles
 from chainrule.review.edits import Edit, Scene, changes
 from chainrule.review.inserted import insertions, rearrangements
+from chainrule.review.locate import Suspect
 from chainrule.review.places import as_numbers
 from chainrule.review.situation import Judgement, Situation
 from chainrule.review.source import Definition, ReaderFile, compiled
-from chainrule.review.trial import jitter
+from chainrule.review.trial import jitter, quiet
 from chainrule.review.truth import find_truth
 from chainrule.review.watch import HOOK, LOCALS, Watch
 
-__all__ = ["Mend", "Searcher", "all_statements", "pruned", "where"]
+__all__ = ["Mend", "Place", "Searcher", "all_statements", "pruned", "where"]
 
 _MOST_NAMES = 40
+
+
+@dataclass(frozen=True)
+class Place:
+    """A statement to try edits on, and the function it is in; `suspect` is why it is tried.
+
+    `is_right_helper` says that the function is by itself the derivative of a known activation.
+    """
+
+    statement: Any
+    function: Any
+    suspect: Suspect | None = None
+    is_right_helper: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,28 @@ class Mend:
     judgement: Judgement
     codes: Mapping[CodeType, CodeType]
     file: ReaderFile
-    order: int = 0
+    weight: float
+    order: int
+    place: Place
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A statement with all that its edits need."""
+
+    place: Place
+    scene: Scene
+    file: ReaderFile
+    top: ast.stmt | None
+    before: str
+
+
+def _edits(setting: _Setting) -> Iterator[Edit]:
+    yield from changes(setting.scene)
+    yield from insertions(setting.scene)
+    if isinstance(setting.scene.statement, ast.stmt):
+        block = _block_of(setting.place.function)
+        yield from rearrangements(setting.scene, lambda s: block.get(id(s)))
 
 
 def where(file: ReaderFile, definition: ast.AST) -> list[ast.AST]:
@@ -82,49 +117,53 @@ class Searcher:
         self._witness: Situation | None = None
         self._seen: set[tuple[int, str]] = set()
 
-    def mends(self, statement: ast.stmt | ast.Lambda, function: Definition) -> list[Mend]:
-        """The edits of a statement that mend most, the simplest first."""
-        bench = self.situation.bench
-        file = next(
-            (f for f in bench.files if any(node is function for node in ast.walk(f.tree))), None
-        )
-        if file is None:
-            return []
-        scene = self.scene(statement, function, file)
-        block = _block_of(function)
-        edits: list[Edit] = [*changes(scene), *insertions(scene)]
-        if isinstance(statement, ast.stmt):
-            edits += rearrangements(scene, lambda s: block.get(id(s)))
-        edits.sort(key=lambda edit: edit.weight)
+    def mends(self, places: Sequence[Place]) -> list[Mend]:
+        """The edits of these statements that mend most, the simplest first."""
+        edits: list[tuple[float, int, Edit, _Setting]] = []
+        for order, place in enumerate(places):
+            setting = self._setting(place)
+            if setting is not None:
+                heavier = 0.15 if place.is_right_helper else 0.0
+                edits += [(e.weight + heavier, order, e, setting) for e in _edits(setting)]
+        edits.sort(key=lambda entry: entry[:2])
         found: list[Mend] = []
         best, lightest = self.situation.judgement.n_right, float("inf")
-        way = where(file, function)
-        for edit in edits:
-            if bench.is_late or edit.weight > lightest + 0.35:
+        for weight, order, edit, setting in edits:
+            if self.situation.bench.is_late or weight > lightest + 0.35:
                 break
-            mend = self._try(edit, scene, file, way)
-            if mend is None or mend.judgement.n_right < best:
+            mend = self._try(edit, setting, weight, order)
+            if mend is None or mend.judgement.n_right < max(best, 1):
+                continue
+            if not self._holds_elsewhere(mend):
                 continue
             if mend.judgement.n_right > best:
                 best, found = mend.judgement.n_right, []
-                if best == len(mend.judgement.right):
-                    lightest = edit.weight
-            if mend.judgement.n_right > self.situation.judgement.n_right:
-                found.append(mend)
-        return [mend for mend in found if self._holds_elsewhere(mend)]
+                if not mend.judgement.wrong:
+                    lightest = weight
+            found.append(mend)
+        return found
 
-    def _try(self, edit: Edit, scene: Scene, file: ReaderFile, way: list[ast.AST]) -> Mend | None:
-        statement = scene.statement
-        before = _shown(statement)
+    def _setting(self, place: Place) -> _Setting | None:
+        bench = self.situation.bench
+        for file in bench.files:
+            way = where(file, place.function)
+            if way:
+                scene = self.scene(place.statement, place.function, file)
+                return _Setting(place, scene, file, pruned(way), _header(place.statement))
+        return None
+
+    def _try(self, edit: Edit, setting: _Setting, weight: float, order: int) -> Mend | None:
+        statement = setting.scene.statement
         undo = edit.apply()
         try:
             new = next((n for spot, n in edit.puts if spot.node is statement), statement)
-            after = _shown(new)
+            after = _header(new)
             key = id(statement), after
-            if after == before or key in self._seen:
+            if after == setting.before or key in self._seen:
                 return None
             self._seen.add(key)
-            codes = compiled(file, file.tree, pruned(way))
+            top = setting.top
+            codes = compiled(setting.file, setting.file.tree, top)
         except (SyntaxError, ValueError, TypeError, RecursionError):
             return None
         finally:
@@ -132,7 +171,10 @@ class Searcher:
         judgement, _ = self.situation.try_step(codes=codes)
         if not self._is_better(judgement):
             return None
-        return Mend(edit, scene, before, after, judgement, codes, file)
+        return Mend(
+            edit, setting.scene, setting.before, after, judgement, codes, setting.file, weight, order,
+            setting.place,
+        )
 
     def _is_better(self, judgement: Judgement) -> bool:
         was = self.situation.judgement
@@ -175,6 +217,14 @@ class Searcher:
         bench, goal = self.situation.bench, self.situation.goal
         plain = float(np.asarray(loss_at(bench, goal, bench.fresh())))
         return self.situation.truth.loss / plain if plain else 1.0
+
+    def is_right_helper(self, function: Definition) -> bool:
+        """Whether a function of one array is by itself an activation's derivative, at its argument."""
+        code = self.situation.bench.definitions.get(function)
+        for file in self.situation.bench.files:
+            for live in file.codes.get(code, []) if code is not None else []:
+                return _is_activation_derivative(live)
+        return False
 
     # What can be used at a statement
 
@@ -230,7 +280,29 @@ def _plain(bench: Any, chosen: Mapping[CodeType, CodeType]) -> dict[CodeType, Co
     return {**own, **chosen}
 
 
-def _shown(statement: ast.AST) -> str:
+def _is_activation_derivative(function: FunctionType) -> bool:
+    if not _is_of_one(function):
+        return False
+    x = np.array([[-1.3, 0.4, 0.9], [0.2, -0.6, 1.7]])
+    try:
+        with quiet():
+            found = np.asarray(function(x))
+    except Exception:  # not of an array
+        return False
+    s = 1 / (1 + np.exp(-x))
+    known = [s * (1 - s), 1 - np.tanh(x) ** 2, (x > 0) * 1.0, np.cos(x), s, s + x * s * (1 - s)]
+    known += [np.where(x > 0, 1, slope) for slope in (0.01, 0.1, 0.2)]
+    return any(found.shape == x.shape and np.allclose(found, form) for form in known)
+
+
+def _header(statement: Any) -> str:
+    """The text of a statement, of one with a block its first line alone."""
+    if isinstance(statement, ast.For):
+        target, over = ast.unparse(statement.target), ast.unparse(statement.iter)
+        return f"for {target} in {over}:"
+    if isinstance(statement, ast.While | ast.If):
+        word = "while" if isinstance(statement, ast.While) else "if"
+        return f"{word} {ast.unparse(statement.test)}:"
     return ast.unparse(statement)
 
 
@@ -252,9 +324,9 @@ def _texts(function: Any) -> list[str]:
     for argument in function.args.args:
         found[argument.arg] = None
     for node in ast.walk(function):
-        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
+        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp):
             text = ast.unparse(node)
-            if len(text) < 60 and not text.startswith(("np.", "numpy.")):
+            if len(text) < (30 if isinstance(node, ast.BinOp) else 60) and not text.startswith(("np.", "numpy.")):
                 found[text] = None
     return list(found)
 
@@ -281,11 +353,18 @@ def _fill(
         scene.values[text] = _kept(value)
         if isinstance(value, list | tuple) and len(value) and isinstance(value, list):
             scene.lists.append(text)
+            if len(value) > 1:
+                scene.scalars.setdefault(f"len({text})", len(value))
         array = as_numbers(value)
         if array is None or isinstance(value, list):
             continue
+        is_name = not any(c in text for c in "+-*/@") or "[" in text
         if array.ndim and array.size > 0 and isinstance(value, np.ndarray):
+            if not is_name:
+                continue
             mark = array.tobytes() + str(array.shape).encode()
+            if array.size > 1 and not np.ptp(array):
+                continue  # zeros to begin with say nothing
             if mark in seen and len(seen[mark]) <= len(text):
                 continue
             if mark in seen:

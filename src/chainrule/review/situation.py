@@ -322,7 +322,9 @@ def _choose_goal(situation: Situation, goals: Sequence[Goal]) -> None:
             trial.rate, trial.error = situation.rate, ran.error
             trial.blocks = {} if ran.error else situation.reading.blocks(ran, bench.start)
             trial.judgement = trial.judge(ran, bench.start)
-            score = (trial.judgement.n_right, -order, -place)
+            n_right = trial.judgement.n_right
+            # where some are right with a mean and some with a sum, more likely a mean is forgotten
+            score = (n_right, -order, -factor if n_right else 0.0, -place)
             if best is None or score > best:
                 best = score
                 situation.truth, situation.blocks = scaled, trial.blocks

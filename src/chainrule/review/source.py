@@ -86,7 +86,7 @@ def executed_codes(call: Callable[[], Any]) -> dict[str, list[CodeType]]:
     try:
         call()
     finally:
-        sys.setprofile(before)
+        sys.setprofile(before if callable(before) else None)
     by_file: dict[str, list[CodeType]] = {}
     for code in seen:
         if _is_readers(code):
