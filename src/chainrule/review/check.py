@@ -10,6 +10,7 @@ from chainrule.review.case import Case
 from chainrule.review.faults import find_faults
 from chainrule.review.report import BackpropError, BackpropReport, Finding
 from chainrule.review.situation import CannotFollow, Situation, examine
+from chainrule.review.stopwatch import Stopwatch
 from chainrule.review.trial import CannotCopy
 
 __all__ = ["assert_backprop", "check_backprop"]
@@ -69,11 +70,14 @@ def check_backprop(
         **named,
     )
     case = make_case(what, options)
+    stopwatch = Stopwatch(limit=60.0)
     try:
-        situation = examine(case, seconds, seed)
+        situation = examine(case, seconds, seed, stopwatch)
+        return _report(case, situation, find_faults(situation))
     except (CannotFollow, CannotCopy) as why:
         raise ValueError(str(why)) from why
-    return _report(case, situation, find_faults(situation))
+    finally:
+        stopwatch.stop()
 
 
 def assert_backprop(*what: Any, **options: Any) -> BackpropReport:

@@ -18,6 +18,7 @@ from chainrule.review.report import Finding
 from chainrule.review.search import Mend, Place, Searcher, all_statements
 from chainrule.review.situation import Situation
 from chainrule.review.source import ReaderFile
+from chainrule.review.watch import Watch
 
 __all__ = ["find_faults", "relative_error"]
 
@@ -60,15 +61,21 @@ def relative_error(found: Any, true: Any) -> float:
 
 
 def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
+    if "Cannot cast ufunc" in str(situation.error):
+        return _raised(situation, "integer arrays"), None
     found = suspects(situation) if situation.error is None else []
     searcher = Searcher(situation)
-    mends = searcher.mends(list(_places(situation, found, searcher)))
+    if situation.error is not None:
+        mends = searcher.mends(_where_raised(situation))
+    else:
+        mends = searcher.mends(list(_places(situation, found, searcher)))
     late = _late_use(situation) if situation.error is None else None
     if late is not None and not any(not m.judgement.wrong and m.weight < 1.3 for m in mends):
         return late, None
-    if not mends:
-        every = [Place(s, f) for s, f in all_statements(situation)]
-        mends = searcher.mends(every)
+    for places in _elsewhere(situation) if not mends else ():
+        mends = searcher.mends(places)
+        if mends:
+            break
     if mends:
         mend = _best(mends)
         return _finding(situation, mend), mend
@@ -93,12 +100,8 @@ def _late_use(situation: Situation) -> Finding | None:
 def _places(
     situation: Situation, found: Sequence[Suspect], searcher: Searcher
 ) -> Iterator[Place]:
-    """The statements to try: those of the suspects, or the one that raised and those before it."""
+    """The statements to try: those of the suspects, and of the functions of one array they call."""
     seen: set[int] = set()
-    if situation.error is not None:
-        for place in _where_raised(situation):
-            yield place
-        return
     for suspect in found:
         point = suspect.point
         for statement in _writers(point.statement, point.name) if point.role == "container" else [
@@ -144,18 +147,30 @@ def _writers(statement: Any, name: str) -> list[Any]:
 
 
 def _where_raised(situation: Situation) -> list[Place]:
-    """The statement that raised, then those that ran before it, the nearest first."""
+    """The statement that raised, and those that led to it by calls, the innermost first."""
     frames = traceback.extract_tb(situation.error.__traceback__) if situation.error else []
     files = {file.path: file for file in situation.bench.files}
-    inner = [frame for frame in frames if frame.filename in files]
     places: list[Place] = []
-    for frame in reversed(inner):
+    for frame in reversed([frame for frame in frames if frame.filename in files]):
         found = _statement_at(files[frame.filename], frame.lineno or 0)
         if found is not None:
             places.append(Place(*found))
-    seen = {id(place.statement) for place in places}
-    earlier = [Place(s, f) for s, f in all_statements(situation) if id(s) not in seen]
-    return [*places, *reversed(earlier)]
+    return places
+
+
+def _elsewhere(situation: Situation) -> list[list[Place]]:
+    """The statements of the backward pass alone, the last first, then those of the forward pass too."""
+    every = [Place(s, f) for s, f in all_statements(situation)]
+    forward: set[int] = set()
+    for call in (situation.case.forward, situation.case.loss):
+        if call is not None:
+            watch = Watch()
+            situation.bench.run(call, None, watch)
+            forward |= {
+                id(situation.bench.points[event.number].statement) for event in watch.events
+            }
+    first = [place for place in reversed(every) if id(place.statement) not in forward]
+    return [first, [place for place in every if id(place.statement) in forward]]
 
 
 def _statement_at(file: ReaderFile, line: int) -> tuple[Any, Any] | None:
@@ -182,7 +197,7 @@ def _best(mends: Sequence[Mend]) -> Mend:
     lightest = min(fitting)[0]
     near = [entry for entry in fitting if entry[0] <= lightest + 0.12]
     several = len({m.order for *_, m in near}) > 1
-    if several and all("missing" in m.edit.kind for *_, m in near):
+    if several and all(m.edit.kind == "missing activation derivative" for *_, m in near):
         values = [e for e in near if _role(e[3]) in ("", "value", "container")] or near
         last = max(e[1] for e in values)
         near = [e for e in values if e[1] == last]
@@ -241,13 +256,13 @@ def _evidence(situation: Situation, names: Sequence[str]) -> float:
     return max((errors[n] for n in names if n in errors), default=float("inf"))
 
 
-def _raised(situation: Situation) -> Finding:
+def _raised(situation: Situation, kind: str = "raises") -> Finding:
     place = next(iter(_where_raised(situation)), None)
     error = situation.error
     line = getattr(place.statement, "lineno", 0) if place else 0
     file = situation.bench.files[0].path if situation.bench.files else ""
     return Finding(
-        kind="raises",
+        kind=kind,
         line=line,
         file=file,
         text=_one_line(ast.unparse(place.statement)) if place else "",

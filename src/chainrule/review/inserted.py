@@ -101,7 +101,9 @@ def _scalars(spot: Spot, scene: Scene) -> Iterator[Edit]:
         for operator in (ast.Mult(), ast.Div()):
             new = ast.BinOp(spot.node, operator, expression(text))
             kind = "missing factor" if isinstance(operator, ast.Mult) else "missing divisor"
-            rarer = 0.3 if text == "2" else 0.0
+            # a factor 2 is a square's more often than a size's, a divisor 2 a size's
+            rarer = 0.05 if isinstance(operator, ast.Mult) == (text == "2") else 0.3
+            rarer = rarer if number == 2 else 0.0
             yield Edit(kind, weight + rarer, ((spot, placed(new, spot.node)),), text)
     if _is_root(spot):
         squared = ast.BinOp(spot.node, ast.Mult(), spot.node)
@@ -134,8 +136,9 @@ def _sums(spot: Spot, scene: Scene) -> Iterator[Edit]:
                 continue
             kind = "bias gradient not summed"
             yield Edit(kind, weight + later, ((spot, placed(call, node)),), rest)
-    power = ast.BinOp(spot.node, ast.Pow(), ast.Constant(2))
-    yield Edit("wrong power", 1.2, ((spot, placed(power, spot.node)),), "2")
+    if not _is_scalar(spot.node, scene):
+        power = ast.BinOp(spot.node, ast.Pow(), ast.Constant(2))
+        yield Edit("wrong power", 1.2, ((spot, placed(power, spot.node)),), "2")
     one_minus = ast.BinOp(ast.Constant(1), ast.Sub(), spot.node)
     yield Edit("wrong value", 2.0, ((spot, placed(one_minus, spot.node)),), "1 - ")
 

@@ -8,6 +8,8 @@ themselves determine. Values before the slip cannot mend it, values behind it me
 from __future__ import annotations
 
 import ast
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,8 @@ Vector = np.ndarray[Any, Any]
 
 _MOST_EVENTS = 400
 _WINDOW = 8
+_MOST_TURNS = 6  # of one statement in a loop
+_SHARE = 0.4  # of the time there is
 _WHOLE = ("value", "return", "argument", "container")
 
 
@@ -64,10 +68,14 @@ def suspects(situation: Situation) -> list[Suspect]:
     situation.truth = with_steps(situation.bench, situation.goal, situation.truth)
     pool = list(_pool(situation))
     found: list[Suspect] = []
+    turns: Counter[int] = Counter()
+    until = time.monotonic() + _SHARE * max(situation.bench.deadline - time.monotonic(), 0.0)
     for event in _events(situation, watch):
-        if situation.bench.is_late:
+        if time.monotonic() > until:
             break
-        found += _tried(situation, event, pool)
+        turns[event.number] += 1
+        if turns[event.number] <= _MOST_TURNS:
+            found += _tried(situation, event, pool)
     return _most(situation, found)
 
 

@@ -7,6 +7,7 @@ another point too, so that no chance of the numbers passes for an explanation.
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -61,6 +62,20 @@ class Mend:
     place: Place
 
 
+def _counts_turns(statement: Any, function: Any) -> bool:
+    """Whether a statement sets what a while loop waits for: changed, the loop might never end."""
+    if not isinstance(statement, ast.Assign | ast.AugAssign):
+        return False
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    names = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+    return any(
+        isinstance(name, ast.Name) and name.id in names
+        for loop in ast.walk(function)
+        if isinstance(loop, ast.While)
+        for name in ast.walk(loop.test)
+    )
+
+
 @dataclass(frozen=True)
 class _Setting:
     """A statement with all that its edits need."""
@@ -73,6 +88,17 @@ class _Setting:
 
 
 def _edits(setting: _Setting) -> Iterator[Edit]:
+    statement = setting.scene.statement
+    if isinstance(statement, ast.For):  # its bounds alone: a loop over anything else may never end
+        kinds = ("off by one", "wrong factor")
+        yield from (
+            edit
+            for edit in changes(setting.scene)
+            if edit.kind in kinds and isinstance(edit.puts[0][0].node, ast.Constant)
+        )
+        return
+    if isinstance(statement, ast.While) or _counts_turns(statement, setting.place.function):
+        return
     yield from changes(setting.scene)
     yield from insertions(setting.scene)
     if isinstance(setting.scene.statement, ast.stmt):
@@ -407,7 +433,21 @@ def _functions(
         if _is_of_one(value)
         and roles.simple(name.rpartition(".")[2]) not in avoid
         and name.rpartition(".")[2] not in (own, HOOK)
+        and _keeps_shape(value)
     ][:10]
+
+
+def _keeps_shape(function: Any) -> bool:
+    """Whether a function makes of an array one of its shape, as activations and their derivatives do."""
+    x = np.array([[0.3, -0.4, 1.2], [-0.7, 0.6, 0.1]])
+    try:
+        with quiet():
+            if isinstance(function, MethodType):
+                function = getattr(copy.deepcopy(function.__self__), function.__name__)
+            found = function(x)
+    except Exception:  # of something else
+        return False
+    return isinstance(found, np.ndarray) and found.shape == x.shape
 
 
 def _is_of_one(function: Any) -> bool:

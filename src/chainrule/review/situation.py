@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from chainrule.review.case import Case, Roots
 from chainrule.review.goals import candidate_goals, goal_scales, target_of
 from chainrule.review.places import Place, as_numbers
 from chainrule.review.reading import INPUT, Reading, blocks_equal, learn_reading
+from chainrule.review.stopwatch import Stopwatch
 from chainrule.review.trial import Bench, Ran, jitter, make_bench
 from chainrule.review.truth import Goal, Truth, find_truth, loss_at
 from chainrule.review.watch import Watch
@@ -130,10 +132,13 @@ def _common_scale(blocks: Mapping[str, Vector], truth: Truth, tolerance: float) 
     return (positive or fitting or [1.0])[-1]
 
 
-def examine(case: Case, seconds: float, seed: int) -> Situation:
+def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situation:
     """Find loss, parameters, truth and gradients; raises CannotFollow where one cannot be found."""
     bench = make_bench(case, seconds, seed)
+    bench.stopwatch = stopwatch
+    began = time.monotonic()
     bench.learn_source(lambda roots: _run_all(bench, roots))
+    stopwatch.limit = 1.0 + 20 * (time.monotonic() - began)
     _one_step_at_a_time(bench)
     goals = candidate_goals(bench)
     ran = bench.run(case.step)

@@ -31,6 +31,7 @@ from chainrule.review.source import (
     read_file,
     running,
 )
+from chainrule.review.stopwatch import Stopwatch
 from chainrule.review.watch import DOT, HOOK, Point, Watch, dot, points_of, watched_tree
 
 __all__ = ["Bench", "CannotCopy", "Ran", "jitter", "make_bench", "quiet"]
@@ -65,6 +66,7 @@ class Bench:
     changes: dict[CodeType, CodeType] = field(default_factory=dict)
     deadline: float = float("inf")
     n_trials: int = 0
+    stopwatch: Stopwatch | None = None
 
     def fresh(self) -> Roots:
         """Copies of the roots, to be used up by one trial."""
@@ -86,11 +88,15 @@ class Bench:
             watch.points = self.points
         with running(self.files, chosen, hooks), quiet(), _globals_of(self.case, roots):
             try:
-                return Ran(call(roots), roots)
+                with self._clock():
+                    return Ran(call(roots), roots)
             except Exception as error:
                 return Ran(None, roots, error)
             except SystemExit as error:
                 return Ran(None, roots, error)
+
+    def _clock(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.stopwatch is None else self.stopwatch.watching()
 
     @property
     def is_late(self) -> bool:
