@@ -49,7 +49,7 @@ SLIPS = [
     # one vector of parameters, matrices
     ("matrices", "d2t = np.multiply((theta2.T * d3t.T).T, sigmoid_gradient(z2t))", "d2t = np.multiply((theta2.T * d3t.T).T, sigmoid_gradient(a2t))", ["derivative at the wrong value"]),
     ("matrices", "delta1[:, 1:] = delta1[:, 1:] + (theta1[:, 1:] * learning_rate) / m", "delta1 = delta1 + (theta1 * learning_rate) / m", ["bias regularised"]),
-    ("matrices", "delta2[:, 1:] = delta2[:, 1:] + (theta2[:, 1:] * learning_rate) / m", "pass", ["weights not regularised"]),
+    ("matrices", "delta2[:, 1:] = delta2[:, 1:] + (theta2[:, 1:] * learning_rate) / m", "delta2 = delta2", ["weights not regularised"]),
     ("matrices", "delta1 = delta1 / m", "delta1 = delta1", ["sum for mean"]),
     ("matrices", "d3t = ht - yt", "d3t = yt - ht", ["wrong sign"]),
     ("numerical", "plus = theta.copy()", "plus = theta", ["alias"]),
@@ -58,7 +58,7 @@ SLIPS = [
     ("numerical", "gradient = np.zeros(theta.shape)", "gradient = np.zeros(theta.shape, dtype=int)", ["integer arrays"]),
     # functions
     ("functions", "d_z3[np.arange(n), labels] -= 1", "d_z3[np.arange(n), labels - 1] -= 1", ["label offset"]),
-    ("functions", "d_z3 /= n", "pass", ["sum for mean"]),
+    ("functions", "d_z3 /= n", "d_z3 /= 1", ["sum for mean"]),
     ("functions", 'd_z2 = d_a2 * (1 - cache["a2"] ** 2)', 'd_z2 = d_a2 * (1 - cache["z2"] ** 2)', ["derivative at the wrong value"]),
     ("functions", 'd_z2 = d_a2 * (1 - cache["a2"] ** 2)', 'd_z2 = d_a2 * cache["a2"] * (1 - cache["a2"])', ["wrong activation derivative"]),
     ("functions", 'd_z1 = d_a1 * (cache["z1"] > 0)', "d_z1 = d_a1", ["missing activation derivative"]),

@@ -17,9 +17,11 @@ from chainrule.primitives.dispatch import AbstractArray
 from chainrule.review import roles
 from chainrule.review.places import as_numbers
 
-__all__ = ["Case", "Roots", "call_by_names", "given_by_role", "output_of", "scalar_of"]
+__all__ = ["USUAL_RATE", "Case", "Roots", "call_by_names", "given_by_role", "output_of", "scalar_of"]
 
 Roots: TypeAlias = list[Any]
+
+USUAL_RATE = 0.17  # where none is given: like no size, nor one over a size
 
 
 @dataclass
@@ -104,7 +106,7 @@ _ROLES = {
 
 def given_by_role(case_rate: float | None) -> dict[str, Any]:
     """What a training function gets where the reader gives nothing: one epoch, a learning rate."""
-    return {"<rate>": 0.1 if case_rate is None else case_rate, "<epochs>": 1}
+    return {"<rate>": USUAL_RATE if case_rate is None else case_rate, "<epochs>": 1}
 
 
 def scalar_of(result: Any) -> Any:

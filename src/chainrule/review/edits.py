@@ -141,6 +141,7 @@ def changes(scene: Scene) -> Iterator[Edit]:
                 yield edit
     yield from _both_names(spots, scene)
     yield from _all_calls(spots)
+    yield from _exchanged(spots)
 
 
 def _edit(kind: str, weight: float, spot: Spot, new: ast.AST, part: str = "") -> Edit:
@@ -512,6 +513,22 @@ def _both_names(spots: list[Spot], scene: Scene) -> Iterator[Edit]:
             new = expression(f"{function}({text})")
             puts = tuple((s, placed(new, s.node)) for s in places)
             yield Edit("function missing", 1.5, puts, text)
+
+
+def _exchanged(spots: list[Spot]) -> Iterator[Edit]:
+    """Two names, each in the other's place."""
+    names = [
+        spot
+        for spot in spots
+        if isinstance(spot.node, ast.Name | ast.Attribute)
+        and _is_load(spot.node)
+        and not isinstance(spot.holder, ast.Attribute)
+        and spot.field != "func"
+    ]
+    for i, one in enumerate(names[:10]):
+        for other in names[i + 1 : 10]:
+            if ast.unparse(one.node) != ast.unparse(other.node):
+                yield Edit("exchanged", 1.1, ((one, other.node), (other, one.node)))
 
 
 def _all_calls(spots: list[Spot]) -> Iterator[Edit]:

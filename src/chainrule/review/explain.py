@@ -33,6 +33,7 @@ _PLAIN = {
     "missing transpose": "{part} must be transposed",
     "extra transpose": "{part} must not be transposed",
     "outer product swapped": "the factors of the product are in the wrong order",
+    "exchanged": "two names stand in each other's place",
     "wrong order": "the arguments are in the wrong order",
     "wrong product": "the product is of the wrong kind: matrix product, outer product or element by element",
     "wrong comparison": "the comparison is the wrong one",
@@ -42,6 +43,7 @@ _PLAIN = {
     "float32": "the precision is too low for this: use float64",
     "alias": "`{part}` is a second name for the same array, not a copy: what is written into one "
     "changes the other",
+    "bias regularised": "the bias is not regularised: its part of {part} must be left out",
     "kernel not flipped": "the kernel must be turned by 180 degrees here: the derivative of a "
     "correlation by its input is a full correlation with the flipped kernel",
     "kernel flipped": "the kernel must not be turned here",
@@ -128,7 +130,7 @@ def _is_distribution(value: Any) -> bool:
 def _count(number: float, mend: Mend) -> bool:
     """Whether a number is the size of an axis: how many samples or outputs there are."""
     counts = {v for t, v in mend.scene.scalars.items() if t.startswith("len(")}
-    return number > 1 and (number in counts or any(number in a.shape for a in _arrays(mend)))
+    return number > 1 and (number in counts or any(number in (*a.shape, a.size) for a in _arrays(mend)))
 
 
 def _extra_factor(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
@@ -175,7 +177,7 @@ def _missing_factor(part: str, mend: Mend, situation: Situation) -> tuple[str, s
     value = _value(part, mend)
     number = _number(value)
     if number is not None:
-        if _count(number, mend):
+        if _count(number, mend) and not part.isdigit():
             return "mean for sum", f"the factor {part} is missing: a sum was meant, not a mean"
         if 0 < number < 1 and _count(round(1 / number), mend):
             return "sum for mean", f"the factor {part} is missing: a mean was meant, not a sum"
@@ -325,7 +327,21 @@ def _not_summed(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
     return "bias gradient not summed", f"the gradient of {name} is the sum over the samples ({part})"
 
 
+def _exchanged(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
+    (one, _), (other, _) = mend.edit.puts[:2]
+    a, b = ast.unparse(one.node), ast.unparse(other.node)
+    place = isinstance(mend.scene.statement, ast.Assign | ast.AugAssign) and any(
+        isinstance(node, ast.Subscript)
+        for target in getattr(mend.scene.statement, "targets", [getattr(mend.scene.statement, "target", None)])
+        for node in ast.walk(target)
+        if target is not None
+    )
+    kind = "wrong place" if place else "exchanged"
+    return kind, f"`{a}` and `{b}` stand in each other's place"
+
+
 _EXPLAIN = {
+    "exchanged": _exchanged,
     "extra factor": _extra_factor,
     "missing factor": _missing_factor,
     "missing activation derivative": _missing_factor,

@@ -23,6 +23,7 @@ from chainrule.review.watch import Watch
 __all__ = ["find_faults", "relative_error"]
 
 _MOST_FINDINGS = 6
+_LIKELY = 1.45  # the weight of edits that are tried at the suspects before anything else
 
 
 def find_faults(situation: Situation) -> list[Finding]:
@@ -66,16 +67,15 @@ def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
     found = suspects(situation) if situation.error is None else []
     searcher = Searcher(situation)
     if situation.error is not None:
-        mends = searcher.mends(_where_raised(situation))
+        places = _where_raised(situation)
     else:
-        mends = searcher.mends(list(_places(situation, found, searcher)))
+        places = list(_places(situation, found, searcher))
+    mends = searcher.mends(places, _LIKELY)
     late = _late_use(situation) if situation.error is None else None
     if late is not None and not any(not m.judgement.wrong and m.weight < 1.3 for m in mends):
         return late, None
-    for places in _elsewhere(situation) if not mends else ():
-        mends = searcher.mends(places)
-        if mends:
-            break
+    if not mends:
+        mends = searcher.mends([*places, *_elsewhere(situation, places)])
     if mends:
         mend = _best(mends)
         return _finding(situation, mend), mend
@@ -107,15 +107,39 @@ def _places(
         for statement in _writers(point.statement, point.name) if point.role == "container" else [
             point.statement
         ]:
+            for earlier in _makers(statement, point.function):
+                if id(earlier) not in seen:
+                    seen.add(id(earlier))
+                    yield Place(earlier, point.function)
             if id(statement) not in seen:
                 seen.add(id(statement))
-                helper = searcher.is_right_helper(point.function)
-                yield Place(statement, point.function, suspect, helper)
+                heavier = 0.15 if searcher.is_right_helper(point.function) else 0.0
+                yield Place(statement, point.function, suspect, heavier)
     called = {name for s in found for name in _called(s.point.statement)}
     for statement, function in all_statements(situation) if called else ():
         if getattr(function, "name", "") in called and id(statement) not in seen:
             seen.add(id(statement))
-            yield Place(statement, function, None, searcher.is_right_helper(function))
+            heavier = 0.15 if searcher.is_right_helper(function) else 0.0
+            yield Place(statement, function, None, heavier)
+
+
+def _makers(statement: Any, function: Any) -> list[Any]:
+    """The statements before this one that assign a plain expression to a name it reads."""
+    if isinstance(statement, ast.Lambda):
+        return []
+    read = {
+        node.id
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    return [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        and node.lineno < statement.lineno
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in read
+    ]
 
 
 def _called(statement: ast.AST) -> set[str]:
@@ -154,13 +178,13 @@ def _where_raised(situation: Situation) -> list[Place]:
     for frame in reversed([frame for frame in frames if frame.filename in files]):
         found = _statement_at(files[frame.filename], frame.lineno or 0)
         if found is not None:
+            places += [Place(earlier, found[1]) for earlier in _makers(*found)]
             places.append(Place(*found))
     return places
 
 
-def _elsewhere(situation: Situation) -> list[list[Place]]:
-    """The statements of the backward pass alone, the last first, then those of the forward pass too."""
-    every = [Place(s, f) for s, f in all_statements(situation)]
+def _elsewhere(situation: Situation, places: Sequence[Place]) -> list[Place]:
+    """The other statements of the step, the last first; those of the forward pass are less likely."""
     forward: set[int] = set()
     for call in (situation.case.forward, situation.case.loss):
         if call is not None:
@@ -169,8 +193,12 @@ def _elsewhere(situation: Situation) -> list[list[Place]]:
             forward |= {
                 id(situation.bench.points[event.number].statement) for event in watch.events
             }
-    first = [place for place in reversed(every) if id(place.statement) not in forward]
-    return [first, [place for place in every if id(place.statement) in forward]]
+    known = {id(place.statement) for place in places}
+    return [
+        Place(statement, function, None, 1.0 if id(statement) in forward else 0.3)
+        for statement, function in reversed(list(all_statements(situation)))
+        if id(statement) not in known
+    ]
 
 
 def _statement_at(file: ReaderFile, line: int) -> tuple[Any, Any] | None:
@@ -201,7 +229,7 @@ def _best(mends: Sequence[Mend]) -> Mend:
         values = [e for e in near if _role(e[3]) in ("", "value", "container")] or near
         last = max(e[1] for e in values)
         near = [e for e in values if e[1] == last]
-    return min(near)[3]
+    return min(near, key=lambda entry: (entry[1], entry[0], entry[2]))[3]
 
 
 def _role(mend: Mend) -> str:
@@ -275,7 +303,7 @@ def _raised(situation: Situation, kind: str = "raises") -> Finding:
 
 
 def _unexplained(situation: Situation, suspect: Suspect) -> Finding:
-    kind, why = relation(suspect.actual, suspect.expected, situation)
+    kind, why = relation(suspect.actual, suspect.expected, situation, _values(situation))
     statement = suspect.point.statement
     file = situation.bench.file_of(suspect.point)
     if suspect.point.role == "container":
@@ -297,6 +325,16 @@ def _unexplained(situation: Situation, suspect: Suspect) -> Finding:
     )
 
 
+def _values(situation: Situation) -> list[tuple[str, Any]]:
+    """The arrays that the step computes, by their text."""
+    watch = Watch()
+    situation.bench.run(situation.case.step, None, watch)
+    points = situation.bench.points
+    found = [(ast.unparse(points[e.number].node), e.value) for e in watch.events[:2000]]
+    places = [(p.name, p.array(situation.bench.start)) for p in situation.parameters]
+    return [*places, *found]
+
+
 def _whole(situation: Situation) -> Finding:
     """No line could be named: which parameter is wrong, where in it, and by what ratio."""
     wrong = situation.judgement.wrong
@@ -306,7 +344,9 @@ def _whole(situation: Situation) -> Finding:
         if block is None or block.size != true.size:
             texts.append(f"{name} has shape {np.shape(block)}, its parameter {true.shape}")
             continue
-        kind, why = relation(block.reshape(true.shape), situation.judgement.scale * true, situation)
+        kind, why = relation(
+            block.reshape(true.shape), situation.judgement.scale * true, situation, _values(situation)
+        )
         texts.append(f"{name}: {why if kind != 'unexplained' else _row(block, true)}")
     return Finding(
         kind="unexplained",

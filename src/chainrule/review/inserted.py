@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def insertions(scene: Scene) -> Iterator[Edit]:
     for spot in spots_of(scene.statement):
         if not _takes_more(spot):
             continue
-        for generator in (_factors, _scalars, _sums, _wrapped, _flips, _terms, _jacobian):
+        for generator in (_products, _without_bias, _factors, _scalars, _sums, _wrapped, _flips, _terms, _jacobian):
             yield from generator(spot, scene)
 
 
@@ -77,6 +78,52 @@ def _factors(spot: Spot, scene: Scene) -> Iterator[Edit]:
             yield _times(spot, expression(text), kind, weight - 0.1, text)
 
 
+def _products(spot: Spot, scene: Scene) -> Iterator[Edit]:
+    """All of a value made anew, from one thing it has and another: `g * mask`, and no more."""
+    if not _is_root(spot) or not isinstance(spot.node, ast.BinOp):
+        return
+    own = {
+        ast.unparse(node)
+        for node in ast.walk(spot.node)
+        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript)
+    }
+    for left in sorted(own & scene.arrays.keys()):
+        for right in scene.arrays:
+            if right != left:
+                new = expression(f"{left} * {right}")
+                is_mask = _is_mask(scene.arrays[right])
+                weight = 1.5 if is_mask else 2.6
+                yield Edit("missing factor", weight, ((spot, placed(new, spot.node)),), right)
+
+
+def _is_mask(value: object) -> bool:
+    """Whether an array has two values, one of them zero."""
+    if not isinstance(value, np.ndarray) or value.size < 2:
+        return False
+    numbers = np.unique(value)
+    return numbers.size == 2 and numbers[0] == 0
+
+
+_WITHOUT_BIAS = (
+    "np.hstack([np.zeros(({v}.shape[0], 1)), {v}[:, 1:]])",
+    "np.vstack([np.zeros((1, {v}.shape[1])), {v}[1:]])",
+    "np.vstack([{v}[:-1], np.zeros((1, {v}.shape[1]))])",
+    "np.hstack([{v}[:, :-1], np.zeros(({v}.shape[0], 1))])",
+)
+
+
+def _without_bias(spot: Spot, scene: Scene) -> Iterator[Edit]:
+    """A matrix of weights whose first column or row, or the last, is the bias: without it."""
+    if not isinstance(spot.node, ast.Name | ast.Attribute | ast.Subscript):
+        return
+    value = scene.value(spot.node)
+    text = ast.unparse(spot.node)
+    if isinstance(value, np.ndarray) and value.ndim == 2 and min(value.shape) > 1:
+        for template in _WITHOUT_BIAS:
+            new = expression(template.format(v=text))
+            yield Edit("bias regularised", 1.6, ((spot, placed(new, spot.node)),), text)
+
+
 def _times(spot: Spot, factor: ast.expr, kind: str, weight: float, part: str) -> Edit:
     new = ast.BinOp(spot.node, ast.Mult(), factor)
     return Edit(kind, weight, ((spot, placed(new, spot.node)),), part)
@@ -91,6 +138,8 @@ def _scalars(spot: Spot, scene: Scene) -> Iterator[Edit]:
             for axis, size in enumerate(value.shape):
                 if size > 1:
                     sizes.setdefault(size, f"{name}.shape[{axis}]")
+            if value.ndim > 1 and value.size > 1:
+                sizes.setdefault(value.size, f"{name}.size")
     numbers: dict[str, float] = {**scene.scalars}
     known = set(numbers.values())
     numbers |= {text: float(size) for size, text in sizes.items() if size not in known}
@@ -190,8 +239,11 @@ def _terms(spot: Spot, scene: Scene) -> Iterator[Edit]:
         return
     small = [n for n, v in scene.scalars.items() if isinstance(v, float) or n.lower() in ("m", "n")]
     small += [n for n in scene.scalars if n not in small][:3]
-    for name in scene.arrays:
-        for a in small[:6]:
+    for array, value in scene.arrays.items():
+        names = [array]
+        if isinstance(value, np.ndarray) and value.ndim == 2 and min(value.shape) > 1:
+            names.append(_WITHOUT_BIAS[0].format(v=array))
+        for name, a in product(names, small[:6]):
             for text in (f"{a} * {name}", *(f"{a} / {b} * {name}" for b in small[:6] if b != a)):
                 new = ast.BinOp(spot.node, ast.Add(), expression(text))
                 yield Edit("weights not regularised", 2.4, ((spot, placed(new, spot.node)),), text)

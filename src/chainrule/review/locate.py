@@ -27,6 +27,7 @@ Vector = np.ndarray[Any, Any]
 
 _MOST_EVENTS = 400
 _WINDOW = 8
+_LONGEST = 64  # loop over samples whose values are taken together
 _MOST_TURNS = 6  # of one statement in a loop
 _SHARE = 0.4  # of the time there is
 _WHOLE = ("value", "return", "argument", "container")
@@ -70,13 +71,25 @@ def suspects(situation: Situation) -> list[Suspect]:
     found: list[Suspect] = []
     turns: Counter[int] = Counter()
     until = time.monotonic() + _SHARE * max(situation.bench.deadline - time.monotonic(), 0.0)
+    events = []
     for event in _events(situation, watch):
-        if time.monotonic() > until:
-            break
         turns[event.number] += 1
-        if turns[event.number] <= _MOST_TURNS:
-            found += _tried(situation, event, pool)
-    return _most(situation, found)
+        events.append((turns[event.number], -len(events), event))
+    idle: set[int] = set()  # points that change no wrong gradient
+    for bundle in _bundles(watch, [event for *_, event in events]):
+        if time.monotonic() < until:
+            found += _tried_together(situation, bundle, pool)
+    for turn, _, event in sorted(events, key=lambda entry: entry[:2]):
+        if time.monotonic() > until or turn > _MOST_TURNS:
+            break
+        if event.number not in idle:
+            tried = _tried(situation, event, pool)
+            if tried is None:
+                idle.add(event.number)
+            else:
+                found += tried
+    order = {event.key: i for i, event in enumerate(watch.events)}
+    return _most(situation, sorted(found, key=lambda s: order[s.event.key]))
 
 
 def _most(situation: Situation, found: list[Suspect]) -> list[Suspect]:
@@ -161,11 +174,14 @@ def _text(step: Step, points: Mapping[int, Point]) -> str:
     return f"`{ast.unparse(point.node)}` (line {point.line})"
 
 
-def _tried(situation: Situation, event: Event, pool: list[_Candidate]) -> Iterator[Suspect]:
+def _tried(
+    situation: Situation, event: Event, pool: list[_Candidate]
+) -> list[Suspect] | None:
+    """The true values that mend something in this one's place; None where none can."""
     actual = np.asarray(event.value, np.float64)
     blank = _blocks_with(situation, event, np.zeros(actual.shape))
     if blank is None:
-        return
+        return []
     touched = [
         name
         for name, block in blank.items()
@@ -177,25 +193,27 @@ def _tried(situation: Situation, event: Event, pool: list[_Candidate]) -> Iterat
     ]
     wrong = [name for name in touched if not situation.judgement.right.get(name, True)]
     if not wrong:
-        return
+        return None
     is_block = [
         name
         for name in wrong
         if situation.blocks[name].size == actual.size
         and blocks_equal(situation.blocks[name].reshape(actual.shape), actual, 1e-9)
     ]
+    found: list[Suspect] = []
     for candidate in pool:
         for value in _in_shape(candidate.value, actual.shape):
             suspect = _with_value(situation, event, value, blank, wrong, candidate)
             if suspect is not None:
-                yield suspect
+                found.append(suspect)
     for name in is_block:
         value = situation.truth.gradients[name]
         if value.shape != actual.shape and np.isfinite(value).all():
             direct = _Candidate(value, f"the gradient of {name}")
             suspect = _with_value(situation, event, value, blank, wrong, direct)
             if suspect is not None:
-                yield suspect
+                found.append(suspect)
+    return found
 
 
 def _in_shape(value: Vector, shape: tuple[int, ...]) -> list[Vector]:
@@ -209,8 +227,51 @@ def _in_shape(value: Vector, shape: tuple[int, ...]) -> list[Vector]:
     return [value.reshape(shape)]
 
 
+def _bundles(watch: Watch, events: list[Event]) -> list[list[Event]]:
+    """The values that one point tells in all turns of a loop, for each point with several."""
+    by_point: dict[int, list[Event]] = {}
+    for event in events:
+        by_point.setdefault(event.number, []).append(event)
+    bundles = [b for b in by_point.values() if 2 <= len(b) <= _LONGEST]
+    return [b for b in bundles if len({np.shape(e.value) for e in b}) == 1][::-1]
+
+
+def _tried_together(
+    situation: Situation, bundle: list[Event], pool: list[_Candidate]
+) -> list[Suspect]:
+    """The rows or columns of a true value, one for each turn of a loop over the samples."""
+    shape = np.shape(bundle[0].value)
+    blank = _blocks_of(situation, {event.key: np.zeros(shape) for event in bundle})
+    if blank is None:
+        return []
+    wrong = [
+        name
+        for name, block in blank.items()
+        if not situation.judgement.right.get(name, True)
+        and not np.array_equal(block, situation.blocks[name], equal_nan=True)
+    ]
+    found = []
+    for candidate in pool if wrong else ():
+        for rows in (candidate.value, candidate.value.T):
+            if rows.ndim < 2 or rows.shape[0] != len(bundle):
+                continue
+            if rows[0].size != int(np.prod(shape)):
+                continue
+            values = {e.key: row.reshape(shape) for e, row in zip(bundle, rows, strict=True)}
+            suspect = _with_values(situation, bundle[0], values, blank, wrong, candidate)
+            if suspect is not None:
+                found.append(suspect)
+    return found
+
+
 def _blocks_with(situation: Situation, event: Event, value: Vector) -> dict[str, Vector] | None:
-    watch = Watch({event.key: value}, recording=False)
+    return _blocks_of(situation, {event.key: value})
+
+
+def _blocks_of(
+    situation: Situation, values: dict[tuple[int, int], Vector]
+) -> dict[str, Vector] | None:
+    watch = Watch(dict(values), recording=False)
     ran = situation.bench.run(situation.case.step, None, watch)
     if ran.error is not None:
         return None
@@ -225,19 +286,31 @@ def _with_value(
     wrong: list[str],
     candidate: _Candidate,
 ) -> Suspect | None:
-    ones = _blocks_with(situation, event, value)
+    return _with_values(situation, event, {event.key: value}, blank, wrong, candidate)
+
+
+def _with_values(
+    situation: Situation,
+    event: Event,
+    values: dict[tuple[int, int], Vector],
+    blank: dict[str, Vector],
+    wrong: list[str],
+    candidate: _Candidate,
+) -> Suspect | None:
+    ones = _blocks_of(situation, values)
     if ones is None:
         return None
     factor = _factor(situation, blank, ones, wrong)
     for scale in dict.fromkeys((factor, 1.0)):
         if scale is None or not np.isfinite(scale) or scale == 0:
             continue
-        expected = scale * value
-        if np.array_equal(expected.shape, np.shape(event.value)) and blocks_equal(
+        expected = scale * values[event.key]
+        if len(values) == 1 and expected.shape == np.shape(event.value) and blocks_equal(
             np.asarray(event.value), expected, situation.tolerance
         ):
             continue
-        watch = Watch({event.key: expected}, recording=False)
+        scaled = {key: scale * value for key, value in values.items()}
+        watch = Watch(scaled, recording=False)
         judgement, _ = situation.try_step(watch=watch)
         if judgement.n_right > situation.judgement.n_right:
             point = situation.bench.points[event.number]

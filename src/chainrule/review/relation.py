@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,13 @@ __all__ = ["relation"]
 Vector = np.ndarray[Any, Any]
 
 
-def relation(actual: Vector, expected: Vector, situation: Situation) -> tuple[str, str]:
-    """The kind of slip, and a sentence; "unexplained" where the numbers show no pattern."""
+def relation(
+    actual: Vector, expected: Vector, situation: Situation, values: Sequence[tuple[str, Any]]
+) -> tuple[str, str]:
+    """The kind of slip, and a sentence; "unexplained" where the numbers show no pattern.
+
+    `values` are arrays by their text that the difference may be a multiple of, as a penalty's is.
+    """
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     if actual.shape != expected.shape and actual.size != expected.size:
         for axis in range(actual.ndim):
@@ -40,7 +46,7 @@ def relation(actual: Vector, expected: Vector, situation: Situation) -> tuple[st
     if np.array_equal(a, np.trunc(b)) or np.array_equal(a, np.floor(b)):
         return "integer arrays", "the values are those that it should have, cut to integers"
     difference = actual - expected if actual.shape == expected.shape else a - b
-    return _penalty(difference, situation) or (
+    return _penalty(difference, values) or (
         "unexplained",
         "it is not what the derivative of the loss makes it, and no small change of the line explains it",
     )
@@ -69,24 +75,24 @@ def _factor(factor: float, situation: Situation) -> tuple[str, str]:
     return "wrong factor", f"it is {factor:.6g} times what it should be"
 
 
-def _penalty(difference: Vector, situation: Situation) -> tuple[str, str] | None:
+def _penalty(difference: Vector, values: Sequence[tuple[str, Any]]) -> tuple[str, str] | None:
     """Whether the difference is a multiple of a parameter, or of its first column or row."""
-    for place in situation.parameters:
-        array = np.asarray(place.array(situation.bench.start), np.float64)
-        if array.size != difference.size or not np.any(difference):
+    for name, value in values:
+        array = np.asarray(value)
+        if array.dtype.kind != "f" or array.size != difference.size or not np.any(difference):
             continue
         d = difference.reshape(array.shape)
         touched = np.abs(d) > 1e-9 * np.abs(d).max()
         x, y = array[touched], d[touched]
         factor = float(x @ y) / float(x @ x) if float(x @ x) else 0.0
-        if not factor or not _near(y, factor * x):
+        if not factor or not _near(y, factor * x) or touched.sum() < 2:
             continue
         part = "" if touched.all() else " in a part of it"
         if factor < 0:
             return (
                 "weights not regularised",
-                f"{-factor:.6g} times {place.name} is missing{part}: the derivative of the penalty",
+                f"{-factor:.6g} times {name} is missing{part}: the derivative of the penalty",
             )
         kind = "weights regularised" if touched.all() and array.ndim > 1 else "bias regularised"
-        return kind, f"{factor:.6g} times {place.name} is too much{part}: a penalty the loss has not"
+        return kind, f"{factor:.6g} times {name} is too much{part}: a penalty the loss has not"
     return None

@@ -37,13 +37,13 @@ _MOST_NAMES = 40
 class Place:
     """A statement to try edits on, and the function it is in; `suspect` is why it is tried.
 
-    `is_right_helper` says that the function is by itself the derivative of a known activation.
+    `heavier` is added to the weight of its edits: it is less likely than others.
     """
 
     statement: Any
     function: Any
     suspect: Suspect | None = None
-    is_right_helper: bool = False
+    heavier: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,19 +143,18 @@ class Searcher:
         self._witness: Situation | None = None
         self._seen: set[tuple[int, str]] = set()
 
-    def mends(self, places: Sequence[Place]) -> list[Mend]:
-        """The edits of these statements that mend most, the simplest first."""
+    def mends(self, places: Sequence[Place], heaviest: float = float("inf")) -> list[Mend]:
+        """The edits of these statements that mend most, the simplest first, up to some weight."""
         edits: list[tuple[float, int, Edit, _Setting]] = []
         for order, place in enumerate(places):
             setting = self._setting(place)
             if setting is not None:
-                heavier = 0.15 if place.is_right_helper else 0.0
-                edits += [(e.weight + heavier, order, e, setting) for e in _edits(setting)]
+                edits += [(e.weight + place.heavier, order, e, setting) for e in _edits(setting)]
         edits.sort(key=lambda entry: entry[:2])
         found: list[Mend] = []
         best, lightest = self.situation.judgement.n_right, float("inf")
         for weight, order, edit, setting in edits:
-            if self.situation.bench.is_late or weight > lightest + 0.35:
+            if self.situation.bench.is_late or weight > min(lightest + 0.35, heaviest):
                 break
             mend = self._try(edit, setting, weight, order)
             if mend is None or mend.judgement.n_right < max(best, 1):
@@ -222,6 +221,7 @@ class Searcher:
             jitter(bench, self.situation.parameters, seed=91)
             jitter(bench, self.situation.parameters, seed=92)
             witness = replace(self.situation, bench=bench)
+            _other_rate(witness)
             with suppress(ValueError):
                 places = [*self.situation.parameters]
                 extra = [n for n in self.situation.truth.gradients if n not in {p.name for p in places}]
@@ -298,6 +298,16 @@ class Searcher:
         chosen = {**bench.changes, **codes}
         # the watched versions are not wanted: only this one hook
         bench.run(self.situation.case.step, None, watch, {**dict.fromkeys(()), **_plain(bench, chosen)})
+
+
+def _other_rate(witness: Situation) -> None:
+    """Let the witness learn at another rate, where the rate is one of its numbers."""
+    place = witness.rate_place
+    if place is not None and witness.rate is not None:
+        rate = 0.7314 * witness.rate
+        place.write(witness.bench.start, rate)
+        witness.rate = rate
+        witness.reading = replace(witness.reading, rate=rate)
 
 
 def _plain(bench: Any, chosen: Mapping[CodeType, CodeType]) -> dict[CodeType, CodeType]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.review import roles
-from chainrule.review.case import Case, Roots
+from chainrule.review.case import USUAL_RATE, Case, Roots
 from chainrule.review.goals import candidate_goals, goal_scales, target_of
 from chainrule.review.places import Place, as_numbers
 from chainrule.review.reading import INPUT, Reading, blocks_equal, learn_reading
@@ -58,6 +58,7 @@ class Situation:
     judgement: Judgement = field(default_factory=lambda: Judgement({}))
     assumed: str = ""
     rate: float | None = None
+    rate_place: Place | None = None
     notes: list[str] = field(default_factory=list)
     first_errors: dict[str, float] = field(default_factory=dict)
 
@@ -374,6 +375,7 @@ def _find_rate(situation: Situation) -> float | None:
         value = float(place.read(bench.start))
         powers = _powers(situation, place, value)
         if powers and min(powers) > 0.9:
+            situation.rate_place = place
             return value
     return _default_rate(situation)
 
@@ -393,7 +395,7 @@ def _default_rate(situation: Situation) -> float | None:
     takes = any(
         roles.has_role(p.name, roles.RATE) for f in functions for p in roles.parameters_of(f)
     )
-    return 0.1 if takes else None
+    return USUAL_RATE if takes else None
 
 
 def _powers(situation: Situation, place: Place, value: float) -> list[float]:

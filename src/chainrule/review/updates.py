@@ -68,6 +68,8 @@ def _try(
     situation: Situation, file: Any, function: Any, block: list[ast.stmt], index: int, later: int
 ) -> Finding | None:
     """Move one statement of a block behind another."""
+    if situation.bench.is_late:
+        return None
     order = [*block[:index], *block[index + 1 : later + 1], block[index], *block[later + 1 :]]
     return _judged(situation, file, function, block, index, order)
 
