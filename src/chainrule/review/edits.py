@@ -445,7 +445,7 @@ def _constants(spot: Spot, scene: Scene) -> Iterator[Edit]:
             if shown != value and not _in_index(spot):
                 yield _edit("wrong factor", 1.2, spot, ast.Constant(shown), str(value))
         for text, number in scene.scalars.items():
-            if number != value and isinstance(value, float):
+            if number != value and not _in_index(spot) and spot.field not in ("args", "slice"):
                 yield _edit("wrong factor", 1.3, spot, expression(text), str(value))
 
 

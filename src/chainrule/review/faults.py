@@ -74,16 +74,30 @@ def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
     late = _late_use(situation) if situation.error is None else None
     if late is not None and not any(not m.judgement.wrong and m.weight < 1.3 for m in mends):
         return late, None
-    if not mends:
-        mends = searcher.mends([*places, *_elsewhere(situation, places)])
+    wanted = _wanted(situation, found)
+    if not any(mend.judgement.n_right >= wanted for mend in mends):
+        mends += searcher.mends([*places, *_elsewhere(situation, places)])
+    if found and not any(mend.judgement.n_right >= wanted for mend in mends):
+        return _unexplained(situation, found), None  # a line that mends more than any edit known
     if mends:
         mend = _best(mends)
         return _finding(situation, mend), mend
     if situation.error is not None:
         return _raised(situation), None
-    if found:
-        return _unexplained(situation, _first_wrong(found)), None
     return _whole(situation), None
+
+
+def _wanted(situation: Situation, found: Sequence[Suspect]) -> int:
+    """How many gradients an edit of the right line makes right: all, or as many as the suspects."""
+    right = {n for s in found for n, ok in s.judgement.right.items() if ok}
+    everything = len(situation.judgement.right)
+    if not found:
+        return everything
+    by_statement: dict[int, set[str]] = {}
+    for suspect in found:
+        names = {n for n, ok in suspect.judgement.right.items() if ok}
+        by_statement.setdefault(id(suspect.point.statement), set()).update(names)
+    return min(len(right), max(len(names) for names in by_statement.values()))
 
 
 def _first_wrong(found: Sequence[Suspect]) -> Suspect:
@@ -110,7 +124,7 @@ def _places(
             for earlier in _makers(statement, point.function):
                 if id(earlier) not in seen:
                     seen.add(id(earlier))
-                    yield Place(earlier, point.function)
+                    yield Place(earlier, point.function, None, 0.13)
             if id(statement) not in seen:
                 seen.add(id(statement))
                 heavier = 0.15 if searcher.is_right_helper(point.function) else 0.0
@@ -123,23 +137,26 @@ def _places(
             yield Place(statement, function, None, heavier)
 
 
-def _makers(statement: Any, function: Any) -> list[Any]:
-    """The statements before this one that assign a plain expression to a name it reads."""
-    if isinstance(statement, ast.Lambda):
+def _makers(statement: Any, function: Any, depth: int = 3) -> list[Any]:
+    """The statements before this one that make what it reads, and what those read; the first first."""
+    if isinstance(statement, ast.Lambda) or depth == 0:
         return []
     read = {
-        node.id
+        ast.unparse(node)
         for node in ast.walk(statement)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
-    return [
+    direct = [
         node
         for node in ast.walk(function)
         if isinstance(node, ast.Assign)
-        and node.lineno < statement.lineno
-        and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in read
+        and (node.lineno, node.col_offset) < (statement.lineno, statement.col_offset)
+        and any(ast.unparse(target) in read for target in node.targets)
     ]
+    found = {id(node): node for node in direct}
+    for node in direct:
+        found |= {id(other): other for other in _makers(node, function, depth - 1)}
+    return sorted(found.values(), key=lambda node: (node.lineno, node.col_offset))
 
 
 def _called(statement: ast.AST) -> set[str]:
@@ -302,8 +319,15 @@ def _raised(situation: Situation, kind: str = "raises") -> Finding:
     )
 
 
-def _unexplained(situation: Situation, suspect: Suspect) -> Finding:
-    kind, why = relation(suspect.actual, suspect.expected, situation, _values(situation))
+def _unexplained(situation: Situation, found: Sequence[Suspect]) -> Finding:
+    values = _values(situation)
+    suspect = _first_wrong(found)
+    kind, why = relation(suspect.actual, suspect.expected, situation, values)
+    if "regularised" in kind:  # a penalty is the last thing that is added
+        for later in found:
+            if later.point.role in ("value", "container") and later.meaning == suspect.meaning:
+                if relation(later.actual, later.expected, situation, values)[0] == kind:
+                    suspect = later
     statement = suspect.point.statement
     file = situation.bench.file_of(suspect.point)
     if suspect.point.role == "container":

@@ -94,6 +94,14 @@ def _products(spot: Spot, scene: Scene) -> Iterator[Edit]:
                 is_mask = _is_mask(scene.arrays[right])
                 weight = 1.5 if is_mask else 2.6
                 yield Edit("missing factor", weight, ((spot, placed(new, spot.node)),), right)
+        for name in scene.arrays if isinstance(spot.node.op, ast.Mult) else ():
+            if name != left:
+                forms = [t.format(v=name) for t, meaning in _LOCAL_DERIVATIVES.items() if meaning]
+                forms += [f"{function}({name})" for function in scene.functions]
+                for form in forms:
+                    new = expression(f"{left} * {form}")
+                    kind = "wrong activation derivative"
+                    yield Edit(kind, 2.2, ((spot, placed(new, spot.node)),), form)
 
 
 def _is_mask(value: object) -> bool:
@@ -230,7 +238,7 @@ def _flips(spot: Spot, scene: Scene) -> Iterator[Edit]:
         assert isinstance(new, ast.Subscript)
         new = ast.Subscript(spot.node, new.slice, ast.Load())
         kind = "kernel not flipped"
-        yield Edit(kind, 1.4, ((spot, placed(new, spot.node)),), ast.unparse(spot.node))
+        yield Edit(kind, 1.25 if _is_root(spot) else 1.4, ((spot, placed(new, spot.node)),), ast.unparse(spot.node))
 
 
 def _terms(spot: Spot, scene: Scene) -> Iterator[Edit]:

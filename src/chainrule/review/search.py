@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.review import roles
-from chainrule.review.edits import Edit, Scene, changes
+from chainrule.review.edits import Edit, Scene, changes, expression
 from chainrule.review.inserted import insertions, rearrangements
 from chainrule.review.locate import Suspect
 from chainrule.review.places import as_numbers
@@ -154,7 +154,7 @@ class Searcher:
         found: list[Mend] = []
         best, lightest = self.situation.judgement.n_right, float("inf")
         for weight, order, edit, setting in edits:
-            if self.situation.bench.is_late or weight > min(lightest + 0.35, heaviest):
+            if self.situation.bench.is_late or weight > min(lightest + 0.15, heaviest):
                 break
             mend = self._try(edit, setting, weight, order)
             if mend is None or mend.judgement.n_right < max(best, 1):
@@ -381,7 +381,8 @@ def _fill(
     if hasattr(owner, "__dict__") and first in ("self", "net", "model", "layer"):
         extra = [f"{first}.{name}" for name in vars(owner)]
     seen: dict[bytes, str] = {}
-    for text in dict.fromkeys([*texts, *names, *extra]):
+    turning = _loop_names(function)
+    for text in dict.fromkeys([*texts, *(n for n in names if n.isidentifier()), *extra]):
         try:
             value = eval(text, space, dict(names))  # an expression of the reader's own file
         except Exception:  # not bound yet
@@ -394,9 +395,9 @@ def _fill(
         array = as_numbers(value)
         if array is None or isinstance(value, list):
             continue
-        is_name = not any(c in text for c in "+-*/@") or "[" in text
+        is_sum = isinstance(expression(text), ast.BinOp)
         if array.ndim and array.size > 0 and isinstance(value, np.ndarray):
-            if not is_name:
+            if is_sum:
                 continue
             mark = array.tobytes() + str(array.shape).encode()
             if array.size > 1 and not np.ptp(array):
@@ -408,11 +409,22 @@ def _fill(
             seen[mark] = text
             if len(scene.arrays) < _MOST_NAMES:
                 scene.arrays[text] = _kept(value)
-        elif array.size == 1 and not isinstance(value, bool):
+        elif array.size == 1 and not isinstance(value, bool) and text not in turning:
             scene.scalars[text] = float(array.reshape(-1)[0]) if isinstance(
                 value, float | np.ndarray | np.floating
             ) else int(array)
     scene.functions = _functions(names, space, owner, first, file, function.name)
+
+
+def _loop_names(function: Any) -> set[str]:
+    """The names that loops count with: no numbers to multiply by."""
+    return {
+        name.id
+        for loop in ast.walk(function)
+        if isinstance(loop, ast.For | ast.comprehension)
+        for name in ast.walk(loop.target)
+        if isinstance(name, ast.Name)
+    }
 
 
 def _kept(value: Any) -> Any:

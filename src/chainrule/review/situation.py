@@ -117,7 +117,7 @@ def _common_scale(blocks: Mapping[str, Vector], truth: Truth, tolerance: float) 
             continue
         known = np.isfinite(true.ravel())
         t, b = true.ravel()[known], block.astype(np.float64).ravel()[known]
-        if t.any():
+        if t.any() and b.any():
             factors.append(float(t @ b) / float(t @ t))
     votes = {
         factor: sum(
@@ -129,7 +129,7 @@ def _common_scale(blocks: Mapping[str, Vector], truth: Truth, tolerance: float) 
     }
     best = max(votes.values(), default=0)
     fitting = [factor for factor, n in votes.items() if n == best]
-    positive = [factor for factor in fitting if factor > 0]
+    positive = [factor for factor in fitting if factor > 1e-12]
     return (positive or fitting or [1.0])[-1]
 
 
