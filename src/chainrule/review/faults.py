@@ -76,7 +76,7 @@ def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
         return late, None
     wanted = _wanted(situation, found)
     if not any(mend.judgement.n_right >= wanted for mend in mends):
-        mends += searcher.mends([*places, *_elsewhere(situation, places)])
+        mends += searcher.mends([*places, *_elsewhere(situation, places, bool(found))])
     if found and not any(mend.judgement.n_right >= wanted for mend in mends):
         return _unexplained(situation, found), None  # a line that mends more than any edit known
     if mends:
@@ -124,7 +124,7 @@ def _places(
             for earlier in _makers(statement, point.function):
                 if id(earlier) not in seen:
                     seen.add(id(earlier))
-                    yield Place(earlier, point.function, None, 0.13)
+                    yield Place(earlier, point.function, None, 0.13, only_simple=True)
             if id(statement) not in seen:
                 seen.add(id(statement))
                 heavier = 0.15 if searcher.is_right_helper(point.function) else 0.0
@@ -200,7 +200,9 @@ def _where_raised(situation: Situation) -> list[Place]:
     return places
 
 
-def _elsewhere(situation: Situation, places: Sequence[Place]) -> list[Place]:
+def _elsewhere(
+    situation: Situation, places: Sequence[Place], only_simple: bool
+) -> list[Place]:
     """The other statements of the step, the last first; those of the forward pass are less likely."""
     forward: set[int] = set()
     for call in (situation.case.forward, situation.case.loss):
@@ -212,7 +214,9 @@ def _elsewhere(situation: Situation, places: Sequence[Place]) -> list[Place]:
             }
     known = {id(place.statement) for place in places}
     return [
-        Place(statement, function, None, 1.0 if id(statement) in forward else 0.3)
+        Place(
+            statement, function, None, 1.0 if id(statement) in forward else 0.3, only_simple
+        )
         for statement, function in reversed(list(all_statements(situation)))
         if id(statement) not in known
     ]
@@ -350,13 +354,14 @@ def _unexplained(situation: Situation, found: Sequence[Suspect]) -> Finding:
 
 
 def _values(situation: Situation) -> list[tuple[str, Any]]:
-    """The arrays that the step computes, by their text."""
+    """The parameters, and what the step makes of their numbers alone, by their text."""
     watch = Watch()
     situation.bench.run(situation.case.step, None, watch)
     points = situation.bench.points
-    found = [(ast.unparse(points[e.number].node), e.value) for e in watch.events[:2000]]
     places = [(p.name, p.array(situation.bench.start)) for p in situation.parameters]
-    return [*places, *found]
+    numbers = np.concatenate([np.ravel(array) for _, array in places] or [np.zeros(0)])
+    found = [(ast.unparse(points[e.number].node), np.asarray(e.value)) for e in watch.events[:2000]]
+    return [*places, *((text, a) for text, a in found if a.size > 1 and np.isin(a, numbers).all())]
 
 
 def _whole(situation: Situation) -> Finding:

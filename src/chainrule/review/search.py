@@ -31,19 +31,27 @@ from chainrule.review.watch import HOOK, LOCALS, Watch
 __all__ = ["Mend", "Place", "Searcher", "all_statements", "pruned", "where"]
 
 _MOST_NAMES = 40
+_PUT_IN = {
+    "missing activation derivative",
+    "wrong activation derivative",
+    "weights not regularised",
+    "softmax derivative as if elementwise",
+}
 
 
 @dataclass(frozen=True)
 class Place:
     """A statement to try edits on, and the function it is in; `suspect` is why it is tried.
 
-    `heavier` is added to the weight of its edits: it is less likely than others.
+    `heavier` is added to the weight of its edits: it is less likely than others. With `only_simple` no
+    array or term is put in: the statement only makes what others read.
     """
 
     statement: Any
     function: Any
     suspect: Suspect | None = None
     heavier: float = 0.0
+    only_simple: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,11 @@ class Searcher:
         for order, place in enumerate(places):
             setting = self._setting(place)
             if setting is not None:
-                edits += [(e.weight + place.heavier, order, e, setting) for e in _edits(setting)]
+                edits += [
+                    (e.weight + place.heavier, order, e, setting)
+                    for e in _edits(setting)
+                    if not (place.only_simple and e.kind in _PUT_IN)
+                ]
         edits.sort(key=lambda entry: entry[:2])
         found: list[Mend] = []
         best, lightest = self.situation.judgement.n_right, float("inf")
@@ -484,12 +496,26 @@ def _is_of_one(function: Any) -> bool:
 
 
 def all_statements(situation: Situation) -> Iterator[tuple[Any, Any]]:
-    """Every statement that the step runs, with the function it is in."""
+    """Every statement of the functions that the step runs, but headers of blocks, in their order."""
     watch = Watch()
     situation.bench.run(situation.case.step, None, watch)
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}
     for event in watch.events:
-        point = situation.bench.points[event.number]
-        if id(point.statement) not in seen:
-            seen.add(id(point.statement))
-            yield point.statement, point.function
+        function = situation.bench.points[event.number].function
+        seen.setdefault(id(function), function)
+    for function in seen.values():
+        if isinstance(function, ast.Lambda):
+            yield function, function
+            continue
+        inner = {
+            id(node)
+            for other in ast.walk(function)
+            if isinstance(other, ast.FunctionDef) and other is not function
+            for node in ast.walk(other)
+        }
+        for node in ast.walk(function):
+            if isinstance(node, _STATEMENTS) and id(node) not in inner:
+                yield node, function
+
+
+_STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr, ast.For, ast.If)
