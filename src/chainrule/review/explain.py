@@ -342,7 +342,22 @@ def _exchanged(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
     return kind, f"`{a}` and `{b}` stand in each other's place"
 
 
+def _wrong_factor(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
+    spot, new = mend.edit.puts[0]
+    was, wanted = _number(_value(ast.unparse(spot.node), mend)), _number(_value(ast.unparse(new), mend))
+    text = f"{ast.unparse(spot.node)} stands where {ast.unparse(new)} was meant"
+    divides = isinstance(getattr(spot.holder, "op", None), ast.Div) and spot.field in ("right", "value")
+    if was and wanted:
+        ratio = wanted / was if divides else was / wanted
+        if _count(round(ratio, 9), mend) and not ast.unparse(new).isdigit():
+            return "sum for mean", f"{text}: a sum, and not a mean"
+        if _count(round(1 / ratio, 9), mend) and not ast.unparse(new).isdigit():
+            return "mean for sum", f"{text}: a mean, and not a sum"
+    return "wrong factor", text if spot.node is not new else "the factor is wrong"
+
+
 _EXPLAIN = {
+    "wrong factor": _wrong_factor,
     "exchanged": _exchanged,
     "extra factor": _extra_factor,
     "missing factor": _missing_factor,

@@ -16,7 +16,7 @@ from chainrule.review.reading import blocks_equal
 from chainrule.review.relation import relation
 from chainrule.review.report import Finding
 from chainrule.review.search import Mend, Place, Searcher, all_statements
-from chainrule.review.situation import Situation
+from chainrule.review.situation import Situation, find_rate, learn
 from chainrule.review.source import ReaderFile
 from chainrule.review.watch import Watch
 
@@ -244,13 +244,21 @@ def _best(mends: Sequence[Mend]) -> Mend:
     most = max(mend.judgement.n_right for mend in mends)
     fitting = [(_weight(m), m.order, i, m) for i, m in enumerate(mends) if m.judgement.n_right == most]
     lightest = min(fitting)[0]
-    near = [entry for entry in fitting if entry[0] <= lightest + 0.12]
+    near = sorted(entry for entry in fitting if entry[0] <= lightest + 0.12)
     several = len({m.order for *_, m in near}) > 1
     if several and all(m.edit.kind == "missing activation derivative" for *_, m in near):
         values = [e for e in near if _role(e[3]) in ("", "value", "container")] or near
         last = max(e[1] for e in values)
         near = [e for e in values if e[1] == last]
+    if near[0][3].edit.kind == "weights not regularised" or all(_is_unsuspected(e[3]) for e in near):
+        return max(near, key=lambda e: (getattr(e[3].place.statement, "lineno", 0), -e[0], -e[2]))[3]
     return min(near, key=lambda entry: (entry[1], entry[0], entry[2]))[3]
+
+
+def _is_unsuspected(mend: Mend) -> bool:
+    """Whether only the edit speaks for a line: a number that may stand in many places, the last is it."""
+    scale = mend.edit.kind in ("missing divisor", "extra divisor", "missing factor", "wrong factor")
+    return scale and mend.place.suspect is None
 
 
 def _role(mend: Mend) -> str:
@@ -407,9 +415,9 @@ def _mended(situation: Situation, mend: Mend) -> None:
     ran = bench.run(situation.case.step)
     situation.error = ran.error
     if not situation.reading.names and ran.error is None:
-        from chainrule.review.situation import learn
-
         situation.reading = learn(situation, ran, bench.start)
+        if situation.reading.is_update:
+            situation.reading.rate = situation.rate = find_rate(situation)
     if ran.error is None:
         situation.blocks = situation.reading.blocks(ran, bench.start)
     situation.judgement = situation.judge(ran, bench.start)

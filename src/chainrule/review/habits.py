@@ -15,7 +15,7 @@ from chainrule.review.reading import blocks_equal
 from chainrule.review.report import Finding
 from chainrule.review.search import Place, Searcher, all_statements
 from chainrule.review.situation import Judgement, Situation
-from chainrule.review.truth import find_truth
+from chainrule.review.truth import find_truth, loss_at
 
 __all__ = ["habits"]
 
@@ -82,8 +82,6 @@ def _added_up(situation: Situation) -> list[str]:
 
 
 def _constant(situation: Situation) -> float:
-    from chainrule.review.truth import loss_at
-
     bench = situation.bench
     plain = float(np.asarray(loss_at(bench, situation.goal, bench.fresh())))
     return situation.truth.loss / plain if plain else 1.0

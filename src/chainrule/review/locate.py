@@ -28,7 +28,7 @@ Vector = np.ndarray[Any, Any]
 _MOST_EVENTS = 400
 _WINDOW = 8
 _LONGEST = 64  # loop over samples whose values are taken together
-_MOST_TURNS = 6  # of one statement in a loop
+_MOST_TURNS = 4  # of one statement in a loop, from its beginning and from its end
 _SHARE = 0.4  # of the time there is
 _WHOLE = ("value", "return", "argument", "container")
 
@@ -80,8 +80,10 @@ def suspects(situation: Situation) -> list[Suspect]:
         if time.monotonic() < until:
             found += _tried_together(situation, bundle, pool)
     for turn, _, event in sorted(events, key=lambda entry: entry[:2]):
-        if time.monotonic() > until or turn > _MOST_TURNS:
+        if time.monotonic() > until:
             break
+        if _MOST_TURNS < turn <= turns[event.number] - _MOST_TURNS:
+            continue
         if event.number not in idle:
             tried = _tried(situation, event, pool)
             if tried is None:

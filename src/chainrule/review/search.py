@@ -22,10 +22,10 @@ from chainrule.review.edits import Edit, Scene, changes, expression
 from chainrule.review.inserted import insertions, rearrangements
 from chainrule.review.locate import Suspect
 from chainrule.review.places import as_numbers
-from chainrule.review.situation import Judgement, Situation
+from chainrule.review.situation import Judgement, Situation, with_input
 from chainrule.review.source import Definition, ReaderFile, compiled
 from chainrule.review.trial import jitter, quiet
-from chainrule.review.truth import find_truth
+from chainrule.review.truth import find_truth, loss_at
 from chainrule.review.watch import HOOK, LOCALS, Watch
 
 __all__ = ["Mend", "Place", "Searcher", "all_statements", "pruned", "where"]
@@ -238,9 +238,7 @@ class Searcher:
                 places = [*self.situation.parameters]
                 extra = [n for n in self.situation.truth.gradients if n not in {p.name for p in places}]
                 if extra:
-                    from chainrule.review.situation import _with_input
-
-                    places = _with_input(self.situation)
+                    places = with_input(self.situation)
                 truth = find_truth(bench, self.situation.goal, places)
                 factor = self._scale_of_truth()
                 truth.gradients = {n: factor * g for n, g in truth.gradients.items()}
@@ -250,8 +248,6 @@ class Searcher:
 
     def _scale_of_truth(self) -> float:
         """The constant of an assumed loss, which the truth was multiplied by."""
-        from chainrule.review.truth import loss_at
-
         bench, goal = self.situation.bench, self.situation.goal
         plain = float(np.asarray(loss_at(bench, goal, bench.fresh())))
         return self.situation.truth.loss / plain if plain else 1.0

@@ -19,7 +19,7 @@ from chainrule.review.trial import Bench, Ran, jitter, make_bench
 from chainrule.review.truth import Goal, Truth, find_truth, loss_at
 from chainrule.review.watch import Watch
 
-__all__ = ["CannotFollow", "Judgement", "Situation", "examine", "judge", "learn"]
+__all__ = ["CannotFollow", "Judgement", "Situation", "examine", "find_rate", "judge", "learn", "with_input"]
 
 Vector = np.ndarray[Any, Any]
 
@@ -98,10 +98,14 @@ def judge(
 ) -> Judgement:
     """Compare gradients with the truth; updates of unknown rate up to one common factor."""
     scale = 1.0
-    if reading.is_update and reading.rate is None:
-        scale = _common_scale(blocks, truth, tolerance)
+    applied = {*reading.updated, *reading.renewed}
+    if applied and reading.rate is None:
+        moved = {name: block for name, block in blocks.items() if name in applied}
+        scale = _common_scale(moved, truth, tolerance)
     right = {
-        name: blocks_equal(block, scale * truth.gradients[name], tolerance)
+        name: blocks_equal(
+            block, (scale if name in applied else 1.0) * truth.gradients[name], tolerance
+        )
         for name, block in blocks.items()
         if name in truth.gradients
     }
@@ -153,7 +157,7 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
             "is no parameter to differentiate by"
         )
     situation = Situation(bench, goal, Truth(0.0, {}), parameters, Reading(), ran.error)
-    situation.truth = find_truth(bench, goal, _with_input(situation))
+    situation.truth = find_truth(bench, goal, with_input(situation))
     if ran.error is None:
         situation.reading = learn(situation, ran, bench.start)
         if not situation.reading.names:
@@ -163,14 +167,14 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
         _note_unmatched(situation, parameters)
     jitter(bench, situation.parameters, seed)
     if situation.reading.is_update:
-        situation.reading.rate = situation.rate = _find_rate(situation)
+        situation.reading.rate = situation.rate = find_rate(situation)
     _choose_goal(situation, goals)
     return situation
 
 
 def learn(situation: Situation, ran: Ran, before: Roots) -> Reading:
     """Where a run of the step left the gradients of the parameters."""
-    inputs = _with_input(situation)
+    inputs = with_input(situation)
     extra = inputs[-1] if len(inputs) > len(situation.parameters) else None
     function = situation.bench.start[0]
     if situation.case.names[:2] == ["self", "self"] or len(situation.bench.start) > 1:
@@ -190,7 +194,7 @@ def learn(situation: Situation, ran: Ran, before: Roots) -> Reading:
     return reading
 
 
-def _with_input(situation: Situation) -> list[Place]:
+def with_input(situation: Situation) -> list[Place]:
     """The places to differentiate by: the parameters, and the input where its gradient is returned."""
     case = situation.case
     if not case.returns_input_gradient:
@@ -319,7 +323,7 @@ def _choose_goal(situation: Situation, goals: Sequence[Goal]) -> None:
     for order, goal in enumerate(goals):
         situation.goal = goal
         try:
-            truth = find_truth(bench, goal, _with_input(situation))
+            truth = find_truth(bench, goal, with_input(situation))
         except ValueError:
             continue
         for place, (text, factor) in enumerate(goal_scales(bench, goal, situation.case).items()):
@@ -360,7 +364,7 @@ def _scaled(truth: Truth, factor: float) -> Truth:
 # The learning rate, and one step at a time
 
 
-def _find_rate(situation: Situation) -> float | None:
+def find_rate(situation: Situation) -> float | None:
     """The number that updates are proportional to: as given, or found by doubling it."""
     bench, case = situation.bench, situation.case
     if case.rate is not None:
