@@ -270,7 +270,7 @@ def _output_gradient(
     if given is not None and case.target is not None:
         target = case.target
         return lambda output, r: _loss_call(given, output, target(r))
-    if case.target is None and case.loss is None:
+    if case.target is None and (case.loss is None or not case.loss_is_given):
 
         def weights(output: Any) -> Any:
             return np.random.default_rng(7).normal(size=np.shape(output))
@@ -403,14 +403,11 @@ def _mark_data(case: Case, names: dict[int, str]) -> None:
     """Say which arguments are data: the target by its name, the input by its own or its place."""
     arrays = {i: n for i, n in names.items() if as_numbers(case.roots[i]) is not None}
     targets = [i for i, n in arrays.items() if roles.has_role(n, roles.TARGET)]
-    inputs = [i for i, n in arrays.items() if roles.simple(n) in _INPUTS and i not in targets]
+    inputs = [i for i, n in arrays.items() if roles.simple(n) in roles.INPUTS and i not in targets]
     if targets:
         place = targets[0]
         case.target = lambda r: r[place]
     case.data = frozenset([*targets, *inputs])
-
-
-_INPUTS = frozenset("x xs xi inputs input data xtrain trainx features xbatch batch sample image images".split())
 
 
 def _keep_globals(case: Case, functions: list[Any]) -> None:
@@ -462,7 +459,7 @@ def _use_forward(
         ]
         parameters = [p for p in roles.parameters_of(function) if p.default is p.empty]
         if len(parameters) == 1 and parameters[0].name not in found:
-            xs = [v for n, v in found.items() if roles.simple(n) in _INPUTS] or inputs
+            xs = [v for n, v in found.items() if roles.simple(n) in roles.INPUTS] or inputs
             return function(xs[0])
         return call_by_names(function, found, [v for v in inputs if as_numbers(v) is not None])
 
@@ -547,8 +544,8 @@ def _named_loss_of(
             and target is not None
             and len(names) == 2
             and not all(n in found and not roles.has_role(n, roles.TARGET) for n in names[:1])
-            and roles.simple(names[0]) not in _INPUTS
-            and roles.simple(names[1]) not in _INPUTS
+            and roles.simple(names[0]) not in roles.INPUTS
+            and roles.simple(names[1]) not in roles.INPUTS
         )
         if takes_output and forward is not None and target is not None:
             output = output_of(forward(r), [], target(r))

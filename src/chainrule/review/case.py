@@ -111,21 +111,21 @@ def given_by_role(case_rate: float | None) -> dict[str, Any]:
 
 def scalar_of(result: Any) -> Any:
     """The loss in what a function returned: the one number in it, None where there is none."""
-    parts = result if isinstance(result, tuple | list) else [result]
+    parts = list(result) if isinstance(result, tuple | list) else [result]
     if isinstance(result, dict):
-        parts = list(result.values())
+        parts = [v for name, v in result.items() if roles.has_role(str(name), roles.LOSS)]
     found = []
-    for part in parts:
-        if isinstance(part, bool | str) or part is None:
+    for place, part in enumerate(parts):
+        if isinstance(part, bool | str | list) or part is None:
             continue
         if isinstance(part, AbstractArray):
             if part.size == 1:
                 found.append(part)
-        elif not isinstance(part, list) and (array := as_numbers(part)) is not None:
-            if array.size == 1 and array.ndim == 0:
+        elif (array := as_numbers(part)) is not None and array.size == 1:
+            if array.ndim == 0:
                 found.append(part)
-            elif array.size == 1 and isinstance(part, np.ndarray) and len(parts) > 1:
-                found.append(part.reshape(()))
+            elif place == 0 and len(parts) > 1:  # as np.sum(..., keepdims=True) gives it
+                found.append(array.reshape(()))
     return found[0] if found else None
 
 

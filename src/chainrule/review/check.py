@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chainrule.review.adapt import Options, make_case
 from chainrule.review.case import Case
 from chainrule.review.faults import find_faults
@@ -72,8 +74,9 @@ def check_backprop(
     case = make_case(what, options)
     stopwatch = Stopwatch(limit=60.0)
     try:
-        situation = examine(case, seconds, seed, stopwatch)
-        return _report(case, situation, find_faults(situation))
+        with np.errstate(all="ignore"):
+            situation = examine(case, seconds, seed, stopwatch)
+            return _report(case, situation, find_faults(situation))
     except (CannotFollow, CannotCopy) as why:
         raise ValueError(str(why)) from why
     finally:

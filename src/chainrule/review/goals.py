@@ -55,9 +55,7 @@ def candidate_goals(bench: Bench) -> list[Goal]:
 def _returned_loss(bench: Bench) -> Goal | None:
     """The loss that the step itself returns beside the gradients."""
     ran = bench.run(bench.case.step)
-    parts = ran.result if isinstance(ran.result, tuple | list) else ()
-    if isinstance(ran.result, dict):
-        parts = tuple(ran.result.values())
+    parts = ran.result if isinstance(ran.result, tuple | list | dict) else ()
     if ran.error is not None or len(parts) < 2:
         return None
     value = scalar_of(ran.result)

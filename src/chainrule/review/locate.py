@@ -348,7 +348,7 @@ def _factor(
         if square > 0:
             factor = float(direction @ wanted) / square
             fits = sum(
-                bool(np.allclose(factor * d, w, rtol=0, atol=1e-4 * (np.abs(w).max() + 1e-30)))
+                bool(np.allclose(factor * d, w, rtol=0, atol=1e-4 * (np.abs(w).max(initial=0.0) + 1e-30)))
                 for d, w in zip(slope, rest, strict=True)
             )
             best.append((fits, factor))

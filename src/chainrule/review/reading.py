@@ -252,6 +252,8 @@ def _match_groups(
         groups.setdefault(leaf.way[:-1], []).append(leaf)
     for members in waiting.values():
         shapes = [p.array(before).shape for p in members]
+        if not any(shapes) and len(members) == 1:
+            continue  # one number is told by its name alone
         best: tuple[int, Any] = (0, None)
         for way, leaves in groups.items():
             if len(leaves) != len(members) or leaves[0] not in free:
@@ -292,7 +294,7 @@ def _match_shapes(
         leaves = [
             leaf for leaf in free if tuple(n for n in leaf.array(roots).shape if n != 1) == shape
         ]
-        if not leaves or (shape == () and len(leaves) != len(members)):
+        if not leaves or shape == ():  # numbers are told by their names alone
             continue
         if len(leaves) > len(members) or len(members) > len(leaves):
             members, leaves = _by_numbers(members, leaves, roots, truth)
@@ -300,6 +302,7 @@ def _match_shapes(
             found[member.name] = leaf
             free.remove(leaf)
     one_left = [p for p in parameters if p.name not in found]
+    free = [leaf for leaf in free if leaf.array(roots).ndim]
     if len(one_left) == 1 and len(free) == 1 and len(parameters) > 1:
         found[one_left[0].name] = free.pop()
 

@@ -16,6 +16,7 @@ __all__ = [
     "EPOCHS",
     "FORWARD",
     "GRADIENT",
+    "INPUTS",
     "LOSS",
     "OUTPUT",
     "OUTPUT_GRADIENT",
@@ -35,6 +36,7 @@ TARGET = frozenset(
     "targetvector outputs_list targetslist ybatch desiredoutput groundtruth answer ytarget "
     "trainy tgt yt".split()
 )
+_OF_TARGETS = ("ytrue", "target", "label", "expected", "onehot")
 OUTPUT = frozenset(
     "out output outputs yhat ypred pred preds prediction predictions probs p o al a2 a3 a "
     "activation activations outputactivations predicted yp".split()
@@ -49,6 +51,9 @@ RATE = frozenset(
 EPOCHS = frozenset(
     "epochs nepochs numepochs iterations niter numiterations numiter maxiter nsteps steps iters "
     "niterations epoch maxepochs numsteps nepoch".split()
+)
+INPUTS = frozenset(
+    "x xs xi inputs input data xtrain trainx features xbatch batch sample image images row".split()
 )
 SAVED = frozenset(
     "cache caches memory saved ctx context intermediates forwardcache state tape store "
@@ -84,8 +89,9 @@ def simple(name: str) -> str:
 
 
 def has_role(name: str, role: Iterable[str]) -> bool:
-    """Whether a name is one of a role's."""
-    return simple(name) in role
+    """Whether a name is one of a role's; a target also tells by what is part of its name."""
+    plain = simple(name)
+    return plain in role or (role is TARGET and any(part in plain for part in _OF_TARGETS))
 
 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -20,6 +20,7 @@ import numpy as np
 from chainrule.review import roles
 from chainrule.review.edits import Edit, Scene, changes, expression
 from chainrule.review.inserted import insertions, rearrangements
+from chainrule.review.lifted import is_ours
 from chainrule.review.locate import Suspect
 from chainrule.review.places import as_numbers
 from chainrule.review.situation import Judgement, Situation, with_input
@@ -510,7 +511,7 @@ def all_statements(situation: Situation) -> Iterator[tuple[Any, Any]]:
             for node in ast.walk(other)
         }
         for node in ast.walk(function):
-            if isinstance(node, _STATEMENTS) and id(node) not in inner:
+            if isinstance(node, _STATEMENTS) and id(node) not in inner and not is_ours(node):
                 yield node, function
 
 

@@ -151,6 +151,10 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
         raise CannotFollow(_no_loss(bench, ran))
     goal = goals[0]
     parameters = _parameters(bench, goal)
+    if not parameters and bench.lift(bench.start[0]):
+        goals = candidate_goals(bench) or goals
+        goal, ran = goals[0], bench.run(case.step)
+        parameters = _parameters(bench, goal)
     if not parameters and not case.returns_input_gradient:
         raise CannotFollow(
             f"no array that {case.title} keeps or is given changes the loss ({goal.name}), so there "
@@ -255,8 +259,6 @@ def _parameters(bench: Bench, goal: Goal) -> list[Place]:
         array = as_numbers(place.read(bench.start))
         if array is None or not array.size or place.way[0][1] in bench.case.data:
             continue
-        if len(place.way) == 1 and array.ndim == 0:
-            continue  # a number among the arguments: a strength, a size
         if array.dtype.kind == "b" or any(_same(array, other) for other in data):
             continue
         if roles.has_role(place.name.rpartition(".")[2], roles.TARGET) and array.dtype.kind != "f":
@@ -307,6 +309,7 @@ def _note_unmatched(situation: Situation, parameters: Sequence[Place]) -> None:
         if p not in situation.parameters
         and p.way[:-1] in matched
         and np.size(p.read(situation.bench.start)) > 1
+        and not roles.has_role(p.name.rpartition(".")[2], roles.INPUTS)
         and len(p.way) > 1
     ]
     if left:
@@ -448,7 +451,7 @@ def _n_updates(bench: Bench) -> int:
         if p.way[0][1] not in bench.case.data
         and (array := as_numbers(p.read(roots))) is not None
         and array.dtype.kind == "f"
-        and array.size > 1
+        and array.size
     ]
     seen: dict[str, list[float]] = {p.name: [] for p in places}
 

@@ -20,6 +20,8 @@ from typing import Any, final
 import numpy as np
 
 from chainrule.review.case import Case, Roots
+from chainrule.review.lifted import hooks as lifted_hooks
+from chainrule.review.lifted import lift
 from chainrule.review.places import Place, as_numbers, find_places
 from chainrule.review.source import (
     Definition,
@@ -67,6 +69,8 @@ class Bench:
     deadline: float = float("inf")
     n_trials: int = 0
     stopwatch: Stopwatch | None = None
+    lifted: int | None = None
+    first_values: dict[str, Any] = field(default_factory=dict)
 
     def fresh(self) -> Roots:
         """Copies of the roots, to be used up by one trial."""
@@ -84,6 +88,8 @@ class Bench:
         roots = self.fresh() if roots is None else roots
         chosen = {**(self.watched if watch is not None else self.changes), **(codes or {})}
         hooks: dict[str, Any] = {} if watch is None else {HOOK: watch, DOT: dot}
+        if self.lifted is not None:
+            hooks |= lifted_hooks(roots[self.lifted], self.first_values)
         if watch is not None:
             watch.points = self.points
         with running(self.files, chosen, hooks), quiet(), _globals_of(self.case, roots):
@@ -118,6 +124,23 @@ class Bench:
                 with contextlib.suppress(Unreadable):
                     self.definitions[definition_of(file, code)] = code
         self.watch_again()
+
+    def lift(self, function: Any) -> bool:
+        """Take the weights that a function makes within itself into the roots, if there are any."""
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        names = [n for node, c in self.definitions.items() if c is code for n in lift(node)]
+        if not names:
+            return False
+        self.lifted = len(self.start)
+        self.start.append({})
+        self.case.names.append("")
+        for file in self.files:
+            self.changes |= compiled(file, file.tree)
+        self.watch_again()
+        self.run(self.case.step)
+        self.start[self.lifted] = dict(self.first_values)
+        self.places = find_places(self.start, self.case.names)
+        return True
 
     def watch_again(self) -> None:
         """Number the points of the trees as they are now, and compile the watched versions."""

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias, final
 import numpy as np
 
 from chainrule.primitives.dispatch import AbstractArray
+from chainrule.review.lifted import is_ours
 from chainrule.review.places import as_numbers
 from chainrule.review.source import Definition
 
@@ -138,6 +139,8 @@ def _find(tree: ast.Module) -> Iterator[_Found]:
 def _block(body: list[ast.stmt], function: Definition, in_loop: bool) -> Iterator[_Found]:
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if is_ours(statement):
             continue
         yield from _statement(statement, function)
         is_loop = isinstance(statement, ast.For | ast.While)
