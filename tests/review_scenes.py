@@ -71,7 +71,12 @@ def dense_layers(m):
 
 
 def layer_list(m):
-    layers = [m.Dense(3, 6, 1), m.Activation(m.tanh, m.tanh_prime), m.Dropout(0.4), m.Dense(6, 2, 2)]
+    layers = [
+        m.Dense(3, 6, 1),
+        m.Activation(m.tanh, m.tanh_prime),
+        m.Dropout(0.4),
+        m.Dense(6, 2, 2),
+    ]
     return check_backprop(
         layers, numbers(5, 3), numbers(5, 2, seed=1), loss=m.mse, loss_gradient=m.mse_prime
     )

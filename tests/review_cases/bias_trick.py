@@ -24,7 +24,7 @@ class NeuralNetwork:
     def fit(self, X, y, epochs=1000):
         X = np.c_[X, np.ones((X.shape[0]))]
         for epoch in np.arange(0, epochs):
-            for (x, target) in zip(X, y):
+            for x, target in zip(X, y):
                 self.fit_partial(x, target)
 
     def fit_partial(self, x, y):

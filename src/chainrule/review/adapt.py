@@ -167,7 +167,9 @@ def _missing(function: Any, arguments: list[Any], options: Options) -> dict[str,
 def _beside(function: Any, role: Any) -> Any:
     """A function of the same file with a role, that this one calls or that stands beside it."""
     space = getattr(function, "__globals__", {})
-    simple = {roles.simple(name): value for name, value in space.items() if _is_own(value, function)}
+    simple = {
+        roles.simple(name): value for name, value in space.items() if _is_own(value, function)
+    }
     return next((simple[name] for name in role if name in simple), None)
 
 
@@ -339,9 +341,7 @@ def _is_apart(thing: Any, forward: str, inner: list[str], n_arguments: int) -> b
     )
     if n_arguments == 1 and len(inner) >= 1 and not roles.has_role(inner[0], roles.TARGET):
         return True
-    return not (has_inputs or looks_like_inputs) or roles.has_role(
-        inner[0], roles.OUTPUT_GRADIENT
-    )
+    return not (has_inputs or looks_like_inputs) or roles.has_role(inner[0], roles.OUTPUT_GRADIENT)
 
 
 # Layers
@@ -352,7 +352,9 @@ def _layers(layers: list[Any], arguments: list[Any], options: Options) -> Case:
     forwards = [roles.find_method(layer, roles.FORWARD) for layer in layers]
     backwards = [roles.find_method(layer, roles.GRADIENT) for layer in layers]
     if not arguments:
-        raise ValueError("give the input of the layers, and the target if there is a loss: layers, x, y")
+        raise ValueError(
+            "give the input of the layers, and the target if there is a loss: layers, x, y"
+        )
 
     def run_forward(r: Roots) -> Any:
         value = r[1]
@@ -372,11 +374,15 @@ def _layers(layers: list[Any], arguments: list[Any], options: Options) -> Case:
         target=(lambda r: r[2]) if len(arguments) > 1 else None,
         returns_input_gradient=True,
     )
-    _keep_globals(case, [getattr(layer, str(name)) for layer, name in zip(layers, forwards, strict=True)])
+    _keep_globals(
+        case, [getattr(layer, str(name)) for layer, name in zip(layers, forwards, strict=True)]
+    )
     _use_loss(case, options, lambda r: {}, None, None, None)
     gradient = _output_gradient(case, [], options)
     if gradient is None:
-        raise ValueError("the layers' loss is not known: give loss=, or its derivative loss_gradient=")
+        raise ValueError(
+            "the layers' loss is not known: give loss=, or its derivative loss_gradient="
+        )
 
     def step(r: Roots) -> Any:
         value = gradient(run_forward(r), r)
@@ -454,9 +460,7 @@ def _use_forward(
     def forward(r: Roots) -> Any:
         function = get(r)
         found = known(r)
-        inputs = [
-            value for name, value in found.items() if not roles.has_role(name, roles.TARGET)
-        ]
+        inputs = [value for name, value in found.items() if not roles.has_role(name, roles.TARGET)]
         parameters = [p for p in roles.parameters_of(function) if p.default is p.empty]
         if len(parameters) == 1 and parameters[0].name not in found:
             xs = [v for n, v in found.items() if roles.simple(n) in roles.INPUTS] or inputs
@@ -513,8 +517,11 @@ def _given_loss(case: Case, given: Callable[..., Any], known: Any) -> None:
     target, forward = case.target, case.forward
     case.loss_name = getattr(given, "__name__", "loss")
     of_arguments = set(case.names) & set(names)
-    if len(names) == 2 and forward is not None and target is not None and not (
-        set(names) <= set(case.names)
+    if (
+        len(names) == 2
+        and forward is not None
+        and target is not None
+        and not (set(names) <= set(case.names))
     ):
         case.of_output = lambda a, y: _loss_call(given, a, y)
 

@@ -17,7 +17,15 @@ from chainrule.primitives.dispatch import AbstractArray
 from chainrule.review import roles
 from chainrule.review.places import as_numbers
 
-__all__ = ["USUAL_RATE", "Case", "Roots", "call_by_names", "given_by_role", "output_of", "scalar_of"]
+__all__ = [
+    "USUAL_RATE",
+    "Case",
+    "Roots",
+    "call_by_names",
+    "given_by_role",
+    "output_of",
+    "scalar_of",
+]
 
 Roots: TypeAlias = list[Any]
 

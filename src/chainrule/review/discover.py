@@ -70,9 +70,7 @@ def _run(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(loaded)
     except Exception as error:
-        raise ValueError(
-            f"{path.name} cannot be run: {type(error).__name__}: {error}"
-        ) from error
+        raise ValueError(f"{path.name} cannot be run: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent))
         sys.modules.pop(name, None)
@@ -119,9 +117,7 @@ def _data(space: dict[str, Any]) -> list[Any]:
 
 
 def _is_network(thing: Any) -> bool:
-    return any(
-        roles.find_method(thing, role) is not None for role in (roles.GRADIENT, roles.STEP)
-    )
+    return any(roles.find_method(thing, role) is not None for role in (roles.GRADIENT, roles.STEP))
 
 
 def _called(

@@ -56,7 +56,6 @@ class Edit:
 
         return undo
 
-
     def for_good(self) -> Edit:
         """The same edit with nodes of its own, to stay in the tree."""
         return replace(self, puts=tuple((spot, owned(new)) for spot, new in self.puts))
@@ -70,7 +69,7 @@ class Scene:
     """What can be used at a statement: expressions by their text with their values there.
 
     `arrays` are arrays of more than one element, `scalars` single numbers, `functions` the texts of
-    functions of one array, such as `sigmoid_prime` or `self.d_act`; `rate` is the learning rate.
+    functions of one array, such as `sigmoid_prime` or `self.d_act`; `keys` the file's keys of dicts, `blank` arrays that are all zero yet; `rate` is the learning rate.
     """
 
     statement: ast.stmt | ast.Lambda
@@ -79,6 +78,8 @@ class Scene:
     scalars: dict[str, float] = field(default_factory=dict)
     functions: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    blank: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     rate: float | None = None
 
@@ -112,9 +113,13 @@ def spots_of(statement: ast.stmt | ast.Lambda) -> list[Spot]:
 
     def enter(holder: ast.AST) -> None:
         for name, value in ast.iter_fields(holder):
-            if name in ("body", "orelse", "finalbody", "handlers", "decorator_list") and not isinstance(
-                holder, ast.Lambda | ast.IfExp
-            ):
+            if name in (
+                "body",
+                "orelse",
+                "finalbody",
+                "handlers",
+                "decorator_list",
+            ) and not isinstance(holder, ast.Lambda | ast.IfExp):
                 continue
             children = value if isinstance(value, list) else [value]
             for i, child in enumerate(children):
@@ -188,17 +193,25 @@ def _operators(spot: Spot, scene: Scene) -> Iterator[Edit]:
         yield _edit("integer arrays", 1, spot, ast.BinOp(left, ast.Div(), right))
     if isinstance(node.op, ast.Mult):
         yield _edit("wrong product", 1.2, spot, ast.BinOp(left, ast.MatMult(), right))
-        yield _edit("wrong factor", 1.3, spot, ast.BinOp(left, ast.Div(), right), ast.unparse(right))
+        yield _edit(
+            "wrong factor", 1.3, spot, ast.BinOp(left, ast.Div(), right), ast.unparse(right)
+        )
         yield _edit("extra term", 1.6, spot, ast.BinOp(left, ast.Add(), right))
     if isinstance(node.op, ast.Div):
-        yield _edit("wrong factor", 1.3, spot, ast.BinOp(left, ast.Mult(), right), ast.unparse(right))
+        yield _edit(
+            "wrong factor", 1.3, spot, ast.BinOp(left, ast.Mult(), right), ast.unparse(right)
+        )
         yield _edit("wrong factor", 1.5, spot, ast.BinOp(right, ast.Div(), left))
     if isinstance(node.op, ast.MatMult):
         yield _edit("wrong product", 1.2, spot, ast.BinOp(left, ast.Mult(), right))
         yield _edit("outer product swapped", 1, spot, ast.BinOp(right, ast.MatMult(), left))
         turned = ast.BinOp(_turned(right), ast.MatMult(), _turned(left))
         yield _edit("outer product swapped", 1.05, spot, turned)
-        for a, b in ((_turned(left), _turned(right)), (right, _turned(left)), (_turned(right), left)):
+        for a, b in (
+            (_turned(left), _turned(right)),
+            (right, _turned(left)),
+            (_turned(right), left),
+        ):
             yield _edit("outer product swapped", 1.6, spot, ast.BinOp(a, ast.MatMult(), b))
     if isinstance(node.op, ast.Add | ast.Sub):
         if isinstance(node.op, ast.Add):
@@ -262,9 +275,7 @@ def _drops(spot: Spot, scene: Scene) -> Iterator[Edit]:
             if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Mult):
                 pair = ast.BinOp(inner.right, ast.Mult(), right)
                 yield _edit("extra factor", 1.1, spot, inner.left, ast.unparse(pair))
-                yield _edit(
-                    "extra factor", 1.1, spot, right, ast.unparse(inner)
-                )
+                yield _edit("extra factor", 1.1, spot, right, ast.unparse(inner))
                 if isinstance(inner.left, ast.BinOp) and isinstance(inner.left.op, ast.Mult):
                     kept = ast.BinOp(inner.left.left, ast.Mult(), right)
                     yield _edit("extra factor", 1.3, spot, kept, ast.unparse(inner.right))
@@ -289,7 +300,9 @@ def _unwrapped(spot: Spot) -> Iterator[Edit]:
     node = spot.node
     name = ast.unparse(node.func).rpartition(".")[2]
     is_method = isinstance(node.func, ast.Attribute) and not _is_numpy(node.func.value)
-    inner = node.func.value if is_method and not node.args else (node.args[0] if node.args else None)
+    inner = (
+        node.func.value if is_method and not node.args else (node.args[0] if node.args else None)
+    )
     if is_method and name in ("sum", "mean", "astype", "clip", "round"):
         inner = node.func.value
     if inner is None:
@@ -398,7 +411,11 @@ def _calls(spot: Spot, scene: Scene) -> Iterator[Edit]:
                 yield _edit(kind, 1.6, spot, ast.Call(node.func, pair, node.keywords))
     if name == "dot" and len(node.args) == 1 and isinstance(node.func, ast.Attribute):
         left, right = node.func.value, node.args[0]
-        for a, b in ((right, left), (_turned(right), _turned(left)), (_turned(left), _turned(right))):
+        for a, b in (
+            (right, left),
+            (_turned(right), _turned(left)),
+            (_turned(left), _turned(right)),
+        ):
             new = ast.Call(ast.Attribute(a, "dot", ast.Load()), [b], [])
             yield _edit("outer product swapped", 1.05, spot, new)
     if name in ("dot", "matmul") and len(node.args) == 2:
@@ -433,12 +450,16 @@ def _constants(spot: Spot, scene: Scene) -> Iterator[Edit]:
         for other in ("valid", "full", "same") if value in ("valid", "full", "same") else ():
             if other != value:
                 yield _edit("kernel not flipped", 1, spot, ast.Constant(other), repr(value))
+        if isinstance(spot.holder, ast.Subscript):
+            for other in scene.keys:
+                if other != value:
+                    yield _edit("wrong value", 1.2, spot, ast.Constant(other), repr(value))
         return
     if isinstance(value, int):
         is_axis = isinstance(spot.holder, ast.keyword) and spot.holder.arg == "axis"
         kind = "wrong axis" if is_axis else ("off by one" if _in_index(spot) else "wrong factor")
         for other in {value - 1, value + 1, -value} - {value}:
-            yield _edit(kind, 1.1, spot, ast.Constant(other), str(value))
+            yield _edit(kind, 0.95 if is_axis else 1.1, spot, ast.Constant(other), str(value))
     if isinstance(value, int | float):
         for other_value in (0.5 * value, 2.0 * value):
             shown: Any = int(other_value) if float(other_value).is_integer() else other_value
@@ -451,8 +472,10 @@ def _constants(spot: Spot, scene: Scene) -> Iterator[Edit]:
 
 def _in_index(spot: Spot) -> bool:
     return isinstance(spot.holder, ast.Subscript | ast.Slice) or (
-        isinstance(spot.holder, ast.UnaryOp | ast.BinOp) and spot.field != "value"
-        and isinstance(spot.node, ast.Constant) and isinstance(spot.node.value, int)
+        isinstance(spot.holder, ast.UnaryOp | ast.BinOp)
+        and spot.field != "value"
+        and isinstance(spot.node, ast.Constant)
+        and isinstance(spot.node.value, int)
         and getattr(spot.holder, "in_index", False)
     )
 

@@ -34,6 +34,7 @@ _PLAIN = {
     "extra transpose": "{part} must not be transposed",
     "outer product swapped": "the factors of the product are in the wrong order",
     "wrong activation derivative": "the derivative of the activation is {part}",
+    "missing term": "the term {part} is missing",
     "exchanged": "two names stand in each other's place",
     "wrong order": "the arguments are in the wrong order",
     "wrong product": "the product is of the wrong kind: matrix product, outer product or element by element",
@@ -61,9 +62,7 @@ _PLAIN = {
 
 def _value(text: str, mend: Mend) -> Any:
     """What an expression is where the statement runs; None where that cannot be said."""
-    names = {
-        name: value for name, value in mend.scene.values.items() if re.fullmatch(r"\w+", name)
-    }
+    names = {name: value for name, value in mend.scene.values.items() if re.fullmatch(r"\w+", name)}
     if text in mend.scene.values:
         return mend.scene.values[text]
     space = next((f.__globals__ for fs in mend.file.codes.values() for f in fs), {})
@@ -124,14 +123,18 @@ def _is_distribution(value: Any) -> bool:
     positive = np.all(array > 0) and np.all(array < 1)
     return bool(
         positive
-        and any(array.shape[axis] > 1 and np.allclose(array.sum(axis), 1) for axis in range(array.ndim))
+        and any(
+            array.shape[axis] > 1 and np.allclose(array.sum(axis), 1) for axis in range(array.ndim)
+        )
     )
 
 
 def _count(number: float, mend: Mend) -> bool:
     """Whether a number is the size of an axis: how many samples or outputs there are."""
     counts = {v for t, v in mend.scene.scalars.items() if t.startswith("len(")}
-    return number > 1 and (number in counts or any(number in (*a.shape, a.size) for a in _arrays(mend)))
+    return number > 1 and (
+        number in counts or any(number in (*a.shape, a.size) for a in _arrays(mend))
+    )
 
 
 def _extra_factor(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
@@ -147,7 +150,9 @@ def _extra_factor(part: str, mend: Mend, situation: Situation) -> tuple[str, str
         if 0 < number < 1 and _count(round(1 / number), mend):
             return "mean for sum", f"the factor {part} is too much: a sum was meant"
         return "extra factor", f"the factor {part} is too much"
-    softmax = next((t for t, v in mend.scene.values.items() if t in part and _is_distribution(v)), "")
+    softmax = next(
+        (t for t, v in mend.scene.values.items() if t in part and _is_distribution(v)), ""
+    )
     meaning = _meaning(value, mend) or _of_call(part)
     if meaning and softmax and "sigmoid" in meaning:
         return (
@@ -291,7 +296,10 @@ def _off_by_one(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
     old = _value(ast.unparse(base), mend) if base is not None else None
     labels = (isinstance(inner, np.ndarray) and inner.ndim >= 1) or "arange" in whole
     if labels or "arange" in mend.before:
-        return "label offset", f"the labels are shifted by one: `{part}` should be `{ast.unparse(new)}`"
+        return (
+            "label offset",
+            f"the labels are shifted by one: `{part}` should be `{ast.unparse(new)}`",
+        )
     if isinstance(old, list | tuple | dict) or old is None:
         return "wrong layer", f"`{part}` should be `{ast.unparse(new)}`: this is another layer's"
     return "off by one", f"the index `{part}` should be `{ast.unparse(new)}`"
@@ -299,15 +307,23 @@ def _off_by_one(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
 
 def _extra_term(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
     value = as_numbers(_value(part, mend))
-    fixed = [n for n, ok in mend.judgement.right.items() if ok and not situation.judgement.right.get(n)]
+    fixed = [
+        n for n, ok in mend.judgement.right.items() if ok and not situation.judgement.right.get(n)
+    ]
     for place in situation.parameters:
         if place.name not in fixed or value is None:
             continue
         array = np.asarray(place.array(situation.bench.start), np.float64)
         if array.size == value.size and _proportional(array.ravel(), value.ravel()):
             if sum(n > 1 for n in array.shape) <= 1:
-                return "bias regularised", f"the bias is not regularised: the term {part} is too much"
-            return "weights regularised", f"the term {part} is too much: the loss has no such penalty"
+                return (
+                    "bias regularised",
+                    f"the bias is not regularised: the term {part} is too much",
+                )
+            return (
+                "weights regularised",
+                f"the term {part} is too much: the loss has no such penalty",
+            )
     return "extra term", f"the term {part} is too much"
 
 
@@ -324,9 +340,14 @@ def _missing_term(part: str, mend: Mend, situation: Situation) -> tuple[str, str
 
 
 def _not_summed(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
-    fixed = [n for n, ok in mend.judgement.right.items() if ok and not situation.judgement.right.get(n)]
+    fixed = [
+        n for n, ok in mend.judgement.right.items() if ok and not situation.judgement.right.get(n)
+    ]
     name = ", ".join(fixed)
-    return "bias gradient not summed", f"the gradient of {name} is the sum over the samples ({part})"
+    return (
+        "bias gradient not summed",
+        f"the gradient of {name} is the sum over the samples ({part})",
+    )
 
 
 def _exchanged(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
@@ -334,7 +355,9 @@ def _exchanged(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
     a, b = ast.unparse(one.node), ast.unparse(other.node)
     place = isinstance(mend.scene.statement, ast.Assign | ast.AugAssign) and any(
         isinstance(node, ast.Subscript)
-        for target in getattr(mend.scene.statement, "targets", [getattr(mend.scene.statement, "target", None)])
+        for target in getattr(
+            mend.scene.statement, "targets", [getattr(mend.scene.statement, "target", None)]
+        )
         for node in ast.walk(target)
         if target is not None
     )
@@ -344,9 +367,15 @@ def _exchanged(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
 
 def _wrong_factor(part: str, mend: Mend, situation: Situation) -> tuple[str, str]:
     spot, new = mend.edit.puts[0]
-    was, wanted = _number(_value(ast.unparse(spot.node), mend)), _number(_value(ast.unparse(new), mend))
+    was, wanted = (
+        _number(_value(ast.unparse(spot.node), mend)),
+        _number(_value(ast.unparse(new), mend)),
+    )
     text = f"{ast.unparse(spot.node)} stands where {ast.unparse(new)} was meant"
-    divides = isinstance(getattr(spot.holder, "op", None), ast.Div) and spot.field in ("right", "value")
+    divides = isinstance(getattr(spot.holder, "op", None), ast.Div) and spot.field in (
+        "right",
+        "value",
+    )
     if was and wanted:
         ratio = wanted / was if divides else was / wanted
         if _count(round(ratio, 9), mend) and not ast.unparse(new).isdigit():

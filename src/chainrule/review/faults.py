@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from chainrule.review.explain import kind_and_why
 from chainrule.review.habits import habits
-from chainrule.review.locate import Suspect, suspects
+from chainrule.review.locate import Suspect, factors_of, suspects
 from chainrule.review.reading import blocks_equal
 from chainrule.review.relation import relation
 from chainrule.review.report import Finding
@@ -66,25 +67,33 @@ def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
         return _raised(situation, "integer arrays"), None
     found = suspects(situation) if situation.error is None else []
     searcher = Searcher(situation)
+    factors = factors_of(situation)
     if situation.error is not None:
         places = _where_raised(situation)
     else:
-        places = list(_places(situation, found, searcher))
+        places = [_with_factor(p, factors) for p in _places(situation, found, searcher)]
     mends = searcher.mends(places, _LIKELY)
     late = _late_use(situation) if situation.error is None else None
     if late is not None and not any(not m.judgement.wrong and m.weight < 1.3 for m in mends):
         return late, None
     wanted = _wanted(situation, found)
     if not any(mend.judgement.n_right >= wanted for mend in mends):
-        mends += searcher.mends([*places, *_elsewhere(situation, places, bool(found))])
+        others = _elsewhere(situation, places, bool(found))
+        mends += searcher.mends([*places, *(_with_factor(p, factors) for p in others)])
     if found and not any(mend.judgement.n_right >= wanted for mend in mends):
-        return _unexplained(situation, found), None  # a line that mends more than any edit known
+        return _unexplained(
+            situation, found, factors
+        ), None  # a line that mends more than any edit known
     if mends:
         mend = _best(mends)
         return _finding(situation, mend), mend
     if situation.error is not None:
         return _raised(situation), None
     return _whole(situation), None
+
+
+def _with_factor(place: Place, factors: Mapping[int, float]) -> Place:
+    return replace(place, factor=factors.get(id(place.statement)))
 
 
 def _wanted(situation: Situation, found: Sequence[Suspect]) -> int:
@@ -100,9 +109,12 @@ def _wanted(situation: Situation, found: Sequence[Suspect]) -> int:
     return min(len(right), max(len(names) for names in by_statement.values()))
 
 
-def _first_wrong(found: Sequence[Suspect]) -> Suspect:
-    """The first value that is not right for something else."""
-    return next((s for s in found if s.factor is None), found[0])
+def _first_wrong(found: Sequence[Suspect], factors: Mapping[int, float]) -> Suspect:
+    """The first value that is not right for something else, of those that mend most."""
+    most = max(suspect.judgement.n_right for suspect in found)
+    best = [suspect for suspect in found if suspect.judgement.n_right == most]
+    wrong = [suspect for suspect in best if id(suspect.point.statement) not in factors]
+    return (wrong or best)[0]
 
 
 def _late_use(situation: Situation) -> Finding | None:
@@ -111,16 +123,16 @@ def _late_use(situation: Situation) -> Finding | None:
     return used_after_update(situation)
 
 
-def _places(
-    situation: Situation, found: Sequence[Suspect], searcher: Searcher
-) -> Iterator[Place]:
+def _places(situation: Situation, found: Sequence[Suspect], searcher: Searcher) -> Iterator[Place]:
     """The statements to try: those of the suspects, and of the functions of one array they call."""
     seen: set[int] = set()
     for suspect in found:
         point = suspect.point
-        for statement in _writers(point.statement, point.name) if point.role == "container" else [
-            point.statement
-        ]:
+        for statement in (
+            _writers(point.statement, point.name)
+            if point.role == "container"
+            else [point.statement]
+        ):
             for earlier in _makers(statement, point.function):
                 if id(earlier) not in seen:
                     seen.add(id(earlier))
@@ -200,9 +212,7 @@ def _where_raised(situation: Situation) -> list[Place]:
     return places
 
 
-def _elsewhere(
-    situation: Situation, places: Sequence[Place], only_simple: bool
-) -> list[Place]:
+def _elsewhere(situation: Situation, places: Sequence[Place], only_simple: bool) -> list[Place]:
     """The other statements of the step, the last first; those of the forward pass are less likely."""
     forward: set[int] = set()
     for call in (situation.case.forward, situation.case.loss):
@@ -214,9 +224,7 @@ def _elsewhere(
             }
     known = {id(place.statement) for place in places}
     return [
-        Place(
-            statement, function, None, 1.0 if id(statement) in forward else 0.3, only_simple
-        )
+        Place(statement, function, None, 1.0 if id(statement) in forward else 0.3, only_simple)
         for statement, function in reversed(list(all_statements(situation)))
         if id(statement) not in known
     ]
@@ -238,11 +246,13 @@ def _statement_at(file: ReaderFile, line: int) -> tuple[Any, Any] | None:
 def _best(mends: Sequence[Mend]) -> Mend:
     """The edit that mends most, then the simplest, then the first.
 
-    An edit of a value that is right for what it is weighs more. Where a factor is missing and several lines
+    Where a factor is missing and several lines
     could take it, the last is meant, since what comes before is right for what it is.
     """
     most = max(mend.judgement.n_right for mend in mends)
-    fitting = [(_weight(m), m.order, i, m) for i, m in enumerate(mends) if m.judgement.n_right == most]
+    fitting = [
+        (m.weight, m.order, i, m) for i, m in enumerate(mends) if m.judgement.n_right == most
+    ]
     lightest = min(fitting)[0]
     near = sorted(entry for entry in fitting if entry[0] <= lightest + 0.12)
     several = len({m.order for *_, m in near}) > 1
@@ -250,8 +260,12 @@ def _best(mends: Sequence[Mend]) -> Mend:
         values = [e for e in near if _role(e[3]) in ("", "value", "container")] or near
         last = max(e[1] for e in values)
         near = [e for e in values if e[1] == last]
-    if near[0][3].edit.kind == "weights not regularised" or all(_is_unsuspected(e[3]) for e in near):
-        return max(near, key=lambda e: (getattr(e[3].place.statement, "lineno", 0), -e[0], -e[2]))[3]
+    if near[0][3].edit.kind == "weights not regularised" or all(
+        _is_unsuspected(e[3]) for e in near
+    ):
+        return max(near, key=lambda e: (getattr(e[3].place.statement, "lineno", 0), -e[0], -e[2]))[
+            3
+        ]
     return min(near, key=lambda entry: (entry[1], entry[0], entry[2]))[3]
 
 
@@ -263,16 +277,6 @@ def _is_unsuspected(mend: Mend) -> bool:
 
 def _role(mend: Mend) -> str:
     return mend.place.suspect.point.role if mend.place.suspect is not None else ""
-
-
-def _weight(mend: Mend) -> float:
-    suspect = mend.place.suspect
-    if suspect is None or suspect.factor is None:
-        return mend.weight
-    is_right = abs(suspect.factor - 1) < 1e-4
-    if mend.edit.kind == "wrong sign":
-        is_right = suspect.factor > 0
-    return mend.weight + (0.5 if is_right else 0.0)
 
 
 def _finding(situation: Situation, mend: Mend) -> Finding:
@@ -331,9 +335,11 @@ def _raised(situation: Situation, kind: str = "raises") -> Finding:
     )
 
 
-def _unexplained(situation: Situation, found: Sequence[Suspect]) -> Finding:
+def _unexplained(
+    situation: Situation, found: Sequence[Suspect], factors: Mapping[int, float]
+) -> Finding:
     values = _values(situation)
-    suspect = _first_wrong(found)
+    suspect = _first_wrong(found, factors)
     kind, why = relation(suspect.actual, suspect.expected, situation, values)
     if "regularised" in kind:  # a penalty is the last thing that is added
         for later in found:
@@ -354,9 +360,9 @@ def _unexplained(situation: Situation, found: Sequence[Suspect]) -> Finding:
         why=f"{why}; it should be {suspect.meaning}, with which the gradients of {', '.join(fixed)} are right",
         evidence=_evidence(situation, fixed),
         certain=True,
-        lines=tuple(
-            w.lineno for w in _writers(statement, suspect.point.name)
-        ) if suspect.point.role == "container" else (statement.lineno,),
+        lines=tuple(w.lineno for w in _writers(statement, suspect.point.name))
+        if suspect.point.role == "container"
+        else (statement.lineno,),
         parameters=tuple(fixed),
     )
 
@@ -382,7 +388,10 @@ def _whole(situation: Situation) -> Finding:
             texts.append(f"{name} has shape {np.shape(block)}, its parameter {true.shape}")
             continue
         kind, why = relation(
-            block.reshape(true.shape), situation.judgement.scale * true, situation, _values(situation)
+            block.reshape(true.shape),
+            situation.judgement.scale * true,
+            situation,
+            _values(situation),
         )
         texts.append(f"{name}: {why if kind != 'unexplained' else _row(block, true)}")
     return Finding(

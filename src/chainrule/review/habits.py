@@ -107,9 +107,7 @@ def _accumulation(situation: Situation, names: list[str]) -> Finding:
     if not situation.reading.is_update:
         again = replace(situation, bench=replace(bench, case=replace(case, step=twice)))
         again.judgement = Judgement({n: n not in names for n in situation.judgement.right})
-        places = [
-            Place(s, f) for s, f in all_statements(situation) if isinstance(s, ast.AugAssign)
-        ]
+        places = [Place(s, f) for s, f in all_statements(situation) if isinstance(s, ast.AugAssign)]
         mends = [m for m in Searcher(again).mends(places) if "accumulated" in m.edit.kind]
     adders = [
         s

@@ -26,7 +26,17 @@ def insertions(scene: Scene) -> Iterator[Edit]:
     for spot in spots_of(scene.statement):
         if not _takes_more(spot):
             continue
-        for generator in (_products, _without_bias, _factors, _scalars, _sums, _wrapped, _flips, _terms, _jacobian):
+        for generator in (
+            _products,
+            _without_bias,
+            _factors,
+            _scalars,
+            _sums,
+            _wrapped,
+            _flips,
+            _terms,
+            _jacobian,
+        ):
             yield from generator(spot, scene)
 
 
@@ -179,13 +189,19 @@ def _sums(spot: Spot, scene: Scene) -> Iterator[Edit]:
             call = ast.Call(call.func, [spot.node], call.keywords)
             later = (0.05 if "keepdims" in rest else 0) + (0.03 if name == "mean" else 0)
             node = spot.node
-            if (
-                isinstance(node, ast.Call)
-                and ast.unparse(node.func).rpartition(".")[2] in ("sum", "mean")
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+                "sum",
+                "mean",
             ):
-                base = node.func.value if isinstance(node.func, ast.Attribute) and not (
-                    isinstance(node.func.value, ast.Name) and node.func.value.id in ("np", "numpy")
-                ) else (node.args[0] if node.args else None)
+                base = (
+                    node.func.value
+                    if isinstance(node.func, ast.Attribute)
+                    and not (
+                        isinstance(node.func.value, ast.Name)
+                        and node.func.value.id in ("np", "numpy")
+                    )
+                    else (node.args[0] if node.args else None)
+                )
                 if base is None:
                     continue
                 call = ast.Call(call.func, [base], call.keywords)
@@ -204,7 +220,10 @@ def _wrapped(spot: Spot, scene: Scene) -> Iterator[Edit]:
     """A function of what is there, a copy of it, or it as numbers with a fraction."""
     for function in scene.functions:
         new = ast.Call(expression(function), [spot.node], [])
-        yield Edit("function missing", 1.6, ((spot, placed(new, spot.node)),), function)
+        simple = isinstance(spot.node, ast.Name | ast.Attribute | ast.Subscript)
+        yield Edit(
+            "function missing", 1.6 if simple else 2.3, ((spot, placed(new, spot.node)),), function
+        )
     if isinstance(spot.node, ast.Name | ast.Attribute | ast.Subscript):
         copied = ast.Call(ast.Attribute(spot.node, "copy", ast.Load()), [], [])
         yield Edit("alias", 1.3, ((spot, placed(copied, spot.node)),), ast.unparse(spot.node))
@@ -217,7 +236,16 @@ def _wrapped(spot: Spot, scene: Scene) -> Iterator[Edit]:
             yield Edit("integer arrays", 1.2, ((spot, placed(new, call)),), name)
 
 
-_MAKERS = ("zeros_like", "ones_like", "empty_like", "full_like", "array", "full", "zeros", "asarray")
+_MAKERS = (
+    "zeros_like",
+    "ones_like",
+    "empty_like",
+    "full_like",
+    "array",
+    "full",
+    "zeros",
+    "asarray",
+)
 
 
 def _flips(spot: Spot, scene: Scene) -> Iterator[Edit]:
@@ -238,7 +266,12 @@ def _flips(spot: Spot, scene: Scene) -> Iterator[Edit]:
         assert isinstance(new, ast.Subscript)
         new = ast.Subscript(spot.node, new.slice, ast.Load())
         kind = "kernel not flipped"
-        yield Edit(kind, 1.25 if _is_root(spot) else 1.4, ((spot, placed(new, spot.node)),), ast.unparse(spot.node))
+        yield Edit(
+            kind,
+            1.25 if _is_root(spot) else 1.4,
+            ((spot, placed(new, spot.node)),),
+            ast.unparse(spot.node),
+        )
 
 
 def _terms(spot: Spot, scene: Scene) -> Iterator[Edit]:
@@ -247,6 +280,9 @@ def _terms(spot: Spot, scene: Scene) -> Iterator[Edit]:
         return
     small = [n for n, v in scene.scalars.items() if isinstance(v, float) or n.lower() in ("m", "n")]
     small += [n for n in scene.scalars if n not in small][:3]
+    for name in [*scene.arrays, *scene.blank]:
+        new = ast.BinOp(spot.node, ast.Add(), expression(name))
+        yield Edit("missing term", 2.15, ((spot, placed(new, spot.node)),), name)
     for array, value in scene.arrays.items():
         names = [array]
         if isinstance(value, np.ndarray) and value.ndim == 2 and min(value.shape) > 1:
@@ -294,14 +330,16 @@ def _cotangents_in(node: ast.AST, scene: Scene) -> list[str]:
 # The statement as a whole
 
 
-def rearrangements(scene: Scene, find_block: Callable[[ast.stmt], tuple[list[ast.stmt], int] | None]) -> Iterator[Edit]:
+def rearrangements(
+    scene: Scene, find_block: Callable[[ast.stmt], tuple[list[ast.stmt], int] | None]
+) -> Iterator[Edit]:
     """`+=` for `=` and the reverse, and the statement later or earlier in its block."""
     statement = scene.statement
     if isinstance(statement, ast.AugAssign):
         yield from _augmented(statement, find_block)
     elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
-        if isinstance(target, ast.Subscript):
+        if isinstance(target, ast.Subscript | ast.Name):
             new = ast.AugAssign(target, ast.Add(), statement.value)
             yield from _replaced(statement, new, "overwritten, not added", 1.2, find_block)
 

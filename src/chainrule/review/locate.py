@@ -21,7 +21,7 @@ from chainrule.review.situation import Judgement, Situation
 from chainrule.review.truth import Step, steps_of, with_steps
 from chainrule.review.watch import Event, Point, Watch
 
-__all__ = ["Suspect", "affected", "suspects"]
+__all__ = ["Suspect", "factors_of", "suspects"]
 
 Vector = np.ndarray[Any, Any]
 
@@ -176,9 +176,7 @@ def _text(step: Step, points: Mapping[int, Point]) -> str:
     return f"`{ast.unparse(point.node)}` (line {point.line})"
 
 
-def _tried(
-    situation: Situation, event: Event, pool: list[_Candidate]
-) -> list[Suspect] | None:
+def _tried(situation: Situation, event: Event, pool: list[_Candidate]) -> list[Suspect] | None:
     """The true values that mend something in this one's place; None where none can."""
     actual = np.asarray(event.value, np.float64)
     blank = _blocks_with(situation, event, np.zeros(actual.shape))
@@ -253,6 +251,11 @@ def _tried_together(
         and not np.array_equal(block, situation.blocks[name], equal_nan=True)
     ]
     found = []
+    for values, meaning in _series(situation, bundle, shape) if wrong else ():
+        candidate = _Candidate(next(iter(values.values())), meaning)
+        suspect = _with_values(situation, bundle[0], values, blank, wrong, candidate)
+        if suspect is not None:
+            found.append(suspect)
     for candidate in pool if wrong else ():
         for rows in (candidate.value, candidate.value.T):
             if rows.ndim < 2 or rows.shape[0] != len(bundle):
@@ -264,6 +267,23 @@ def _tried_together(
             if suspect is not None:
                 found.append(suspect)
     return found
+
+
+def _series(
+    situation: Situation, bundle: list[Event], shape: tuple[int, ...]
+) -> Iterator[tuple[dict[tuple[int, int], Vector], str]]:
+    """True values by what one line of the forward pass makes in each turn, forwards and backwards."""
+    by_point: dict[int, list[Step]] = {}
+    for step in steps_of(situation.truth):
+        if step.cotangent.size == int(np.prod(shape)):
+            by_point.setdefault(step.key[0], []).append(step)
+    for steps in by_point.values():
+        if len(steps) != len(bundle):
+            continue
+        meaning = f"the derivative of the loss by {_text(steps[0], situation.bench.points)}"
+        for order in (steps, steps[::-1]):
+            pairs = zip(bundle, order, strict=True)
+            yield {e.key: step.cotangent.reshape(shape) for e, step in pairs}, meaning
 
 
 def _blocks_with(situation: Situation, event: Event, value: Vector) -> dict[str, Vector] | None:
@@ -307,8 +327,10 @@ def _with_values(
         if scale is None or not np.isfinite(scale) or scale == 0:
             continue
         expected = scale * values[event.key]
-        if len(values) == 1 and expected.shape == np.shape(event.value) and blocks_equal(
-            np.asarray(event.value), expected, situation.tolerance
+        if (
+            len(values) == 1
+            and expected.shape == np.shape(event.value)
+            and blocks_equal(np.asarray(event.value), expected, situation.tolerance)
         ):
             continue
         scaled = {key: scale * value for key, value in values.items()}
@@ -348,7 +370,11 @@ def _factor(
         if square > 0:
             factor = float(direction @ wanted) / square
             fits = sum(
-                bool(np.allclose(factor * d, w, rtol=0, atol=1e-4 * (np.abs(w).max(initial=0.0) + 1e-30)))
+                bool(
+                    np.allclose(
+                        factor * d, w, rtol=0, atol=1e-4 * (np.abs(w).max(initial=0.0) + 1e-30)
+                    )
+                )
                 for d, w in zip(slope, rest, strict=True)
             )
             best.append((fits, factor))
@@ -371,14 +397,21 @@ def _factor_elsewhere(situation: Situation, event: Event) -> float | None:
     return min(found, key=lambda factor: abs(factor - 1)) if found else None
 
 
-def affected(situation: Situation, event: Event) -> set[str]:
-    """The parameters whose gradients depend on a value."""
-    blocks = _blocks_with(situation, event, 1.37 * np.asarray(event.value, np.float64) + 0.01)
-    if blocks is None:
-        return set()
+def factors_of(situation: Situation) -> dict[int, float]:
+    """For each statement whose values are, all of them, true derivatives by some step, the factor."""
+    watch = Watch()
+    ran = situation.bench.run(situation.case.step, None, watch)
+    found: dict[int, list[float | None]] = {}
+    if ran.error is not None:
+        return {}
+    for event in _events(situation, watch):
+        point = situation.bench.points[event.number]
+        if point.role in ("value", "return") and not isinstance(point.statement, ast.AugAssign):
+            factor = _factor_elsewhere(situation, event)
+            found.setdefault(id(point.statement), []).append(factor)
     return {
-        name
-        for name, block in blocks.items()
-        if name in situation.blocks
-        and not np.array_equal(block, situation.blocks[name], equal_nan=True)
+        key: float(factors[0])
+        for key, factors in found.items()
+        if factors[0] is not None
+        and all(f is not None and abs(f - factors[0]) <= 1e-4 * abs(factors[0]) for f in factors)
     }

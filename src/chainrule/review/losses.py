@@ -53,9 +53,7 @@ def _absolute(a: Array, y: Any) -> Array:
 
 _SQUARES = LossFamily("squared error", "sum((a - y)**2)", _squares)
 _CATEGORICAL = LossFamily("cross-entropy", "-sum(y * log(a))", _categorical)
-_BINARY = LossFamily(
-    "binary cross-entropy", "-sum(y * log(a) + (1 - y) * log(1 - a))", _binary
-)
+_BINARY = LossFamily("binary cross-entropy", "-sum(y * log(a) + (1 - y) * log(1 - a))", _binary)
 _NAMES = {
     "squarederror": (_SQUARES, 0.5),
     "sse": (_SQUARES, 1.0),
@@ -80,7 +78,9 @@ def loss_families(output: Any, target: Any) -> list[LossFamily]:
         families = [_CATEGORICAL, _SQUARES] if is_distribution else [_SQUARES, _BINARY]
     elif in_unit and output.ndim > 1 and min(output.shape) > 0:
         families.append(
-            LossFamily("cross-entropy of softmax", "-sum(y * log softmax(z))", _categorical_of_scores)
+            LossFamily(
+                "cross-entropy of softmax", "-sum(y * log softmax(z))", _categorical_of_scores
+            )
         )
         families.append(
             LossFamily("binary cross-entropy of sigmoid", "BCE(sigmoid(z))", _binary_of_scores)

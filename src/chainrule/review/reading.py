@@ -106,11 +106,7 @@ def learn_reading(
         return reading
     after = find_places(ran.roots, [f"{i}" for i in range(len(ran.roots))])
     ways = {p.way for p in parameters}
-    kept = [
-        p
-        for p in after
-        if p.way not in ways and _names_match_any(p.name, parameters)
-    ]
+    kept = [p for p in after if p.way not in ways and _names_match_any(p.name, parameters)]
     reading.kept = _match(parameters, kept, ran.roots, before, truth, by_name_only=True)
     return reading
 
@@ -152,9 +148,9 @@ def _renumbered(leaves: list[Place], index: int) -> list[Place]:
 
 
 def _means_input(leaf: Place) -> bool:
-    return bool(re.search(r"d_?x\b|d_?inputs?\b|grad_?x|grad_?inputs?|input_?(grad|error)", leaf.name, re.I)) or (
-        leaf.way == (("item", 0),) or leaf.way == (("item", 0), ("item", 0))
-    )
+    return bool(
+        re.search(r"d_?x\b|d_?inputs?\b|grad_?x|grad_?inputs?|input_?(grad|error)", leaf.name, re.I)
+    ) or (leaf.way == (("item", 0),) or leaf.way == (("item", 0), ("item", 0)))
 
 
 def _changed(place: Place, before: Roots, after: Roots) -> bool:
@@ -316,7 +312,9 @@ def _by_numbers(
 
     def score(pairs: Sequence[tuple[Place, Place]]) -> int:
         return sum(
-            blocks_equal(leaf.array(roots), truth[m.name], 1e-4) for m, leaf in pairs if m.name in truth
+            blocks_equal(leaf.array(roots), truth[m.name], 1e-4)
+            for m, leaf in pairs
+            if m.name in truth
         )
 
     if len(members) <= len(leaves):

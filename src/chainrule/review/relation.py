@@ -25,7 +25,9 @@ def relation(
     if actual.shape != expected.shape and actual.size != expected.size:
         for axis in range(actual.ndim):
             for name, made in (("sum", actual.sum(axis)), ("mean", actual.mean(axis))):
-                if made.size == expected.size and np.allclose(made.ravel(), expected.ravel(), rtol=1e-5):
+                if made.size == expected.size and np.allclose(
+                    made.ravel(), expected.ravel(), rtol=1e-5
+                ):
                     return "bias gradient not summed", f"the {name} over axis {axis} is missing"
         return "wrong shape", f"its shape is {actual.shape}, and {expected.shape} was wanted"
     a, b = actual.ravel(), expected.ravel()

@@ -68,7 +68,9 @@ class BackpropReport:
         lines = [f"backprop of {self.name}: {state}"]
         lines += [f"  {finding}" for finding in self.findings]
         if self.gradients:
-            lines.append("  relative error of each gradient, against the derivative of " + self.loss)
+            lines.append(
+                "  relative error of each gradient, against the derivative of " + self.loss
+            )
             lines += [f"    {name}: {_error(error)}" for name, error in self.gradients.items()]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -79,8 +81,16 @@ class BackpropReport:
         for finding in self.findings:
             parts.append(
                 "<p>"
-                + (f"line {finding.line}: <code>{html.escape(finding.text)}</code>" if finding.line else "")
-                + (f"<br>expected: <code>{html.escape(finding.expected)}</code>" if finding.expected else "")
+                + (
+                    f"line {finding.line}: <code>{html.escape(finding.text)}</code>"
+                    if finding.line
+                    else ""
+                )
+                + (
+                    f"<br>expected: <code>{html.escape(finding.expected)}</code>"
+                    if finding.expected
+                    else ""
+                )
                 + f"<br>{html.escape(finding.kind)}: {html.escape(finding.why)}</p>"
             )
         rows = "".join(

@@ -124,6 +124,4 @@ def returned_names(function: Callable[..., Any]) -> list[str]:
         return []
     value = returns[-1]
     parts = value.elts if isinstance(value, ast.Tuple) else [value]
-    return [
-        part.id if isinstance(part, ast.Name) else getattr(part, "attr", "") for part in parts
-    ]
+    return [part.id if isinstance(part, ast.Name) else getattr(part, "attr", "") for part in parts]

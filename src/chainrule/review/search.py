@@ -45,7 +45,8 @@ class Place:
     """A statement to try edits on, and the function it is in; `suspect` is why it is tried.
 
     `heavier` is added to the weight of its edits: it is less likely than others. With `only_simple` no
-    array or term is put in: the statement only makes what others read.
+    array or term is put in: the statement only makes what others read. `factor` is what makes its value a
+    true derivative by some step, where one does.
     """
 
     statement: Any
@@ -53,6 +54,7 @@ class Place:
     suspect: Suspect | None = None
     heavier: float = 0.0
     only_simple: bool = False
+    factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,29 @@ class _Setting:
     file: ReaderFile
     top: ast.stmt | None
     before: str
+
+
+# Kinds of edits that only multiply by a number: a value right but for a factor may want them
+_SCALES = {
+    "wrong sign",
+    "missing factor",
+    "extra factor",
+    "missing divisor",
+    "extra divisor",
+    "wrong factor",
+    "sum for mean",
+    "mean for sum",
+}
+
+
+def _surplus(edit: Edit, place: Place) -> float:
+    """What an edit weighs more where the value is right for what it is, so that nothing is to mend."""
+    if place.factor is None:
+        return 0.0
+    is_right = abs(place.factor - 1) < 1e-4 or edit.kind not in _SCALES
+    if edit.kind == "wrong sign":
+        is_right = place.factor > 0
+    return 2.0 if is_right else 0.0
 
 
 def _edits(setting: _Setting) -> Iterator[Edit]:
@@ -159,7 +184,7 @@ class Searcher:
             setting = self._setting(place)
             if setting is not None:
                 edits += [
-                    (e.weight + place.heavier, order, e, setting)
+                    (e.weight + place.heavier + _surplus(e, place), order, e, setting)
                     for e in _edits(setting)
                     if not (place.only_simple and e.kind in _PUT_IN)
                 ]
@@ -210,7 +235,15 @@ class Searcher:
         if not self._is_better(judgement):
             return None
         return Mend(
-            edit, setting.scene, setting.before, after, judgement, codes, setting.file, weight, order,
+            edit,
+            setting.scene,
+            setting.before,
+            after,
+            judgement,
+            codes,
+            setting.file,
+            weight,
+            order,
             setting.place,
         )
 
@@ -226,7 +259,9 @@ class Searcher:
         if witness is None:
             return True
         judgement, _ = witness.try_step(codes=mend.codes)
-        return all(judgement.right.get(name, False) for name, ok in mend.judgement.right.items() if ok)
+        return all(
+            judgement.right.get(name, False) for name, ok in mend.judgement.right.items() if ok
+        )
 
     def _other_point(self) -> Situation | None:
         if self._witness is None:
@@ -237,7 +272,9 @@ class Searcher:
             _other_rate(witness)
             with suppress(ValueError):
                 places = [*self.situation.parameters]
-                extra = [n for n in self.situation.truth.gradients if n not in {p.name for p in places}]
+                extra = [
+                    n for n in self.situation.truth.gradients if n not in {p.name for p in places}
+                ]
                 if extra:
                     places = with_input(self.situation)
                 truth = find_truth(bench, self.situation.goal, places)
@@ -272,6 +309,7 @@ class Searcher:
             scene.arrays = {a.arg: None for a in function.args.args}
             return scene
         texts = _texts(function)
+        scene.keys = _keys(file)
         code = self.situation.bench.definitions.get(function)
         globals_of = next(
             (f.__globals__ for f in (file.codes.get(code, []) if code else [])), None
@@ -306,7 +344,9 @@ class Searcher:
         watch = Watch(recording=False, look=look)
         chosen = {**bench.changes, **codes}
         # the watched versions are not wanted: only this one hook
-        bench.run(self.situation.case.step, None, watch, {**dict.fromkeys(()), **_plain(bench, chosen)})
+        bench.run(
+            self.situation.case.step, None, watch, {**dict.fromkeys(()), **_plain(bench, chosen)}
+        )
 
 
 def _other_rate(witness: Situation) -> None:
@@ -363,6 +403,18 @@ def _block_of(function: Any) -> dict[int, tuple[list[ast.stmt], int]]:
     return found
 
 
+def _keys(file: ReaderFile) -> list[str]:
+    """The words that a file takes elements of dicts by."""
+    found = {
+        node.slice.value: None
+        for node in ast.walk(file.tree)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, str)
+    }
+    return list(found)[:30]
+
+
 def _texts(function: Any) -> list[str]:
     """The names, attributes and elements a function reads or sets, in the order of its text."""
     found: dict[str, None] = {}
@@ -371,7 +423,9 @@ def _texts(function: Any) -> list[str]:
     for node in ast.walk(function):
         if isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp):
             text = ast.unparse(node)
-            if len(text) < (30 if isinstance(node, ast.BinOp) else 60) and not text.startswith(("np.", "numpy.")):
+            if len(text) < (30 if isinstance(node, ast.BinOp) else 60) and not text.startswith(
+                ("np.", "numpy.")
+            ):
                 found[text] = None
     return list(found)
 
@@ -410,7 +464,8 @@ def _fill(
                 continue
             mark = array.tobytes() + str(array.shape).encode()
             if array.size > 1 and not np.ptp(array):
-                continue  # zeros to begin with say nothing
+                scene.blank.append(text)  # zeros to begin with say nothing
+                continue
             if mark in seen and len(seen[mark]) <= len(text):
                 continue
             if mark in seen:
@@ -419,9 +474,11 @@ def _fill(
             if len(scene.arrays) < _MOST_NAMES:
                 scene.arrays[text] = _kept(value)
         elif array.size == 1 and not isinstance(value, bool) and text not in turning:
-            scene.scalars[text] = float(array.reshape(-1)[0]) if isinstance(
-                value, float | np.ndarray | np.floating
-            ) else int(array)
+            scene.scalars[text] = (
+                float(array.reshape(-1)[0])
+                if isinstance(value, float | np.ndarray | np.floating)
+                else int(array)
+            )
     scene.functions = _functions(names, space, owner, first, file, function.name)
 
 

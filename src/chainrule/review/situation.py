@@ -19,7 +19,16 @@ from chainrule.review.trial import Bench, Ran, jitter, make_bench
 from chainrule.review.truth import Goal, Truth, find_truth, loss_at
 from chainrule.review.watch import Watch
 
-__all__ = ["CannotFollow", "Judgement", "Situation", "examine", "find_rate", "judge", "learn", "with_input"]
+__all__ = [
+    "CannotFollow",
+    "Judgement",
+    "Situation",
+    "examine",
+    "find_rate",
+    "judge",
+    "learn",
+    "with_input",
+]
 
 Vector = np.ndarray[Any, Any]
 
@@ -134,7 +143,7 @@ def _common_scale(blocks: Mapping[str, Vector], truth: Truth, tolerance: float) 
     best = max(votes.values(), default=0)
     fitting = [factor for factor, n in votes.items() if n == best]
     positive = [factor for factor in fitting if factor > 1e-12]
-    return (positive or fitting or [1.0])[-1]
+    return abs((positive or fitting or [1.0])[-1])
 
 
 def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situation:
@@ -206,8 +215,11 @@ def with_input(situation: Situation) -> list[Place]:
     for place in situation.bench.places:
         if place.way and place.way[0][1] in case.data and len(place.way) == 1:
             array = as_numbers(place.read(situation.bench.start))
-            if array is not None and array.dtype.kind == "f" and case.target is None or (
-                array is not None and array.dtype.kind == "f" and place.name == "x"
+            if (
+                array is not None
+                and array.dtype.kind == "f"
+                and case.target is None
+                or (array is not None and array.dtype.kind == "f" and place.name == "x")
             ):
                 return [*situation.parameters, Place(INPUT, place.way)]
     return situation.parameters
@@ -349,6 +361,27 @@ def _choose_goal(situation: Situation, goals: Sequence[Goal]) -> None:
     situation.error = ran.error
     if chosen.assumed:
         situation.assumed = prefix.format(chosen.name)
+        _note_other_scale(situation, goals)
+
+
+def _note_other_scale(situation: Situation, goals: Sequence[Goal]) -> None:
+    """Say so where the code computes a usual loss of the outputs that differs by a constant."""
+    watch = Watch()
+    situation.bench.run(situation.case.step, None, watch)
+    numbers = [float(e.value) for e in watch.events if np.ndim(e.value) == 0]
+    chosen = situation.truth.loss
+    if any(abs(n - chosen) <= 1e-9 * abs(chosen) for n in numbers):
+        return
+    plain = float(np.asarray(loss_at(situation.bench, situation.goal, situation.bench.fresh())))
+    for text, factor in goal_scales(situation.bench, situation.goal, situation.case).items():
+        other = factor * plain
+        if other and any(abs(n - other) <= 1e-9 * abs(other) for n in numbers):
+            situation.notes.append(
+                f"it computes {text.format(situation.goal.name)}, of which the derivative is "
+                f"{factor * plain / chosen:.6g} times that of the loss assumed: a sum, a mean or a half "
+                "too many or too few?"
+            )
+            return
 
 
 def _scaled(truth: Truth, factor: float) -> Truth:
@@ -419,17 +452,13 @@ def _powers(situation: Situation, place: Place, value: float) -> list[float]:
         unscaled = Reading(updated=reading.updated, renewed=reading.renewed)
         blocks = unscaled.blocks(ran, bench.start)
         sizes.append([float(np.linalg.norm(block)) for block in blocks.values()])
-    return [
-        float(np.log2(b / a)) for a, b in zip(*sizes, strict=True) if a > 0 and b > 0
-    ]
+    return [float(np.log2(b / a)) for a, b in zip(*sizes, strict=True) if a > 0 and b > 0]
 
 
 def _one_step_at_a_time(bench: Bench) -> None:
     """Where a call updates after each sample, keep the first sample alone: one call, one update."""
     case = bench.case
-    sizes = {
-        len(bench.start[i]) for i in case.data if np.ndim(as_numbers(bench.start[i])) >= 1
-    }
+    sizes = {len(bench.start[i]) for i in case.data if np.ndim(as_numbers(bench.start[i])) >= 1}
     if len(sizes) != 1 or sizes == {1} or len(case.data) < 2:
         return
     if _n_updates(bench) <= 1:

@@ -25,7 +25,9 @@ Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 _HERE = str(Path(__file__).parents[1])
 _NOT_THE_READERS = tuple(
-    path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))
+    path
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    if (path := sysconfig.get_path(name))
 )
 
 
@@ -100,7 +102,9 @@ def _is_readers(code: CodeType) -> bool:
         return False
     if code.co_name in ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<module>"):
         return False
-    return not (path.startswith(_HERE) or path.startswith(_NOT_THE_READERS) or path.startswith("<frozen"))
+    return not (
+        path.startswith(_HERE) or path.startswith(_NOT_THE_READERS) or path.startswith("<frozen")
+    )
 
 
 def _all_codes(code: CodeType) -> Iterator[CodeType]:
@@ -147,9 +151,11 @@ def compiled(
     for code in _all_codes(compile(whole, file.path, "exec", dont_inherit=True)):
         new.setdefault((code.co_qualname, code.co_firstlineno), []).append(code)
     old: dict[tuple[str, int], list[CodeType]] = {}
-    for code in _all_codes(compile(file.tree, file.path, "exec", dont_inherit=True)) if _has_twins(
-        file
-    ) else file.codes:
+    for code in (
+        _all_codes(compile(file.tree, file.path, "exec", dont_inherit=True))
+        if _has_twins(file)
+        else file.codes
+    ):
         old.setdefault((code.co_qualname, code.co_firstlineno), []).append(code)
     found: dict[CodeType, CodeType] = {}
     for key, codes in old.items():

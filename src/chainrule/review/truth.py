@@ -20,7 +20,16 @@ from chainrule.review.trial import Bench
 from chainrule.review.watch import Watch
 from chainrule.tensor import Tensor, parameter
 
-__all__ = ["Goal", "Step", "Truth", "by_differences", "find_truth", "loss_at", "steps_of", "with_steps"]
+__all__ = [
+    "Goal",
+    "Step",
+    "Truth",
+    "by_differences",
+    "find_truth",
+    "loss_at",
+    "steps_of",
+    "with_steps",
+]
 
 Vector = np.ndarray[Any, Any]
 
@@ -115,16 +124,16 @@ def _by_tensors(bench: Bench, goal: Goal, places: Sequence[Place]) -> Truth | No
         loss = goal.read(ran.result, watch)
         if not isinstance(loss, Tensor) or loss.size != 1 or loss.node is None:
             return None
-        events = [e for e in watch.events if isinstance(e.value, Tensor) and e.value.node is not None]
+        events = [
+            e for e in watch.events if isinstance(e.value, Tensor) and e.value.node is not None
+        ]
         unique = {id(e.value.node): e for e in reversed(events)}
         kept = list(reversed(unique.values()))
         found = gradients(loss, [*tensors.values(), *(e.value for e in kept)])
         value = float(loss.item())
     except Exception:  # whatever the reader's code raises on tensors: differences are taken then
         return None
-    by_place = {
-        name: np.array(g) for name, g in zip(tensors, found[: len(tensors)], strict=True)
-    }
+    by_place = {name: np.array(g) for name, g in zip(tensors, found[: len(tensors)], strict=True)}
     steps = [
         Step(e.key, np.array(e.value.detach()), np.array(g))
         for e, g in zip(kept, found[len(tensors) :], strict=True)
@@ -133,9 +142,7 @@ def _by_tensors(bench: Bench, goal: Goal, places: Sequence[Place]) -> Truth | No
     return Truth(value, by_place, steps)
 
 
-def _agrees(
-    bench: Bench, goal: Goal, places: Sequence[Place], truth: Truth, plain: float
-) -> bool:
+def _agrees(bench: Bench, goal: Goal, places: Sequence[Place], truth: Truth, plain: float) -> bool:
     """Whether the recorded loss is the plain one, and a difference in one direction agrees."""
     if abs(truth.loss - plain) > 1e-5 * max(abs(plain), 1e-3):
         return False

@@ -38,7 +38,9 @@ def _moved(situation: Situation) -> Finding | None:
             updates = [
                 node
                 for node in ast.walk(function)
-                if isinstance(node, ast.AugAssign | ast.Assign) and id(node) in blocks and _is_update(node)
+                if isinstance(node, ast.AugAssign | ast.Assign)
+                and id(node) in blocks
+                and _is_update(node)
             ]
             for node in updates:
                 block, index = blocks[id(node)]
@@ -61,7 +63,11 @@ def _is_update(node: Any) -> bool:
     if isinstance(node, ast.AugAssign):
         return True
     target = ast.unparse(node.targets[0])
-    return any(ast.unparse(inner) == target for inner in ast.walk(node.value) if isinstance(inner, ast.expr))
+    return any(
+        ast.unparse(inner) == target
+        for inner in ast.walk(node.value)
+        if isinstance(inner, ast.expr)
+    )
 
 
 def _try(

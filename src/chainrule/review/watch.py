@@ -20,7 +20,18 @@ from chainrule.review.lifted import is_ours
 from chainrule.review.places import as_numbers
 from chainrule.review.source import Definition
 
-__all__ = ["DOT", "HOOK", "LOCALS", "Event", "Point", "Role", "Watch", "dot", "points_of", "watched_tree"]
+__all__ = [
+    "DOT",
+    "HOOK",
+    "LOCALS",
+    "Event",
+    "Point",
+    "Role",
+    "Watch",
+    "dot",
+    "points_of",
+    "watched_tree",
+]
 
 HOOK = "__chainrule_value__"
 DOT = "__chainrule_dot__"
