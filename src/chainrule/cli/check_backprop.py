@@ -14,8 +14,8 @@ __all__ = ["check_backprop"]
 def check_backprop(file: str, loss: str | None, seconds: float, as_json: bool) -> int:
     """Run the file, check the backpropagation in it, and print what is wrong.
 
-    Returns the exit status: 1 if something is wrong. Raises CommandError where there is no such file, or
-    nothing in it that can be checked.
+    Returns the exit status: 1 if something is wrong. Raises CommandError where there is no such
+    file, or nothing in it that can be checked.
     """
     path = Path(file)
     try:

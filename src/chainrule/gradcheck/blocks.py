@@ -1,4 +1,4 @@
-"""Which part of one long vector of parameters has a wrong gradient: a block by its name, and its rows."""
+"""Which part of a long vector of parameters has a wrong gradient: a block, and its rows."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def blocks_of(
 ) -> dict[str, Vector]:
     """The places in a vector of each named block, in the block's shape.
 
-    `shapes` are in the order of the vector; `unpack` takes the vector apart, into a dict, list or tuple of
-    arrays. Raises ValueError where the blocks do not make up the vector, or unpack is not a rearrangement.
+    `shapes` are in the order of the vector; `unpack` takes the vector apart, into a dict, list or
+    tuple of arrays. Raises ValueError where the blocks do not make up the vector, or unpack does
+    more than rearrange it.
     """
     places = np.arange(size)
     if shapes is not None:
@@ -52,8 +53,8 @@ def blocks_of(
     given = np.concatenate([np.ravel(part) for part in found.values()] or [np.zeros(0)])
     if not np.isin(given, places).all() or np.unique(given).size != given.size:
         raise ValueError(
-            "unpack must hand out each element of the vector at most once, as it is: then it can be said "
-            "where an element belongs"
+            "unpack must hand out each element of the vector at most once, as it is: then it can "
+            "be said where an element belongs"
         )
     return {name: part.astype(np.intp) for name, part in found.items()}
 
@@ -61,7 +62,7 @@ def blocks_of(
 def faults_of_blocks(
     problem: Problem, gradient: Vector, blocks: Mapping[str, Vector], settings: Settings
 ) -> list[Fault]:
-    """A sentence for each block whose gradient disagrees: its ratio, if it has one, and its rows."""
+    """A sentence for each block whose gradient disagrees: its ratio and its rows."""
     flat = np.ravel(gradient)
     rng = np.random.default_rng(4)
 

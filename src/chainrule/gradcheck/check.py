@@ -104,8 +104,8 @@ def check_gradient(
     copies, so one that changes its argument is found out. Checks, tolerances, diagnosis and errors
     are those of `check_grads`; where nothing is given to compare, the check fails.
 
-    Where the first argument is one vector of all parameters, `shapes`, a dict of names and shapes in
-    the order of the vector, or `unpack`, the function that takes it apart into a dict or list of
+    Where the first argument is one vector of all parameters, `shapes`, a dict of names and shapes
+    in the order of the vector, or `unpack`, the function that takes it apart into a dict or list of
     arrays, lets a failed check say which of them is wrong, and in which rows.
 
     Raises ValueError where `f` does not return one number, or the gradient has not the form of the

@@ -1,4 +1,4 @@
-"""From what a reader hands over to a `Case`: functions, an object with methods, a list of layers."""
+"""From what a reader hands over to a `Case`: functions, an object with methods, layers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from chainrule.review import roles
-from chainrule.review.case import Case, Roots, call_by_names, given_by_role, output_of, scalar_of
-from chainrule.review.losses import fit_target, named_loss
+from chainrule.review.adapt_layers import layers_case
+from chainrule.review.adapt_losses import beside, output_gradient, use_loss
+from chainrule.review.case import Case, Roots, call_by_names, given_by_role, output_of
+from chainrule.review.case_globals import keep_globals
+from chainrule.review.options import Options
 from chainrule.review.places import as_numbers
 
 __all__ = ["Options", "make_case"]
@@ -20,19 +23,7 @@ __all__ = ["Options", "make_case"]
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
 
 
-class Options:
-    """What a check is told beside the code and its arguments."""
-
-    def __init__(self, **given: Any) -> None:
-        self.loss: Any = given.pop("loss", None)
-        self.loss_gradient: Any = given.pop("loss_gradient", None)
-        self.forward: Any = given.pop("forward", None)
-        self.method: str | None = given.pop("method", None)
-        self.rate: float | None = given.pop("learning_rate", None)
-        self.named: dict[str, Any] = given
-
-
-def is_code(thing: Any) -> bool:
+def _is_code(thing: Any) -> bool:
     """Whether this is code to check rather than an argument of it."""
     if thing is None or isinstance(thing, np.ndarray | np.generic | int | float | dict | str):
         return False
@@ -50,13 +41,14 @@ def _is_layer(thing: Any) -> bool:
 def make_case(what: tuple[Any, ...], options: Options) -> Case:
     """The case of this code and these arguments; TypeError or ValueError say what is missing."""
     n_code = 0
-    while n_code < len(what) and is_code(what[n_code]):
+    while n_code < len(what) and _is_code(what[n_code]):
         n_code += 1
     code, arguments = list(what[:n_code]), list(what[n_code:])
     if not code:
         raise TypeError(
             "check_backprop takes the code first, a function, an object or a list of layers, and "
-            f"then its arguments; the first thing given is a {type(what[0]).__name__ if what else 'nothing'}"
+            f"then its arguments; the first thing given is a "
+            f"{type(what[0]).__name__ if what else 'nothing'}"
         )
     if isclass(code[0]):
         raise TypeError(
@@ -73,7 +65,7 @@ def make_case(what: tuple[Any, ...], options: Options) -> Case:
             "the rest by name, as loss="
         )
     if isinstance(code[0], list | tuple):
-        return _layers(list(code[0]), arguments, options)
+        return layers_case(list(code[0]), arguments, options)
     if isinstance(code[0], _FUNCTIONS):
         return _function(code[0], arguments, options)
     return _object(code[0], arguments, options)
@@ -97,7 +89,7 @@ def _function(function: Any, arguments: list[Any], options: Options) -> Case:
         rate=options.rate,
     )
     _mark_data(case, {i + 1: name for i, name in enumerate(names[: len(arguments)])})
-    _keep_globals(case, [function])
+    keep_globals(case, [function])
     known = names[: len(arguments)]
 
     def arguments_of(r: Roots) -> dict[str, Any]:
@@ -111,12 +103,12 @@ def _function(function: Any, arguments: list[Any], options: Options) -> Case:
     elif forward is not None:
         _use_forward(case, lambda r: forward, arguments_of)
     else:
-        found = _beside(function, roles.FORWARD)
+        found = beside(function, roles.FORWARD)
         if found is not None:
             _use_forward(case, lambda r: found, arguments_of)
     _use_batch(case, arguments)
     methods = (lambda r: r[0].__self__) if owner is not None else None
-    _use_loss(case, options, arguments_of, owner, methods, function)
+    use_loss(case, options, arguments_of, owner, methods, function)
     return case
 
 
@@ -133,15 +125,17 @@ def _use_batch(case: Case, arguments: list[Any]) -> None:
         owner = getattr(case.roots[0], "__self__", None)
         name = roles.find_method(owner, roles.FORWARD) if owner is not None else None
         if is_batch and argument and name is not None:
-            place, method = index, name
-
-            def forward(r: Roots) -> Any:
-                return [getattr(r[0].__self__, method)(x) for x, _ in r[place]]
-
-            case.forward = forward
-            case.target = lambda r: np.stack([y for _, y in r[place]])
-            case.data = case.data | {place}
+            _forward_of_pairs(case, index, name)
             return
+
+
+def _forward_of_pairs(case: Case, place: int, method: str) -> None:
+    def forward(r: Roots) -> Any:
+        return [getattr(r[0].__self__, method)(x) for x, _ in r[place]]
+
+    case.forward = forward
+    case.target = lambda r: np.stack([y for _, y in r[place]])
+    case.data = case.data | {place}
 
 
 def _missing(function: Any, arguments: list[Any], options: Options) -> dict[str, Any]:
@@ -162,23 +156,6 @@ def _missing(function: Any, arguments: list[Any], options: Options) -> dict[str,
                 f"check_backprop({function.__name__}, ...) wants its arguments as a call does"
             )
     return found
-
-
-def _beside(function: Any, role: Any) -> Any:
-    """A function of the same file with a role, that this one calls or that stands beside it."""
-    space = getattr(function, "__globals__", {})
-    simple = {
-        roles.simple(name): value for name, value in space.items() if _is_own(value, function)
-    }
-    return next((simple[name] for name in role if name in simple), None)
-
-
-def _is_own(value: Any, function: Any) -> bool:
-    return (
-        isinstance(value, FunctionType)
-        and value.__code__.co_filename == function.__code__.co_filename
-        and value is not function
-    )
 
 
 # Forward and backward
@@ -206,7 +183,7 @@ def _pair(forward: Any, backward: Any, arguments: list[Any], options: Options) -
         rate=options.rate,
     )
     _mark_data(case, dict(enumerate([*names, *rest], 2)))
-    _keep_globals(case, [forward, backward])
+    keep_globals(case, [forward, backward])
     target = case.target
 
     def known(r: Roots) -> dict[str, Any]:
@@ -221,8 +198,8 @@ def _pair(forward: Any, backward: Any, arguments: list[Any], options: Options) -
     case.forward = run_forward
     owner = getattr(forward, "__self__", None)
     methods = (lambda r: r[0].__self__) if owner is not None else None
-    _use_loss(case, options, known, owner, methods, forward)
-    gradient = _output_gradient(case, returned, options)
+    use_loss(case, options, known, owner, methods, forward)
+    gradient = output_gradient(case, returned, options)
 
     def step(r: Roots) -> Any:
         result = run_forward(r)
@@ -257,49 +234,6 @@ def _saved(result: Any, returned: list[str], target: Any) -> dict[str, Any]:
             found["<saved>"] = others[0] if len(others) == 1 else tuple(others)
     elif len(returned) == 1 and returned[0]:
         found[returned[0]] = result
-    return found
-
-
-def _output_gradient(
-    case: Case, returned: list[str], options: Options
-) -> Callable[[Any, Roots], Any] | None:
-    """The derivative of the loss by the output, for a backward pass that takes it.
-
-    With the reader's own derivative of the loss that one is called; where no target was given, the
-    loss is the output weighted by random numbers, and those are its derivative.
-    """
-    given = options.loss_gradient
-    if given is not None and case.target is not None:
-        target = case.target
-        return lambda output, r: _loss_call(given, output, target(r))
-    if case.target is None and (case.loss is None or not case.loss_is_given):
-
-        def weights(output: Any) -> Any:
-            return np.random.default_rng(7).normal(size=np.shape(output))
-
-        def loss(r: Roots) -> Any:
-            assert case.forward is not None
-            output = output_of(case.forward(r), returned, None)
-            return np.sum(output * weights(output))
-
-        case.loss, case.loss_name = loss, "the sum of the outputs, each with a random weight"
-        case.loss_is_given = True
-        return lambda output, r: weights(output)
-    if case.loss is not None and case.target is not None:
-        target, loss_of_output = case.target, case.of_output
-        if loss_of_output is not None:
-            return lambda output, r: _numerical(lambda a: loss_of_output(a, target(r)), output)
-    return None
-
-
-def _numerical(loss: Callable[[Any], Any], output: Any) -> np.ndarray[Any, Any]:
-    output = np.array(output, dtype=np.float64)
-    found = np.zeros_like(output)
-    for index in np.ndindex(output.shape):
-        moved = [output.copy(), output.copy()]
-        moved[0][index] += 1e-5
-        moved[1][index] -= 1e-5
-        found[index] = (float(loss(moved[0])) - float(loss(moved[1]))) / 2e-5
     return found
 
 
@@ -347,62 +281,11 @@ def _is_apart(thing: Any, forward: str, inner: list[str], n_arguments: int) -> b
 # Layers
 
 
-def _layers(layers: list[Any], arguments: list[Any], options: Options) -> Case:
-    """Layers in a row: forward through all, and the derivative of the loss back through all."""
-    forwards = [roles.find_method(layer, roles.FORWARD) for layer in layers]
-    backwards = [roles.find_method(layer, roles.GRADIENT) for layer in layers]
-    if not arguments:
-        raise ValueError(
-            "give the input of the layers, and the target if there is a loss: layers, x, y"
-        )
-
-    def run_forward(r: Roots) -> Any:
-        value = r[1]
-        for layer, name in zip(r[0], forwards, strict=True):
-            value = call_by_names(getattr(layer, str(name)), {}, [value])
-        return value
-
-    last = 1 + len(arguments[:2])
-    case = Case(
-        title=" → ".join(type(layer).__name__ for layer in layers),
-        roots=[layers, *arguments[:2], options.named],
-        names=["layers" if len(layers) > 1 else "", "x", "y"][: 1 + len(arguments[:2])] + [""],
-        step=lambda r: None,
-        forward=run_forward,
-        rate=options.rate,
-        data=frozenset({1, 2}) if len(arguments) > 1 else frozenset({1}),
-        target=(lambda r: r[2]) if len(arguments) > 1 else None,
-        returns_input_gradient=True,
-    )
-    _keep_globals(
-        case, [getattr(layer, str(name)) for layer, name in zip(layers, forwards, strict=True)]
-    )
-    _use_loss(case, options, lambda r: {}, None, None, None)
-    gradient = _output_gradient(case, [], options)
-    if gradient is None:
-        raise ValueError(
-            "the layers' loss is not known: give loss=, or its derivative loss_gradient="
-        )
-
-    def step(r: Roots) -> Any:
-        value = gradient(run_forward(r), r)
-        returned = []
-        for layer, name in zip(reversed(r[0]), reversed(backwards), strict=True):
-            known = {**r[last], "<rate>": given_by_role(case.rate)["<rate>"]}
-            result = call_by_names(getattr(layer, str(name)), known, [value])
-            value = result[0] if isinstance(result, tuple) else result
-            returned.append(list(result[1:]) if isinstance(result, tuple) else [])
-        return {"d_x": value, "of layers": returned[::-1]}
-
-    case.step = step
-    return case
-
-
 # What cases share
 
 
 def _title(function: Any) -> str:
-    return getattr(function, "__qualname__", None) or getattr(function, "__name__", "function")
+    return str(getattr(function, "__qualname__", getattr(function, "__name__", "function")))
 
 
 def _mark_data(case: Case, names: dict[int, str]) -> None:
@@ -414,42 +297,6 @@ def _mark_data(case: Case, names: dict[int, str]) -> None:
         place = targets[0]
         case.target = lambda r: r[place]
     case.data = frozenset([*targets, *inputs])
-
-
-def _keep_globals(case: Case, functions: list[Any]) -> None:
-    """Arrays that the reader's functions read as globals are copied with the roots too."""
-    spaces: dict[int, dict[str, Any]] = {}
-    for function in functions:
-        inner = getattr(function, "__func__", function)
-        if isinstance(inner, FunctionType):
-            spaces[id(inner.__globals__)] = inner.__globals__
-    for space in spaces.values():
-        used = {name for function in _functions_in(space) for name in function.__code__.co_names}
-        own = {
-            name: space[name]
-            for name in sorted(used)
-            if name in space and _holds_arrays(space[name])
-        }
-        if own:
-            case.spaces.append((space, len(case.roots)))
-            case.roots.append(own)
-            case.names.append("")
-
-
-def _functions_in(space: dict[str, Any]) -> list[FunctionType]:
-    return [
-        value
-        for value in space.values()
-        if isinstance(value, FunctionType) and value.__globals__ is space
-    ]
-
-
-def _holds_arrays(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return bool(value) and all(_holds_arrays(item) for item in value)
-    if isinstance(value, dict):
-        return bool(value) and all(_holds_arrays(item) for item in value.values())
-    return isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
 
 
 def _use_forward(
@@ -468,95 +315,3 @@ def _use_forward(
         return call_by_names(function, found, [v for v in inputs if as_numbers(v) is not None])
 
     case.forward = forward
-
-
-def _loss_call(loss: Callable[..., Any], output: Any, target: Any) -> Any:
-    """Call a loss of output and target in the order its parameters' names say."""
-    names = [p.name for p in roles.parameters_of(loss)]
-    target = fit_target(target, np.shape(output)) if _wants_fit(target, output) else target
-    swapped = len(names) >= 2 and (
-        (roles.has_role(names[0], roles.TARGET) and not roles.has_role(names[1], roles.TARGET))
-        or (roles.simple(names[1]) in roles.OUTPUT and roles.simple(names[0]) not in roles.OUTPUT)
-    )
-    return loss(target, output) if swapped else loss(output, target)
-
-
-def _wants_fit(target: Any, output: Any) -> bool:
-    return np.size(target) == np.size(output) and np.shape(target) != np.shape(output)
-
-
-def _use_loss(
-    case: Case,
-    options: Options,
-    known: Callable[[Roots], dict[str, Any]],
-    owner: Any,
-    methods: Callable[[Roots], Any] | None,
-    beside: Any,
-) -> None:
-    """Find the loss: as given, else the object's own, else a function of the same file."""
-    given = options.loss
-    if isinstance(given, str):
-        given = named_loss(given)
-    if given is not None:
-        case.loss_is_given = True
-        _given_loss(case, given, known)
-        return
-    if owner is not None and methods is not None:
-        name = roles.find_method(owner, roles.LOSS, but=[getattr(beside, "__name__", "")])
-        if name is not None:
-            _named_loss_of(case, lambda r: getattr(methods(r), name), known, f"its {name}")
-        return
-    if isinstance(beside, FunctionType):
-        found = _beside(beside, roles.LOSS)
-        if found is not None:
-            _named_loss_of(case, lambda r: found, known, found.__name__)
-
-
-def _given_loss(case: Case, given: Callable[..., Any], known: Any) -> None:
-    names = [p.name for p in roles.parameters_of(given) if p.default is p.empty]
-    target, forward = case.target, case.forward
-    case.loss_name = getattr(given, "__name__", "loss")
-    of_arguments = set(case.names) & set(names)
-    if (
-        len(names) == 2
-        and forward is not None
-        and target is not None
-        and not (set(names) <= set(case.names))
-    ):
-        case.of_output = lambda a, y: _loss_call(given, a, y)
-
-        def loss(r: Roots) -> Any:
-            output = output_of(forward(r), [], target(r))
-            return scalar_of(_loss_call(given, output, target(r)))
-
-        case.loss = loss
-    elif of_arguments or len(names) != 2:
-        case.loss = lambda r: scalar_of(call_by_names(given, known(r)))
-    else:
-        case.of_output = lambda a, y: _loss_call(given, a, y)
-
-
-def _named_loss_of(
-    case: Case, get: Callable[[Roots], Any], known: Callable[[Roots], dict[str, Any]], name: str
-) -> None:
-    """The reader's own loss: of the arguments, or of the output and the target."""
-    forward, target = case.forward, case.target
-
-    def loss(r: Roots) -> Any:
-        function = get(r)
-        found = known(r)
-        names = [p.name for p in roles.parameters_of(function) if p.default is p.empty]
-        takes_output = (
-            forward is not None
-            and target is not None
-            and len(names) == 2
-            and not all(n in found and not roles.has_role(n, roles.TARGET) for n in names[:1])
-            and roles.simple(names[0]) not in roles.INPUTS
-            and roles.simple(names[1]) not in roles.INPUTS
-        )
-        if takes_output and forward is not None and target is not None:
-            output = output_of(forward(r), [], target(r))
-            return scalar_of(_loss_call(function, output, target(r)))
-        return scalar_of(call_by_names(function, found, list(found.values())))
-
-    case.loss, case.loss_name = loss, name

@@ -1,7 +1,7 @@
 """One shape for all hand-written code: a forward pass, a step backward, and what they are given.
 
-`Case.roots` holds the reader's objects, functions and arguments. A trial copies them all at once, so
-that nothing of the reader's is changed, and calls `step` or `forward` on the copies.
+`Case.roots` holds the reader's objects, functions and arguments. A trial copies them all at once,
+so that nothing of the reader's is changed, and calls `step` or `forward` on the copies.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Case:
     `step` runs the backward pass, and the forward pass before it where the reader's code keeps them
     apart. `forward` gives what the reader's forward pass returns, `loss` one number; either may be
     unknown. `target` and `inputs` are the places among the roots of y and x, `rate` the learning
-    rate where it is known. `returns_input_gradient` says that the derivative by the inputs is returned. `of_output` is a given
-    loss as a function of output and target; `spaces` pairs globals of the reader's with the root
-    that holds copies of their arrays.
+    rate where it is known. `returns_input_gradient` says that the derivative by the inputs is
+    returned. `of_output` is a given loss as a function of output and target; `spaces` pairs globals
+    of the reader's with the root that holds copies of their arrays.
     """
 
     title: str
@@ -122,7 +122,7 @@ def scalar_of(result: Any) -> Any:
     parts = list(result) if isinstance(result, tuple | list) else [result]
     if isinstance(result, dict):
         parts = [v for name, v in result.items() if roles.has_role(str(name), roles.LOSS)]
-    found = []
+    found: list[Any] = []
     for place, part in enumerate(parts):
         if isinstance(part, bool | str | list) or part is None:
             continue

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.review.adapt import Options, make_case
+from chainrule.review.adapt import make_case
+from chainrule.review.bearings import CannotFollowError, Situation
 from chainrule.review.case import Case
 from chainrule.review.faults import find_faults
+from chainrule.review.options import Options
 from chainrule.review.report import BackpropError, BackpropReport, Finding
-from chainrule.review.situation import CannotFollow, Situation, examine
+from chainrule.review.situation import examine
 from chainrule.review.stopwatch import Stopwatch
-from chainrule.review.trial import CannotCopy
+from chainrule.review.trial import CannotCopyError
 
 __all__ = ["assert_backprop", "check_backprop"]
 
@@ -33,23 +35,25 @@ def check_backprop(
 
     First comes the code, in one of these forms, then the arguments it is called with:
 
-    - a function that returns gradients, or a loss and gradients, or that updates parameters in place:
-      `check_backprop(backprop, params, x, y)`, `check_backprop(network.backprop, x, y)`;
+    - a function that returns gradients, or a loss and gradients, or that updates parameters in
+      place: `check_backprop(backprop, params, x, y)`, `check_backprop(network.backprop, x, y)`;
     - a forward and a backward function: `check_backprop(forward, backward, params, x, y)`, with the
       arguments of the forward pass first;
     - an object with methods such as `fit`, `partial_fit`, `backprop`, or `forward` and `backward`:
-      `check_backprop(network, x, y)`; `method=` and `forward=` name them where they are called otherwise;
-    - a list of layers with `forward` and `backward`: `check_backprop(layers, x, y, loss=...)`, or one layer
-      and its input, `check_backprop([layer], x)`;
+      `check_backprop(network, x, y)`; `method=` and `forward=` name them where they are called
+      otherwise;
+    - a list of layers with `forward` and `backward`: `check_backprop(layers, x, y, loss=...)`, or
+      one layer and its input, `check_backprop([layer], x)`;
     - the path of a file: `check_backprop("my_backprop.py")`, which runs it.
 
-    `loss` is a function of output and target, or of the arguments, or a name such as "mse"; it is only
-    needed where the code computes none and a usual one does not fit. `loss_gradient` is the reader's own
-    derivative of it, for layers. Other names are passed to the functions that take them. The code is run
-    many times, on copies: nothing handed over is changed. `seconds` bounds the search for explanations.
+    `loss` is a function of output and target, or of the arguments, or a name such as "mse"; it is
+    only needed where the code computes none and a usual one does not fit. `loss_gradient` is the
+    reader's own derivative of it, for layers. Other names are passed to the functions that take
+    them. The code is run many times, on copies: nothing handed over is changed. `seconds` bounds
+    the search for explanations.
 
-    The true derivatives are those of the reader's own forward pass. Raises TypeError or ValueError where
-    something is missing to run the code at all.
+    The true derivatives are those of the reader's own forward pass. Raises TypeError or ValueError
+    where something is missing to run the code at all.
 
     >>> import numpy as np
     >>> def backprop(w, x, y):
@@ -77,14 +81,14 @@ def check_backprop(
         with np.errstate(all="ignore"):
             situation = examine(case, seconds, seed, stopwatch)
             return _report(case, situation, find_faults(situation))
-    except (CannotFollow, CannotCopy) as why:
+    except (CannotFollowError, CannotCopyError) as why:
         raise ValueError(str(why)) from why
     finally:
         stopwatch.stop()
 
 
 def assert_backprop(*what: Any, **options: Any) -> BackpropReport:
-    """`check_backprop` for tests: raises BackpropError, an AssertionError, where something is wrong."""
+    """`check_backprop` for tests: raises BackpropError, an AssertionError, at a fault."""
     report = check_backprop(*what, **options)
     if not report.ok:
         raise BackpropError(report)

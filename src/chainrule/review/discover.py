@@ -1,4 +1,4 @@
-"""What there is to check in a file: networks it makes, functions whose arguments it defines, classes.
+"""What there is to check in a file: networks, functions whose arguments it defines, classes.
 
 The file is run, as an import runs it: what stands under `if __name__ == "__main__"` is not.
 """
@@ -105,9 +105,9 @@ def _targets(found: ModuleType) -> Iterator[list[tuple[Any, ...]]]:
             if trial is not None:
                 yield [trial]
     for value in space.values():
-        if inspect.isclass(value) and value.__module__ == found.__name__ and not any_made:
-            if _is_network(value):
-                yield list(_instances(value))
+        is_own = inspect.isclass(value) and value.__module__ == found.__name__
+        if is_own and not any_made and _is_network(value):
+            yield list(_instances(value))
 
 
 def _data(space: dict[str, Any]) -> list[Any]:
@@ -123,7 +123,7 @@ def _is_network(thing: Any) -> bool:
 def _called(
     function: FunctionType, functions: dict[str, FunctionType], space: dict[str, Any]
 ) -> tuple[Any, ...] | None:
-    """A function with the globals that its parameters are named after, its forward pass before it."""
+    """A function with the globals that its parameters are named after, and its forward pass."""
     simple = {roles.simple(name): value for name, value in space.items()}
     forward = next((f for n, f in functions.items() if roles.has_role(n, roles.FORWARD)), None)
     wanted = [p for p in roles.parameters_of(function) if p.default is p.empty]
@@ -163,7 +163,7 @@ def _constructions(kind: type) -> Iterator[tuple[Any, ...]]:
     if len(required) == 1:
         yield ([3, 4, 2],)
         yield ((3, 4, 2),)
-    by_name = []
+    by_name: list[Any] = []
     for p in required:
         name = roles.simple(p.name)
         if roles.has_role(name, roles.RATE):

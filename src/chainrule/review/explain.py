@@ -1,4 +1,4 @@
-"""What kind of slip an edit mends: told from the numbers of what it puts in, takes out or exchanges."""
+"""What kind of slip an edit mends: told from the numbers it puts in, takes out or exchanges."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.primitives import sigmoid
+from chainrule.review.bearings import Situation
 from chainrule.review.places import as_numbers
 from chainrule.review.search import Mend
-from chainrule.review.situation import Situation
 
 __all__ = ["kind_and_why"]
 
@@ -20,7 +20,7 @@ Vector = np.ndarray[Any, Any]
 
 
 def kind_and_why(mend: Mend, situation: Situation) -> tuple[str, str]:
-    """The kind of slip, and a sentence that says what is missing, too much, or in another's place."""
+    """The kind of slip, and a sentence: what is missing, too much, or in another's place."""
     kind, part = mend.edit.kind, mend.edit.part
     explain = _EXPLAIN.get(kind)
     if explain is not None:
@@ -37,11 +37,11 @@ _PLAIN = {
     "missing term": "the term {part} is missing",
     "exchanged": "two names stand in each other's place",
     "wrong order": "the arguments are in the wrong order",
-    "wrong product": "the product is of the wrong kind: matrix product, outer product or element by element",
+    "wrong product": "the product is of the wrong kind: of matrices, or element by element",
     "wrong comparison": "the comparison is the wrong one",
     "wrong power": "the power is wrong",
     "wrong axis": "the sum goes along the wrong axis",
-    "integer arrays": "the numbers are cut to integers here: make the array of floating-point numbers",
+    "integer arrays": "the numbers are cut to integers here: use floating-point numbers",
     "float32": "the precision is too low for this: use float64",
     "alias": "`{part}` is a second name for the same array, not a copy: what is written into one "
     "changes the other",
@@ -50,10 +50,10 @@ _PLAIN = {
     "correlation by its input is a full correlation with the flipped kernel",
     "kernel flipped": "the kernel must not be turned here",
     "pooling": "the gradient goes to the wrong element: only the largest of a window passes it on",
-    "softmax derivative as if elementwise": "softmax is not elementwise: each output depends on all scores, "
-    "so its derivative is not {part}",
-    "accumulated, not reset": "the gradient is added to that of the call before: it is never set to zero",
-    "overwritten, not added": "the contributions must be added up, and each overwrites the one before",
+    "softmax derivative as if elementwise": "each output of softmax depends on all "
+    "scores, so its derivative is not {part}",
+    "accumulated, not reset": "the gradient is added to that of the call before",
+    "overwritten, not added": "each contribution overwrites the one before",
     "wrong slice": "the slice leaves out a part",
     "wrong start": "the array starts from the wrong numbers",
     "extra sum": "the sum is too much here",
@@ -230,8 +230,8 @@ def _wrong_value(part: str, mend: Mend, situation: Situation) -> tuple[str, str]
     if _is_activation_of(old, now) or _is_activation_of(now, old):
         return (
             "derivative at the wrong value",
-            f"`{old_text}` stands where `{new_text}` was meant: the derivative is taken at the wrong "
-            "one of the values before and after the activation",
+            f"`{old_text}` stands where `{new_text}` was meant: the derivative is "
+            "taken at the wrong one of the values before and after the activation",
         )
     if _is_mask(old) and _is_mask(now):
         return "dropout mask not reused", f"the mask of the forward pass is `{new_text}`"

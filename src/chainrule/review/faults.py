@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.review.bearings import Situation, learn
 from chainrule.review.explain import kind_and_why
 from chainrule.review.habits import habits
 from chainrule.review.locate import Suspect, factors_of, suspects
-from chainrule.review.reading import blocks_equal
+from chainrule.review.rates import find_rate
 from chainrule.review.relation import relation
 from chainrule.review.report import Finding
-from chainrule.review.search import Mend, Place, Searcher, all_statements
-from chainrule.review.situation import Situation, find_rate, learn
+from chainrule.review.search import Mend, Searcher, Site, all_statements
 from chainrule.review.source import ReaderFile
+from chainrule.review.updates import used_after_update
 from chainrule.review.watch import Watch
 
 __all__ = ["find_faults", "relative_error"]
@@ -29,7 +30,7 @@ _LIKELY = 1.45  # the weight of edits that are tried at the suspects before anyt
 
 def find_faults(situation: Situation) -> list[Finding]:
     """Everything that is wrong, the first wrong line first."""
-    situation.first_errors = errors_of(situation)
+    situation.first_errors = _errors_of(situation)
     findings: list[Finding] = []
     while (situation.judgement.wrong or situation.error) and len(findings) < _MOST_FINDINGS:
         finding, mend = _next_fault(situation)
@@ -42,7 +43,7 @@ def find_faults(situation: Situation) -> list[Finding]:
     return findings
 
 
-def errors_of(situation: Situation) -> dict[str, float]:
+def _errors_of(situation: Situation) -> dict[str, float]:
     """The relative error of each gradient."""
     return {
         name: relative_error(block, situation.judgement.scale * situation.truth.gradients[name])
@@ -92,7 +93,7 @@ def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
     return _whole(situation), None
 
 
-def _with_factor(place: Place, factors: Mapping[int, float]) -> Place:
+def _with_factor(place: Site, factors: Mapping[int, float]) -> Site:
     return replace(place, factor=factors.get(id(place.statement)))
 
 
@@ -118,12 +119,11 @@ def _first_wrong(found: Sequence[Suspect], factors: Mapping[int, float]) -> Susp
 
 
 def _late_use(situation: Situation) -> Finding | None:
-    from chainrule.review.updates import used_after_update
 
     return used_after_update(situation)
 
 
-def _places(situation: Situation, found: Sequence[Suspect], searcher: Searcher) -> Iterator[Place]:
+def _places(situation: Situation, found: Sequence[Suspect], searcher: Searcher) -> Iterator[Site]:
     """The statements to try: those of the suspects, and of the functions of one array they call."""
     seen: set[int] = set()
     for suspect in found:
@@ -136,21 +136,21 @@ def _places(situation: Situation, found: Sequence[Suspect], searcher: Searcher) 
             for earlier in _makers(statement, point.function):
                 if id(earlier) not in seen:
                     seen.add(id(earlier))
-                    yield Place(earlier, point.function, None, 0.13, only_simple=True)
+                    yield Site(earlier, point.function, None, 0.13, only_simple=True)
             if id(statement) not in seen:
                 seen.add(id(statement))
                 heavier = 0.15 if searcher.is_right_helper(point.function) else 0.0
-                yield Place(statement, point.function, suspect, heavier)
+                yield Site(statement, point.function, suspect, heavier)
     called = {name for s in found for name in _called(s.point.statement)}
     for statement, function in all_statements(situation) if called else ():
         if getattr(function, "name", "") in called and id(statement) not in seen:
             seen.add(id(statement))
             heavier = 0.15 if searcher.is_right_helper(function) else 0.0
-            yield Place(statement, function, None, heavier)
+            yield Site(statement, function, None, heavier)
 
 
 def _makers(statement: Any, function: Any, depth: int = 3) -> list[Any]:
-    """The statements before this one that make what it reads, and what those read; the first first."""
+    """The statements before this one that make what it reads, and what those read, in order."""
     if isinstance(statement, ast.Lambda) or depth == 0:
         return []
     read = {
@@ -199,21 +199,21 @@ def _writers(statement: Any, name: str) -> list[Any]:
     return [*found, *helpers] or [statement]
 
 
-def _where_raised(situation: Situation) -> list[Place]:
+def _where_raised(situation: Situation) -> list[Site]:
     """The statement that raised, and those that led to it by calls, the innermost first."""
     frames = traceback.extract_tb(situation.error.__traceback__) if situation.error else []
     files = {file.path: file for file in situation.bench.files}
-    places: list[Place] = []
+    places: list[Site] = []
     for frame in reversed([frame for frame in frames if frame.filename in files]):
         found = _statement_at(files[frame.filename], frame.lineno or 0)
         if found is not None:
-            places += [Place(earlier, found[1]) for earlier in _makers(*found)]
-            places.append(Place(*found))
+            places += [Site(earlier, found[1]) for earlier in _makers(*found)]
+            places.append(Site(*found))
     return places
 
 
-def _elsewhere(situation: Situation, places: Sequence[Place], only_simple: bool) -> list[Place]:
-    """The other statements of the step, the last first; those of the forward pass are less likely."""
+def _elsewhere(situation: Situation, places: Sequence[Site], only_simple: bool) -> list[Site]:
+    """The other statements of the step, the last first, those of the forward pass less likely."""
     forward: set[int] = set()
     for call in (situation.case.forward, situation.case.loss):
         if call is not None:
@@ -224,7 +224,7 @@ def _elsewhere(situation: Situation, places: Sequence[Place], only_simple: bool)
             }
     known = {id(place.statement) for place in places}
     return [
-        Place(statement, function, None, 1.0 if id(statement) in forward else 0.3, only_simple)
+        Site(statement, function, None, 1.0 if id(statement) in forward else 0.3, only_simple)
         for statement, function in reversed(list(all_statements(situation)))
         if id(statement) not in known
     ]
@@ -236,10 +236,11 @@ def _statement_at(file: ReaderFile, line: int) -> tuple[Any, Any] | None:
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         for node in ast.walk(function):
-            if isinstance(node, ast.stmt) and node is not function:
-                if node.lineno <= line <= (node.end_lineno or node.lineno):
-                    if best is None or node.lineno >= best[0].lineno:
-                        best = node, function
+            if not isinstance(node, ast.stmt) or node is function:
+                continue
+            is_there = node.lineno <= line <= (node.end_lineno or node.lineno)
+            if is_there and (best is None or node.lineno >= best[0].lineno):
+                best = node, function
     return best
 
 
@@ -270,7 +271,7 @@ def _best(mends: Sequence[Mend]) -> Mend:
 
 
 def _is_unsuspected(mend: Mend) -> bool:
-    """Whether only the edit speaks for a line: a number that may stand in many places, the last is it."""
+    """Whether only the edit speaks for a line: a number that may stand in many places."""
     scale = mend.edit.kind in ("missing divisor", "extra divisor", "missing factor", "wrong factor")
     return scale and mend.place.suspect is None
 
@@ -343,9 +344,9 @@ def _unexplained(
     kind, why = relation(suspect.actual, suspect.expected, situation, values)
     if "regularised" in kind:  # a penalty is the last thing that is added
         for later in found:
-            if later.point.role in ("value", "container") and later.meaning == suspect.meaning:
-                if relation(later.actual, later.expected, situation, values)[0] == kind:
-                    suspect = later
+            same = later.point.role in ("value", "container") and later.meaning == suspect.meaning
+            if same and relation(later.actual, later.expected, situation, values)[0] == kind:
+                suspect = later
     statement = suspect.point.statement
     file = situation.bench.file_of(suspect.point)
     if suspect.point.role == "container":
@@ -357,7 +358,8 @@ def _unexplained(
         file=file.path,
         text=_one_line(ast.unparse(statement)),
         expected="",
-        why=f"{why}; it should be {suspect.meaning}, with which the gradients of {', '.join(fixed)} are right",
+        why=f"{why}; it should be {suspect.meaning}, with which the gradients of "
+        f"{', '.join(fixed)} are right",
         evidence=_evidence(situation, fixed),
         certain=True,
         lines=tuple(w.lineno for w in _writers(statement, suspect.point.name))
@@ -384,7 +386,10 @@ def _whole(situation: Situation) -> Finding:
     texts = []
     for name in wrong[:4]:
         block, true = situation.blocks.get(name), situation.truth.gradients[name]
-        if block is None or block.size != true.size:
+        if block is None:
+            texts.append(f"{name}, which has no gradient")
+            continue
+        if block.size != true.size:
             texts.append(f"{name} has shape {np.shape(block)}, its parameter {true.shape}")
             continue
         kind, why = relation(
@@ -430,8 +435,3 @@ def _mended(situation: Situation, mend: Mend) -> None:
     if ran.error is None:
         situation.blocks = situation.reading.blocks(ran, bench.start)
     situation.judgement = situation.judge(ran, bench.start)
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two gradients are the same to rounding."""
-    return blocks_equal(a, b, 1e-6)

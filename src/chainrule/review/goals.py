@@ -1,8 +1,9 @@
 """Which loss the reader's backward pass differentiates: the reader's own, or the one that fits.
 
-A loss that the code computes counts. Where it computes none, its output is found, as what its forward
-pass returns or as what stands beside the target in a difference, and the usual losses of that output are
-held against the gradients: the one that explains most of them is assumed, and the report says so.
+A loss that the code computes counts. Where it computes none, its output is found, as what its
+forward pass returns or as what stands beside the target in a difference, and the usual losses of
+that output are held against the gradients: the one that explains most of them is assumed, and the
+report says so.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def _observed(bench: Bench) -> list[Goal]:
 def _beside_target(
     bench: Bench, watch: Watch, y: np.ndarray[Any, Any]
 ) -> list[tuple[tuple[int, int], np.ndarray[Any, Any]]]:
-    """Values that are subtracted from the target, or it from them, or passed beside it in a call."""
+    """Values that the target is subtracted from, or that are passed beside it in a call."""
     by_key = {event.key: event for event in watch.events}
     found = []
     for event in watch.events:

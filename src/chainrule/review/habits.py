@@ -1,4 +1,4 @@
-"""Slips that a single right gradient does not show: what a second call adds to, what is written into."""
+"""Slips that one right gradient does not show: what a second call adds to, or writes into."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.review.bearings import Judgement, Situation
 from chainrule.review.case import Roots
 from chainrule.review.places import as_numbers
 from chainrule.review.reading import blocks_equal
 from chainrule.review.report import Finding
-from chainrule.review.search import Place, Searcher, all_statements
-from chainrule.review.situation import Judgement, Situation
+from chainrule.review.search import Searcher, Site, all_statements
 from chainrule.review.truth import find_truth, loss_at
 
 __all__ = ["habits"]
@@ -107,7 +107,7 @@ def _accumulation(situation: Situation, names: list[str]) -> Finding:
     if not situation.reading.is_update:
         again = replace(situation, bench=replace(bench, case=replace(case, step=twice)))
         again.judgement = Judgement({n: n not in names for n in situation.judgement.right})
-        places = [Place(s, f) for s, f in all_statements(situation) if isinstance(s, ast.AugAssign)]
+        places = [Site(s, f) for s, f in all_statements(situation) if isinstance(s, ast.AugAssign)]
         mends = [m for m in Searcher(again).mends(places) if "accumulated" in m.edit.kind]
     adders = [
         s
@@ -122,7 +122,8 @@ def _accumulation(situation: Situation, names: list[str]) -> Finding:
         file=mends[0].file.path if mends else file,
         text=ast.unparse(statement) if statement is not None else "",
         expected=mends[0].after if mends else "",
-        why=f"the gradient of {', '.join(names)} is right in the first call, and in the second that of the "
+        why=f"the gradient of {', '.join(names)} is right in the first call, and in the second "
+        f"that of the "
         "first is added: set it to zero before each backward pass",
         evidence=1.0,
         certain=bool(mends) or statement is not None,

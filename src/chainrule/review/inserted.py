@@ -1,4 +1,4 @@
-"""What a statement may lack: a factor, a sum, a term, a copy, a flip, or another place in its block."""
+"""What a statement may lack: a factor, a sum, a term, a copy, a flip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from itertools import product
 
 import numpy as np
 
-from chainrule.review.edits import Edit, Scene, Spot, expression, placed, spots_of
+from chainrule.review.edit import Edit, Scene, Spot, expression, placed
+from chainrule.review.edits import spots_of
 
 __all__ = ["insertions", "rearrangements"]
 
@@ -150,7 +151,7 @@ def _times(spot: Spot, factor: ast.expr, kind: str, weight: float, part: str) ->
 def _scalars(spot: Spot, scene: Scene) -> Iterator[Edit]:
     """A number times what is there, or what is there divided by it."""
     weight = 2.0 if _is_root(spot) else 2.25
-    sizes = {}
+    sizes: dict[int, str] = {}
     for name, value in scene.arrays.items():
         if isinstance(value, np.ndarray):
             for axis, size in enumerate(value.shape):

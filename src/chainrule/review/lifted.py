@@ -1,7 +1,8 @@
-"""Weights that a training function makes within itself, taken out so that they can be moved and read.
+"""Weights that a training function makes within itself, taken out to be moved and read.
 
-`W = rng.normal(...)` before the loop that updates W becomes a value of the roots, as an argument would be: the
-statement gives what stands there instead of what it makes, and each later assignment is noted.
+`W = rng.normal(...)` before the loop that updates W becomes a value of the roots, as an argument
+would be: the statement gives what stands there instead of what it makes, and each later assignment
+is noted.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ def _updated(function: ast.FunctionDef) -> list[str]:
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             value = node.value
-            if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub | ast.Add):
-                if isinstance(value.left, ast.Name) and value.left.id == name:
-                    found.append(name)
+            is_sum = isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub | ast.Add)
+            if is_sum and isinstance(value.left, ast.Name) and value.left.id == name:  # type: ignore[attr-defined]
+                found.append(name)
     return found
 
 
 def _start(function: ast.FunctionDef, name: str) -> ast.Assign | None:
-    """The assignment at the top of a function that makes a name, by a call or an expression of one."""
+    """The assignment at the top of a function that makes a name, by a call in it."""
     for statement in function.body:
         if isinstance(statement, ast.For | ast.While):
             return None

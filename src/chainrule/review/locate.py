@@ -1,8 +1,9 @@
-"""The first wrong line, by putting the true value in its place: if that mends the gradient, it is it.
+"""The first wrong line: the one where putting the true value in its place mends the gradient.
 
 Every value that a statement of the backward pass computes is replaced, one at a time, by the true
-derivative of the loss by each value of the forward pass of its size, up to a factor which the gradients
-themselves determine. Values before the slip cannot mend it, values behind it mend less than the slip's own.
+derivative of the loss by each value of the forward pass of its size, up to a factor which the
+gradients themselves determine. Values before the slip cannot mend it, values behind it mend less
+than the slip's own.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.review.bearings import Judgement, Situation
 from chainrule.review.reading import blocks_equal
-from chainrule.review.situation import Judgement, Situation
 from chainrule.review.truth import Step, steps_of, with_steps
 from chainrule.review.watch import Event, Point, Watch
 
@@ -37,8 +38,9 @@ _WHOLE = ("value", "return", "argument", "container")
 class Suspect:
     """A value that mends gradients when the true one stands in its place.
 
-    `factor` is what makes the value a true derivative of the loss by some step, where one does: at 1 the
-    value is right for what it is, and what is wrong is what is made of it, or that it is handed on.
+    `factor` is what makes the value a true derivative of the loss by some step, where one does: at
+    1 the value is right for what it is, and what is wrong is what is made of it, or that it is
+    handed on.
     """
 
     point: Point
@@ -71,7 +73,7 @@ def suspects(situation: Situation) -> list[Suspect]:
     found: list[Suspect] = []
     turns: Counter[int] = Counter()
     until = time.monotonic() + _SHARE * max(situation.bench.deadline - time.monotonic(), 0.0)
-    events = []
+    events: list[tuple[int, int, Event]] = []
     for event in _events(situation, watch):
         turns[event.number] += 1
         events.append((turns[event.number], -len(events), event))
@@ -123,16 +125,17 @@ def _is_term(point: Point) -> bool:
     """Whether a part of an expression is a term of the sum that a statement assigns or lists."""
     if point.role != "part":
         return False
-    for node in ast.walk(point.statement):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
-            if node.left is point.node or node.right is point.node:
-                return True
-    return False
+    return any(
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Add | ast.Sub)
+        and point.node in (node.left, node.right)
+        for node in ast.walk(point.statement)
+    )
 
 
 def _pool(situation: Situation) -> Iterator[_Candidate]:
     """True values that a backward pass computes: derivatives by steps, local ones, gradients."""
-    steps = [s for s in steps_of(situation.truth)]
+    steps = list(steps_of(situation.truth))
     points = situation.bench.points
     seen: set[bytes] = set()
 
@@ -272,7 +275,7 @@ def _tried_together(
 def _series(
     situation: Situation, bundle: list[Event], shape: tuple[int, ...]
 ) -> Iterator[tuple[dict[tuple[int, int], Vector], str]]:
-    """True values by what one line of the forward pass makes in each turn, forwards and backwards."""
+    """True values by what a line of the forward pass makes in each turn, in both orders."""
     by_point: dict[int, list[Step]] = {}
     for step in steps_of(situation.truth):
         if step.cotangent.size == int(np.prod(shape)):
@@ -382,7 +385,7 @@ def _factor(
 
 
 def _factor_elsewhere(situation: Situation, event: Event) -> float | None:
-    """By which factor a value is a true derivative of the loss, as it stands; None if it is none."""
+    """By which factor a value is a true derivative of the loss; None if it is none."""
     actual = np.asarray(event.value, np.float64)
     found = []
     for step in steps_of(situation.truth):
@@ -398,7 +401,7 @@ def _factor_elsewhere(situation: Situation, event: Event) -> float | None:
 
 
 def factors_of(situation: Situation) -> dict[int, float]:
-    """For each statement whose values are, all of them, true derivatives by some step, the factor."""
+    """For each statement whose values are all true derivatives by some step, the factor."""
     watch = Watch()
     ran = situation.bench.run(situation.case.step, None, watch)
     found: dict[int, list[float | None]] = {}

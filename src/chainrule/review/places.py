@@ -97,7 +97,7 @@ def as_numbers(value: Any) -> np.ndarray[Any, Any] | None:
 
 
 def _is_numbers(value: Any) -> bool:
-    """Whether these are lists of Python's numbers all the way down; arrays have places of their own."""
+    """Whether these are lists of Python's numbers all the way down, and no arrays."""
     if isinstance(value, list):
         return bool(value) and all(_is_numbers(item) for item in value)
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -129,10 +129,9 @@ def _walk(
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _walk(item, f"{name}[{key!r}]", (*way, ("item", key)), seen)
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            yield from _walk(item, f"{name}[{i}]", (*way, ("item", i)), seen)
-    elif isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1:
+    elif isinstance(value, list | tuple) or (
+        isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1
+    ):
         for i, item in enumerate(value):
             yield from _walk(item, f"{name}[{i}]", (*way, ("item", i)), seen)
     elif isinstance(value, MethodType):

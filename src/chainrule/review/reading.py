@@ -1,7 +1,8 @@
-"""The gradient in what a step of the reader's left behind: returned, kept as attributes, or applied.
+"""The gradient in what the reader's step left: returned, kept as attributes, or applied.
 
 `learn_reading` finds out once which array is the gradient of which parameter, by names, by the form
-of lists and dicts, by order and shape, and at last by numbers. `Reading.blocks` reads any later run.
+of lists and dicts, by order and shape, and at last by numbers. `Reading.blocks` reads any later
+run.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ INPUT = "the input"
 class Reading:
     """Where the gradient of each parameter is: in the result, in an attribute, or in the update.
 
-    `renewed` pairs a parameter that is returned as it is after the step with its place before. `rate`
-    divides updates; None where it is not known, and then the scale of all is free.
+    `renewed` pairs a parameter that is returned as it is after the step with its place before.
+    `rate` divides updates; None where it is not known, and then the scale of all is free.
     """
 
     returned: dict[str, Place] = field(default_factory=dict)

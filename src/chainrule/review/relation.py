@@ -1,4 +1,4 @@
-"""What the numbers say of a wrong value beside the true one, where no change of the line explains it."""
+"""What the numbers say of a wrong value beside the true one, where no edit explains it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.review.situation import Situation
+from chainrule.review.bearings import Situation
 
 __all__ = ["relation"]
 
@@ -36,13 +36,14 @@ def relation(
         factor = float(a @ b) / square
         if _near(a, factor * b) and factor:
             return _factor(factor, situation)
-    if actual.ndim == 2 and actual.shape == expected.shape and actual.shape[0] == actual.shape[1]:
-        if _near(actual.T, expected):
-            return "missing transpose", "it is the transpose of what it should be"
+    same_shape = actual.shape == expected.shape
+    is_square = actual.ndim == 2 and same_shape and actual.shape[0] == actual.shape[1]
+    if is_square and _near(actual.T, expected):
+        return "missing transpose", "it is the transpose of what it should be"
     for axes in ((0,), (1,), (0, 1), (-2, -1)):
-        if actual.shape == expected.shape and max(axes) < actual.ndim >= len(axes):
-            if _near(np.flip(actual, axes), expected):
-                return "kernel not flipped", f"it is flipped along the axes {axes}"
+        fits = same_shape and max(axes) < actual.ndim >= len(axes)
+        if fits and _near(np.flip(actual, axes), expected):
+            return "kernel not flipped", f"it is flipped along the axes {axes}"
     if _near(np.sort(a), np.sort(b)):
         return "wrong place", "the values are right, and stand in the wrong places"
     if np.array_equal(a, np.trunc(b)) or np.array_equal(a, np.floor(b)):
@@ -50,7 +51,8 @@ def relation(
     difference = actual - expected if actual.shape == expected.shape else a - b
     return _penalty(difference, values) or (
         "unexplained",
-        "it is not what the derivative of the loss makes it, and no small change of the line explains it",
+        "it is not what the derivative of the loss makes it, and no small change of the line "
+        "explains it",
     )
 
 

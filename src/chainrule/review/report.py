@@ -13,11 +13,12 @@ __all__ = ["BackpropError", "BackpropReport", "Finding"]
 class Finding:
     """One thing that is wrong, and where.
 
-    `kind` is its short name, such as "missing transpose"; `line`, `file` and `text` say where, line 0 where
-    that is not known; `expected` is the line as it would be right, "" where that is not known; `why` is a
-    sentence. `evidence` is the relative error of the worst gradient that the line spoils: 0 would be right.
-    `certain` says that with the line mended, and nothing else, those gradients are right; `lines` are all
-    lines that belong to it, and `parameters` the names of what has a wrong gradient by it.
+    `kind` is its short name, such as "missing transpose"; `line`, `file` and `text` say where, line
+    0 where that is not known; `expected` is the line as it would be right, "" where that is not
+    known; `why` is a sentence. `evidence` is the relative error of the worst gradient that the line
+    spoils: 0 would be right. `certain` says that with the line mended, and nothing else, those
+    gradients are right; `lines` are all lines that belong to it, and `parameters` the names of what
+    has a wrong gradient by it.
     """
 
     kind: str
@@ -42,8 +43,8 @@ class BackpropReport:
     """The outcome of a review; true where nothing is wrong.
 
     `findings` are what is wrong, the first wrong line first. `gradients` has for each parameter the
-    relative error of its gradient, `loss` the loss that was differentiated, `method` how the true derivatives
-    were made. `notes` are worth knowing and no fault.
+    relative error of its gradient, `loss` the loss that was differentiated, `method` how the true
+    derivatives were made. `notes` are worth knowing and no fault.
     """
 
     name: str
@@ -100,7 +101,8 @@ class BackpropReport:
         if rows:
             parts.append(
                 f"<table><tr><th>gradient</th><th>relative error</th></tr>{rows}</table>"
-                f"<p>against the derivative of {html.escape(self.loss)}, by {html.escape(self.method)}</p>"
+                f"<p>against the derivative of {html.escape(self.loss)}, by "
+                f"{html.escape(self.method)}</p>"
             )
         parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
         return "".join(parts)

@@ -46,7 +46,7 @@ OUTPUT_GRADIENT = frozenset(
     "doutput dvalues error gradient delta upstreamgradient gradoutputs dldy dedy topgrad".split()
 )
 RATE = frozenset(
-    "learningrate lr eta alpha rate learnrate stepsize epsilonlr lrate learningrateinit step".split()
+    "learningrate lr eta alpha rate learnrate stepsize lrate learningrateinit step".split()
 )
 EPOCHS = frozenset(
     "epochs nepochs numepochs iterations niter numiterations numiter maxiter nsteps steps iters "
@@ -72,7 +72,8 @@ GRADIENT = (
     "lossandgrads backproperror modelbackward".split()
 )
 STEP = (
-    "fitpartial partialfit trainstep trainonbatch trainonsample trainone trainsample updateminibatch "
+    "fitpartial partialfit trainstep trainonbatch trainonsample trainone trainsample "
+    "updateminibatch "
     "updatebatch trainbatch sgdstep step fit train learn trainnetwork sgd update "
     "gradientdescent optimize".split()
 )
@@ -114,7 +115,7 @@ def find_method(thing: Any, role: Iterable[str], but: Iterable[str] = ()) -> str
 
 
 def returned_names(function: Callable[..., Any]) -> list[str]:
-    """What a function calls the parts of the tuple it returns at its end; "" where it has no name."""
+    """What a function calls the parts of the tuple it returns at its end, "" without a name."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):

@@ -3,151 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.review import roles
-from chainrule.review.case import USUAL_RATE, Case, Roots
+from chainrule.review.bearings import CannotFollowError, Situation, learn, with_input
+from chainrule.review.case import Case, Roots
 from chainrule.review.goals import candidate_goals, goal_scales, target_of
 from chainrule.review.places import Place, as_numbers
-from chainrule.review.reading import INPUT, Reading, blocks_equal, learn_reading
+from chainrule.review.rates import find_rate
+from chainrule.review.reading import Reading
 from chainrule.review.stopwatch import Stopwatch
 from chainrule.review.trial import Bench, Ran, jitter, make_bench
 from chainrule.review.truth import Goal, Truth, find_truth, loss_at
 from chainrule.review.watch import Watch
 
 __all__ = [
-    "CannotFollow",
-    "Judgement",
-    "Situation",
     "examine",
-    "find_rate",
-    "judge",
-    "learn",
-    "with_input",
 ]
 
 Vector = np.ndarray[Any, Any]
 
 
-class CannotFollow(Exception):
-    """What was handed over cannot be checked; the message says which part, and what to give."""
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Which gradients are right, by parameter; `scale` is what all updates are multiplied by."""
-
-    right: Mapping[str, bool]
-    scale: float = 1.0
-
-    @property
-    def wrong(self) -> list[str]:
-        return [name for name, is_right in self.right.items() if not is_right]
-
-    @property
-    def n_right(self) -> int:
-        return sum(self.right.values())
-
-
-@dataclass
-class Situation:
-    """All that is known before the first trial of another line."""
-
-    bench: Bench
-    goal: Goal
-    truth: Truth
-    parameters: list[Place]
-    reading: Reading
-    error: BaseException | None = None
-    blocks: dict[str, Vector] = field(default_factory=dict)
-    judgement: Judgement = field(default_factory=lambda: Judgement({}))
-    assumed: str = ""
-    rate: float | None = None
-    rate_place: Place | None = None
-    notes: list[str] = field(default_factory=list)
-    first_errors: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def case(self) -> Case:
-        return self.bench.case
-
-    @property
-    def tolerance(self) -> float:
-        """Relative to the largest element of a gradient: by rounding and by how truth was made."""
-        coarsest = self.truth.tolerance
-        for block in self.blocks.values():
-            if block.dtype == np.float32:
-                coarsest = max(coarsest, 1e-3)
-            elif block.dtype == np.float16:
-                coarsest = max(coarsest, 3e-2)
-        return max(10 * coarsest, 2e-5)
-
-    def judge(self, ran: Ran, before: Roots) -> Judgement:
-        """Which gradients of a run are right."""
-        if ran.error is not None:
-            return Judgement(dict.fromkeys(self.truth.gradients, False))
-        reading = self.reading
-        if not reading.names:
-            reading = learn(self, ran, before)
-        return judge(reading.blocks(ran, before), self.truth, self.tolerance, reading)
-
-    def try_step(self, **how: Any) -> tuple[Judgement, Ran]:
-        """Run the step on fresh roots and judge its gradients."""
-        before = self.bench.start
-        ran = self.bench.run(self.case.step, None, **how)
-        return self.judge(ran, before), ran
-
-
-def judge(
-    blocks: Mapping[str, Vector], truth: Truth, tolerance: float, reading: Reading
-) -> Judgement:
-    """Compare gradients with the truth; updates of unknown rate up to one common factor."""
-    scale = 1.0
-    applied = {*reading.updated, *reading.renewed}
-    if applied and reading.rate is None:
-        moved = {name: block for name, block in blocks.items() if name in applied}
-        scale = _common_scale(moved, truth, tolerance)
-    right = {
-        name: blocks_equal(
-            block, (scale if name in applied else 1.0) * truth.gradients[name], tolerance
-        )
-        for name, block in blocks.items()
-        if name in truth.gradients
-    }
-    return Judgement(right, scale)
-
-
-def _common_scale(blocks: Mapping[str, Vector], truth: Truth, tolerance: float) -> float:
-    """The factor that makes most updates the gradient."""
-    factors = []
-    for name, block in blocks.items():
-        true = truth.gradients.get(name)
-        if true is None or block.size != true.size or not np.isfinite(block).all():
-            continue
-        known = np.isfinite(true.ravel())
-        t, b = true.ravel()[known], block.astype(np.float64).ravel()[known]
-        if t.any() and b.any():
-            factors.append(float(t @ b) / float(t @ t))
-    votes = {
-        factor: sum(
-            blocks_equal(block, factor * truth.gradients[name], tolerance)
-            for name, block in blocks.items()
-            if name in truth.gradients
-        )
-        for factor in factors
-    }
-    best = max(votes.values(), default=0)
-    fitting = [factor for factor, n in votes.items() if n == best]
-    positive = [factor for factor in fitting if factor > 1e-12]
-    return abs((positive or fitting or [1.0])[-1])
-
-
 def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situation:
-    """Find loss, parameters, truth and gradients; raises CannotFollow where one cannot be found."""
+    """Find loss, parameters, truth and gradients; raises CannotFollowError."""
     bench = make_bench(case, seconds, seed)
     bench.stopwatch = stopwatch
     began = time.monotonic()
@@ -157,7 +38,7 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
     goals = candidate_goals(bench)
     ran = bench.run(case.step)
     if not goals:
-        raise CannotFollow(_no_loss(bench, ran))
+        raise CannotFollowError(_no_loss(bench, ran))
     goal = goals[0]
     parameters = _parameters(bench, goal)
     if not parameters and bench.lift(bench.start[0]):
@@ -165,8 +46,9 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
         goal, ran = goals[0], bench.run(case.step)
         parameters = _parameters(bench, goal)
     if not parameters and not case.returns_input_gradient:
-        raise CannotFollow(
-            f"no array that {case.title} keeps or is given changes the loss ({goal.name}), so there "
+        raise CannotFollowError(
+            f"no array that {case.title} keeps or is given changes the loss ({goal.name}), so "
+            f"there "
             "is no parameter to differentiate by"
         )
     situation = Situation(bench, goal, Truth(0.0, {}), parameters, Reading(), ran.error)
@@ -174,7 +56,7 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
     if ran.error is None:
         situation.reading = learn(situation, ran, bench.start)
         if not situation.reading.names:
-            raise CannotFollow(_no_gradient(case, parameters))
+            raise CannotFollowError(_no_gradient(case, parameters))
         matched = set(situation.reading.names)
         situation.parameters = [p for p in parameters if p.name in matched]
         _note_unmatched(situation, parameters)
@@ -183,46 +65,6 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
         situation.reading.rate = situation.rate = find_rate(situation)
     _choose_goal(situation, goals)
     return situation
-
-
-def learn(situation: Situation, ran: Ran, before: Roots) -> Reading:
-    """Where a run of the step left the gradients of the parameters."""
-    inputs = with_input(situation)
-    extra = inputs[-1] if len(inputs) > len(situation.parameters) else None
-    function = situation.bench.start[0]
-    if situation.case.names[:2] == ["self", "self"] or len(situation.bench.start) > 1:
-        second = situation.bench.start[1]
-        function = second if callable(second) and not isinstance(second, type) else function
-    returned = roles.returned_names(function) if callable(function) else []
-    reading = learn_reading(
-        situation.parameters,
-        before,
-        ran,
-        returned,
-        situation.truth.gradients,
-        situation.bench.places,
-        extra,
-    )
-    reading.rate = situation.rate if reading.is_update else None
-    return reading
-
-
-def with_input(situation: Situation) -> list[Place]:
-    """The places to differentiate by: the parameters, and the input where its gradient is returned."""
-    case = situation.case
-    if not case.returns_input_gradient:
-        return situation.parameters
-    for place in situation.bench.places:
-        if place.way and place.way[0][1] in case.data and len(place.way) == 1:
-            array = as_numbers(place.read(situation.bench.start))
-            if (
-                array is not None
-                and array.dtype.kind == "f"
-                and case.target is None
-                or (array is not None and array.dtype.kind == "f" and place.name == "x")
-            ):
-                return [*situation.parameters, Place(INPUT, place.way)]
-    return situation.parameters
 
 
 def _run_all(bench: Bench, roots: Roots) -> None:
@@ -239,13 +81,15 @@ def _run_all(bench: Bench, roots: Roots) -> None:
 def _no_loss(bench: Bench, ran: Ran) -> str:
     if target_of(bench) is None and not isinstance(ran.error, Exception):
         return (
-            f"{bench.case.title} computes no loss, and no argument looks like its target: give loss=, "
+            f"{bench.case.title} computes no loss, and no argument looks like its target: give "
+            f"loss=, "
             "a function of the output and the target, or of the same arguments"
         )
     if ran.error is not None:
         return f"{bench.case.title} raises {type(ran.error).__name__}: {ran.error}"
     return (
-        f"the loss that {bench.case.title} differentiates was not found: no number is returned, there is "
+        f"the loss that {bench.case.title} differentiates was not found: no number is returned, "
+        f"there is "
         "no forward pass or loss beside it, and nothing is subtracted from the target: give loss= "
         "and forward="
     )
@@ -356,7 +200,7 @@ def _choose_goal(situation: Situation, goals: Sequence[Goal]) -> None:
                 situation.judgement = trial.judgement
                 chosen, prefix = goal, text
     if best is None:
-        raise CannotFollow(f"the loss ({goals[0].name}) is not finite at these numbers")
+        raise CannotFollowError(f"the loss ({goals[0].name}) is not finite at these numbers")
     situation.goal = chosen
     situation.error = ran.error
     if chosen.assumed:
@@ -378,7 +222,8 @@ def _note_other_scale(situation: Situation, goals: Sequence[Goal]) -> None:
         if other and any(abs(n - other) <= 1e-9 * abs(other) for n in numbers):
             situation.notes.append(
                 f"it computes {text.format(situation.goal.name)}, of which the derivative is "
-                f"{factor * plain / chosen:.6g} times that of the loss assumed: a sum, a mean or a half "
+                f"{factor * plain / chosen:.6g} times that of the loss assumed: a sum, a mean or "
+                f"a half "
                 "too many or too few?"
             )
             return
@@ -400,65 +245,11 @@ def _scaled(truth: Truth, factor: float) -> Truth:
 # The learning rate, and one step at a time
 
 
-def find_rate(situation: Situation) -> float | None:
-    """The number that updates are proportional to: as given, or found by doubling it."""
-    bench, case = situation.bench, situation.case
-    if case.rate is not None:
-        return case.rate
-    scalars = [
-        place
-        for place in bench.places
-        if isinstance(place.read(bench.start), float | np.floating)
-        or (isinstance(place.read(bench.start), int) and _is_rate(place))
-    ]
-    for place in sorted(scalars, key=lambda p: not _is_rate(p)):
-        value = float(place.read(bench.start))
-        powers = _powers(situation, place, value)
-        if powers and min(powers) > 0.9:
-            situation.rate_place = place
-            return value
-    return _default_rate(situation)
-
-
-def _is_rate(place: Place) -> bool:
-    return roles.has_role(place.name.rpartition(".")[2].strip("[]'\""), roles.RATE)
-
-
-def _default_rate(situation: Situation) -> float | None:
-    """The rate that was filled in for a backward method that takes one."""
-    functions = [r for r in situation.bench.start[:2] if callable(r)][1:]
-    if isinstance(situation.bench.start[0], list):
-        functions += [
-            getattr(layer, str(roles.find_method(layer, roles.GRADIENT)))
-            for layer in situation.bench.start[0]
-        ]
-    takes = any(
-        roles.has_role(p.name, roles.RATE) for f in functions for p in roles.parameters_of(f)
-    )
-    return USUAL_RATE if takes else None
-
-
-def _powers(situation: Situation, place: Place, value: float) -> list[float]:
-    """By which power of two the update of each parameter grows when this number doubles."""
-    bench = situation.bench
-    sizes = []
-    for factor in (1e-3, 2e-3):
-        roots = bench.fresh()
-        place.write(roots, factor * value)
-        ran = bench.run(situation.case.step, roots)
-        if ran.error is not None:
-            return []
-        reading = situation.reading
-        unscaled = Reading(updated=reading.updated, renewed=reading.renewed)
-        blocks = unscaled.blocks(ran, bench.start)
-        sizes.append([float(np.linalg.norm(block)) for block in blocks.values()])
-    return [float(np.log2(b / a)) for a, b in zip(*sizes, strict=True) if a > 0 and b > 0]
-
-
 def _one_step_at_a_time(bench: Bench) -> None:
     """Where a call updates after each sample, keep the first sample alone: one call, one update."""
     case = bench.case
-    sizes = {len(bench.start[i]) for i in case.data if np.ndim(as_numbers(bench.start[i])) >= 1}
+    data = [as_numbers(bench.start[i]) for i in case.data]
+    sizes = {len(array) for array in data if array is not None and array.ndim >= 1}
     if len(sizes) != 1 or sizes == {1} or len(case.data) < 2:
         return
     if _n_updates(bench) <= 1:

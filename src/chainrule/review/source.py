@@ -19,7 +19,16 @@ from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TypeAlias
 
-__all__ = ["Definition", "ReaderFile", "Unreadable", "compiled", "executed_codes", "running"]
+__all__ = [
+    "Definition",
+    "ReaderFile",
+    "UnreadableError",
+    "compiled",
+    "definition_of",
+    "executed_codes",
+    "read_file",
+    "running",
+]
 
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -31,7 +40,7 @@ _NOT_THE_READERS = tuple(
 )
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """A function whose source is not there, or is not what was compiled; the message says which."""
 
 
@@ -52,21 +61,22 @@ class ReaderFile:
 def read_file(path: str, codes: list[CodeType]) -> ReaderFile:
     """The file that these code objects were compiled from.
 
-    Raises Unreadable where its source is absent, or is no longer what runs.
+    Raises UnreadableError where its source is absent, or is no longer what runs.
     """
     lines = linecache.getlines(path)
     if not lines:
-        raise Unreadable(f"the source of {path} is not there")
+        raise UnreadableError(f"the source of {path} is not there")
     try:
         tree = ast.parse("".join(lines))
     except SyntaxError as error:
-        raise Unreadable(f"{path} cannot be parsed any more: {error}") from error
+        raise UnreadableError(f"{path} cannot be parsed any more: {error}") from error
     live: dict[CodeType, list[FunctionType]] = {}
     known = set(_all_codes(compile(tree, path, "exec", dont_inherit=True)))
     for code in codes:
         if code not in known:
-            raise Unreadable(
-                f"{path} is no longer the file that {code.co_qualname} was loaded from: load it anew"
+            raise UnreadableError(
+                f"{path} is no longer the file that {code.co_qualname} was loaded from: load it "
+                f"anew"
             )
         live[code] = [f for f in gc.get_referrers(code) if isinstance(f, FunctionType)]
     return ReaderFile(path, tuple(lines), tree, live)
@@ -102,9 +112,7 @@ def _is_readers(code: CodeType) -> bool:
         return False
     if code.co_name in ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<module>"):
         return False
-    return not (
-        path.startswith(_HERE) or path.startswith(_NOT_THE_READERS) or path.startswith("<frozen")
-    )
+    return not (path.startswith((_HERE, "<frozen")) or path.startswith(_NOT_THE_READERS))
 
 
 def _all_codes(code: CodeType) -> Iterator[CodeType]:
@@ -127,7 +135,7 @@ def definition_of(file: ReaderFile, code: CodeType) -> Definition:
         if isinstance(node, Definition) and _key(node) == (code.co_name, code.co_firstlineno)
     ]
     if not nodes:
-        raise Unreadable(f"the definition of {code.co_qualname} was not found in {file.path}")
+        raise UnreadableError(f"the definition of {code.co_qualname} was not found in {file.path}")
     nodes.sort(key=lambda node: (node.lineno, node.col_offset))
     return nodes[min(same.index(code), len(nodes) - 1)]
 

@@ -1,7 +1,7 @@
 """An end for trials that do not end: an edited line can make a loop go on for ever.
 
-One thread looks now and then whether a trial takes far too long, and raises `TooLong` within it. Only
-Python's own loops can be ended so; a single call of NumPy's comes to its end first.
+One thread looks now and then whether a trial takes far too long, and raises `TooLongError` within
+it. Only Python's own loops can be ended so; a single call of NumPy's comes to its end first.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
-__all__ = ["Stopwatch", "TooLong"]
+__all__ = ["Stopwatch", "TooLongError"]
 
 _EVERY = 0.2
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """Raised within a trial that takes far longer than the others."""
 
 
@@ -56,15 +56,15 @@ class Stopwatch:
                 try:
                     for _ in range(100):
                         time.sleep(0.001)
-                except TooLong:
+                except TooLongError:
                     pass
 
     def _look(self) -> None:
         while not self._ended.wait(_EVERY):
             with self._lock:
-                if self._began is not None and not self._fired:
-                    if time.monotonic() - self._began > self.limit:
-                        self._fired = True
-                        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                            ctypes.c_ulong(self._thread_id), ctypes.py_object(TooLong)
-                        )
+                waiting = self._began is not None and not self._fired
+                if waiting and time.monotonic() - (self._began or 0.0) > self.limit:
+                    self._fired = True
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(self._thread_id), ctypes.py_object(TooLongError)
+                    )

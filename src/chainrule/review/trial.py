@@ -26,7 +26,7 @@ from chainrule.review.places import Place, as_numbers, find_places
 from chainrule.review.source import (
     Definition,
     ReaderFile,
-    Unreadable,
+    UnreadableError,
     compiled,
     definition_of,
     executed_codes,
@@ -36,10 +36,10 @@ from chainrule.review.source import (
 from chainrule.review.stopwatch import Stopwatch
 from chainrule.review.watch import DOT, HOOK, Point, Watch, dot, points_of, watched_tree
 
-__all__ = ["Bench", "CannotCopy", "Ran", "jitter", "make_bench", "quiet"]
+__all__ = ["Bench", "CannotCopyError", "Ran", "jitter", "make_bench", "quiet"]
 
 
-class CannotCopy(Exception):
+class CannotCopyError(Exception):
     """What the reader handed over cannot be copied, so nothing can be tried."""
 
 
@@ -116,12 +116,12 @@ class Bench:
         for path, codes in by_file.items():
             try:
                 files.append(read_file(path, codes))
-            except Unreadable as why:
+            except UnreadableError as why:
                 self.unreadable.append(str(why))
         self.files, self.points, self.watched, self.definitions = files, {}, {}, {}
         for file in files:
             for code in file.codes:
-                with contextlib.suppress(Unreadable):
+                with contextlib.suppress(UnreadableError):
                     self.definitions[definition_of(file, code)] = code
         self.watch_again()
 
@@ -172,7 +172,7 @@ def quiet() -> Iterator[None]:
     fresh = np.random.default_rng
     random.seed(0)
     np.random.seed(0)
-    np.random.default_rng = lambda seed=0: fresh(0 if seed is None else seed)  # type: ignore
+    np.random.default_rng = lambda seed=0: fresh(0 if seed is None else seed)
     nowhere = io.StringIO()
     try:
         with (
@@ -207,12 +207,12 @@ def _globals_of(case: Case, roots: Roots) -> Iterator[None]:
 def make_bench(case: Case, seconds: float, seed: int) -> Bench:
     """A bench whose trials start near the reader's numbers: weights moved a little off them.
 
-    Weights of zero or on a symmetrical start hide most slips. Raises CannotCopy.
+    Weights of zero or on a symmetrical start hide most slips. Raises CannotCopyError.
     """
     try:
         start = copy.deepcopy(case.roots)
     except Exception as error:
-        raise CannotCopy(
+        raise CannotCopyError(
             f"{case.title} cannot be copied for trials ({type(error).__name__}: {error})"
         ) from error
     bench = Bench(case, start, find_places(start, case.names))

@@ -1,4 +1,4 @@
-"""The true derivatives of the reader's own loss, by parameters and by what its forward pass computes.
+"""The true derivatives of the reader's loss, by parameters and by steps of its forward pass.
 
 The forward pass runs on tensors, and the table of rules gives the derivatives; where it does not
 run on tensors (matrices, writing in place, Python's numbers), central differences of the loss do.
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from chainrule.autodiff import gradients
-from chainrule.primitives.dispatch import AbstractArray
 from chainrule.review.case import Roots
 from chainrule.review.places import Place, as_numbers
 from chainrule.review.trial import Bench
@@ -33,7 +32,8 @@ __all__ = [
 
 Vector = np.ndarray[Any, Any]
 
-# The third root of float64's rounding: where truncation and rounding of a central difference balance
+# The third root of float64's rounding: where truncation and rounding of a central difference
+# balance
 _STEP = 6e-6
 _STEP_SINGLE = 4e-3
 _MOST_EVALUATIONS = 60_000
@@ -189,7 +189,7 @@ def by_differences(bench: Bench, goal: Goal, places: Sequence[Place], plain: flo
 
 
 def with_steps(bench: Bench, goal: Goal, truth: Truth) -> Truth:
-    """The truth with the derivatives by what the forward pass computes, times its loss's constant."""
+    """The truth with the derivatives by the steps of the forward pass."""
     if truth.steps or truth.method != "differences":
         return truth
     plain = _number(loss_at(bench, goal, bench.fresh()))
@@ -287,7 +287,7 @@ def _by_moving(
                 return None
             by = np.zeros(value.shape)
             by[index] = h = step * max(1.0, abs(float(value[index])))
-            cotangent[index] = _slope(moved(by), moved(-by), plain, h, single)
+            cotangent[index] = _slope(moved(by), moved(np.asarray(-by)), plain, h, single)
         return cotangent
     except Exception:  # a value that cannot be moved, such as a size: it has no derivative
         return None

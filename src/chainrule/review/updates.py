@@ -5,19 +5,19 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from chainrule.review.bearings import Situation
 from chainrule.review.report import Finding
-from chainrule.review.search import _block_of, pruned, where
-from chainrule.review.situation import Situation
+from chainrule.review.scene import block_of, pruned, where
 from chainrule.review.source import compiled
 
 __all__ = ["used_after_update"]
 
 
 def used_after_update(situation: Situation) -> Finding | None:
-    """Whether the gradients are right in the limit of a small learning rate, or with an update later.
+    """Whether the gradients are right with an update later in its block.
 
-    At a learning rate near zero a weight is the same before and after its update, so a gradient that is
-    wrong at the usual rate and right there has read a weight too late.
+    At a learning rate near zero a weight is the same before and after its update, so a gradient
+    that is wrong at the usual rate and right there has read a weight too late.
     """
     if not situation.reading.is_update:
         return None
@@ -34,7 +34,7 @@ def _moved(situation: Situation) -> Finding | None:
         for function, code in bench.definitions.items():
             if code not in file.codes or isinstance(function, ast.Lambda):
                 continue
-            blocks = _block_of(function)
+            blocks = block_of(function)
             updates = [
                 node
                 for node in ast.walk(function)
@@ -86,6 +86,7 @@ def _try_return(
     """Compute what is returned before the update, and return it after."""
     last = block[index + 1]
     assert isinstance(last, ast.Return)
+    assert last.value is not None
     kept = ast.Assign([ast.Name("__kept", ast.Store())], last.value)
     given = ast.Return(ast.Name("__kept", ast.Load()))
     for new in (kept, given):
@@ -124,8 +125,8 @@ def _judged(
         file=file.path,
         text=ast.unparse(reader).splitlines()[0],
         expected=f"{ast.unparse(reader).splitlines()[0]} before `{ast.unparse(update)}`",
-        why=f"it reads {name} after line {update.lineno} has updated it: move line {update.lineno} behind "
-        "it, for the derivative is that at the weights of the forward pass",
+        why=f"it reads {name} after line {update.lineno} has updated it: move line "
+        f"{update.lineno} behind it, for the derivative is that at the weights of the forward pass",
         evidence=max((situation.first_errors.get(n, 0.0) for n in fixed), default=0.0),
         lines=(reader.lineno, update.lineno),
         parameters=tuple(fixed),

@@ -1,7 +1,8 @@
 """The reader's functions with every value told to a hook: recorded, or replaced by another.
 
-`watched_tree` writes `__chainrule_value__(number, …)` around each value of a statement, each returned
-value and each part of an expression, and behind each statement or loop that writes into an array.
+`watched_tree` writes `__chainrule_value__(number, …)` around each value of a statement, each
+returned value and each part of an expression, and behind each statement or loop that writes into an
+array.
 """
 
 from __future__ import annotations
