@@ -93,8 +93,8 @@ def _next_fault(situation: Situation) -> tuple[Finding, Mend | None]:
     return _whole(situation), None
 
 
-def _with_factor(place: Site, factors: Mapping[int, float]) -> Site:
-    return replace(place, factor=factors.get(id(place.statement)))
+def _with_factor(place: Site, factors: Mapping[int, set[float]]) -> Site:
+    return replace(place, factors=frozenset(factors.get(id(place.statement), ())))
 
 
 def _wanted(situation: Situation, found: Sequence[Suspect]) -> int:
@@ -103,14 +103,14 @@ def _wanted(situation: Situation, found: Sequence[Suspect]) -> int:
     everything = len(situation.judgement.right)
     if not found:
         return everything
-    by_statement: dict[int, set[str]] = {}
+    by_point: dict[int, set[str]] = {}
     for suspect in found:
         names = {n for n, ok in suspect.judgement.right.items() if ok}
-        by_statement.setdefault(id(suspect.point.statement), set()).update(names)
-    return min(len(right), max(len(names) for names in by_statement.values()))
+        by_point.setdefault(suspect.point.number, set()).update(names)
+    return min(len(right), max(len(names) for names in by_point.values()))
 
 
-def _first_wrong(found: Sequence[Suspect], factors: Mapping[int, float]) -> Suspect:
+def _first_wrong(found: Sequence[Suspect], factors: Mapping[int, set[float]]) -> Suspect:
     """The first value that is not right for something else, of those that mend most."""
     most = max(suspect.judgement.n_right for suspect in found)
     best = [suspect for suspect in found if suspect.judgement.n_right == most]
@@ -337,7 +337,7 @@ def _raised(situation: Situation, kind: str = "raises") -> Finding:
 
 
 def _unexplained(
-    situation: Situation, found: Sequence[Suspect], factors: Mapping[int, float]
+    situation: Situation, found: Sequence[Suspect], factors: Mapping[int, set[float]]
 ) -> Finding:
     values = _values(situation)
     suspect = _first_wrong(found, factors)

@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.review.edit import Edit, Scene, Spot, expression, placed
 from chainrule.review.edits import spots_of
 
-__all__ = ["insertions", "rearrangements"]
+__all__ = ["insertions", "is_whole_value", "rearrangements"]
 
 _LOCAL_DERIVATIVES = {
     "{v} * (1 - {v})": "the derivative of the sigmoid",
@@ -59,7 +59,8 @@ def _is_scalar(node: ast.AST, scene: Scene) -> bool:
     return value is not None and not (isinstance(value, np.ndarray) and value.ndim)
 
 
-def _is_root(spot: Spot) -> bool:
+def is_whole_value(spot: Spot) -> bool:
+    """Whether a node is all that a statement assigns, returns or lists."""
     holder = spot.holder
     if spot.field == "value" and isinstance(holder, ast.stmt | ast.DictComp | ast.keyword):
         return True
@@ -70,7 +71,7 @@ def _factors(spot: Spot, scene: Scene) -> Iterator[Edit]:
     """An activation's derivative, or a mask, times what is there."""
     if _is_scalar(spot.node, scene) and scene.arrays:
         return
-    weight = 2.0 if _is_root(spot) else 2.1
+    weight = 2.0 if is_whole_value(spot) else 2.1
     in_product = isinstance(spot.holder, ast.BinOp) and isinstance(spot.holder.op, ast.Mult)
     if in_product:
         weight += 0.05
@@ -91,7 +92,7 @@ def _factors(spot: Spot, scene: Scene) -> Iterator[Edit]:
 
 def _products(spot: Spot, scene: Scene) -> Iterator[Edit]:
     """All of a value made anew, from one thing it has and another: `g * mask`, and no more."""
-    if not _is_root(spot) or not isinstance(spot.node, ast.BinOp):
+    if not is_whole_value(spot) or not isinstance(spot.node, ast.BinOp):
         return
     own = {
         ast.unparse(node)
@@ -150,7 +151,7 @@ def _times(spot: Spot, factor: ast.expr, kind: str, weight: float, part: str) ->
 
 def _scalars(spot: Spot, scene: Scene) -> Iterator[Edit]:
     """A number times what is there, or what is there divided by it."""
-    weight = 2.0 if _is_root(spot) else 2.25
+    weight = 2.0 if is_whole_value(spot) else 2.25
     sizes: dict[int, str] = {}
     for name, value in scene.arrays.items():
         if isinstance(value, np.ndarray):
@@ -173,7 +174,7 @@ def _scalars(spot: Spot, scene: Scene) -> Iterator[Edit]:
             rarer = 0.05 if isinstance(operator, ast.Mult) == (text == "2") else 0.3
             rarer = rarer if number == 2 else 0.0
             yield Edit(kind, weight + rarer, ((spot, placed(new, spot.node)),), text)
-    if _is_root(spot):
+    if is_whole_value(spot):
         squared = ast.BinOp(spot.node, ast.Mult(), spot.node)
         if isinstance(spot.node, ast.Name | ast.Attribute):
             yield Edit("missing factor", 2.2, ((spot, placed(squared, spot.node)),), "itself")
@@ -181,7 +182,7 @@ def _scalars(spot: Spot, scene: Scene) -> Iterator[Edit]:
 
 def _sums(spot: Spot, scene: Scene) -> Iterator[Edit]:
     """The sum over the samples, for a bias above all; and powers."""
-    weight = 1.5 if _is_root(spot) else 1.7
+    weight = 1.5 if is_whole_value(spot) else 1.7
     for rest in ("axis=0", "axis=1", "axis=0, keepdims=True", "axis=1, keepdims=True"):
         for name in ("sum", "mean"):
             text = f"np.{name}(0, {rest})"
@@ -269,7 +270,7 @@ def _flips(spot: Spot, scene: Scene) -> Iterator[Edit]:
         kind = "kernel not flipped"
         yield Edit(
             kind,
-            1.25 if _is_root(spot) else 1.4,
+            1.25 if is_whole_value(spot) else 1.4,
             ((spot, placed(new, spot.node)),),
             ast.unparse(spot.node),
         )
@@ -277,7 +278,7 @@ def _flips(spot: Spot, scene: Scene) -> Iterator[Edit]:
 
 def _terms(spot: Spot, scene: Scene) -> Iterator[Edit]:
     """A penalty's derivative: a number times a parameter, added."""
-    if not _is_root(spot):
+    if not is_whole_value(spot):
         return
     small = [n for n, v in scene.scalars.items() if isinstance(v, float) or n.lower() in ("m", "n")]
     small += [n for n in scene.scalars if n not in small][:3]

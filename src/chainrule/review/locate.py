@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.review.bearings import Judgement, Situation
+from chainrule.review.places import as_numbers
 from chainrule.review.reading import blocks_equal
 from chainrule.review.truth import Step, steps_of, with_steps
 from chainrule.review.watch import Event, Point, Watch
@@ -30,25 +31,19 @@ _MOST_EVENTS = 400
 _WINDOW = 8
 _LONGEST = 64  # loop over samples whose values are taken together
 _MOST_TURNS = 4  # of one statement in a loop, from its beginning and from its end
-_SHARE = 0.4  # of the time there is
+_SHARE = 0.25  # of the time there is
 _WHOLE = ("value", "return", "argument", "container")
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A value that mends gradients when the true one stands in its place.
-
-    `factor` is what makes the value a true derivative of the loss by some step, where one does: at
-    1 the value is right for what it is, and what is wrong is what is made of it, or that it is
-    handed on.
-    """
+    """A value that mends gradients when the true one stands in its place."""
 
     point: Point
     event: Event
     expected: Vector
     meaning: str
     judgement: Judgement
-    factor: float | None = None
 
     @property
     def actual(self) -> Vector:
@@ -97,13 +92,13 @@ def suspects(situation: Situation) -> list[Suspect]:
 
 
 def _most(situation: Situation, found: list[Suspect]) -> list[Suspect]:
-    """Those of the statements that mend most, all their turns in a loop taken together."""
+    """Those of the points that mend most, all their turns in a loop taken together."""
     mended: dict[int, set[str]] = {}
     for suspect in found:
         names = {n for n, ok in suspect.judgement.right.items() if ok}
-        mended.setdefault(id(suspect.point.statement), set()).update(names)
+        mended.setdefault(suspect.point.number, set()).update(names)
     most = max((len(names) for names in mended.values()), default=0)
-    kept = [s for s in found if len(mended[id(s.point.statement)]) == most]
+    kept = [s for s in found if len(mended[s.point.number]) == most]
     return kept if most > situation.judgement.n_right else []
 
 
@@ -341,10 +336,7 @@ def _with_values(
         judgement, _ = situation.try_step(watch=watch)
         if judgement.n_right > situation.judgement.n_right:
             point = situation.bench.points[event.number]
-            factor_now = None
-            if not isinstance(point.statement, ast.AugAssign):  # an update is no derivative itself
-                factor_now = _factor_elsewhere(situation, event)
-            return Suspect(point, event, expected, candidate.meaning, judgement, factor_now)
+            return Suspect(point, event, expected, candidate.meaning, judgement)
     return None
 
 
@@ -384,37 +376,39 @@ def _factor(
     return max(best)[1] if best else None
 
 
-def _factor_elsewhere(situation: Situation, event: Event) -> float | None:
-    """By which factor a value is a true derivative of the loss; None if it is none."""
+def _factors_elsewhere(situation: Situation, event: Event) -> set[float]:
+    """The factors by which a value is a true derivative of the loss by some step."""
     actual = np.asarray(event.value, np.float64)
-    found = []
+    found: set[float] = set()
     for step in steps_of(situation.truth):
-        if step.cotangent.size != actual.size:
+        if step.cotangent.size != actual.size or actual.size < 2:
             continue
         for shaped in _in_shape(step.cotangent, actual.shape):
             square = float(np.vdot(shaped, shaped))
-            if square and actual.size > 1:
-                factor = float(np.vdot(shaped, actual)) / square
-                if factor and blocks_equal(actual, factor * shaped, 1e-5):
-                    found.append(factor)
-    return min(found, key=lambda factor: abs(factor - 1)) if found else None
+            factor = float(np.vdot(shaped, actual)) / square if square else 0.0
+            if factor and blocks_equal(actual, factor * shaped, 1e-5):
+                found.add(float(f"{factor:.5g}"))
+    return found
 
 
-def factors_of(situation: Situation) -> dict[int, float]:
-    """For each statement whose values are all true derivatives by some step, the factor."""
+def factors_of(situation: Situation) -> dict[int, set[float]]:
+    """For each statement whose values are all true derivatives by some step, the factors."""
     watch = Watch()
-    ran = situation.bench.run(situation.case.step, None, watch)
-    found: dict[int, list[float | None]] = {}
+    bench = situation.bench
+    ran = bench.run(situation.case.step, None, watch)
     if ran.error is not None:
         return {}
+    arrays = [as_numbers(place.read(bench.start)) for place in bench.places]
+    own = [np.ravel(array) for array in arrays if array is not None]
+    found: dict[int, set[float]] = {}
     for event in _events(situation, watch):
-        point = situation.bench.points[event.number]
-        if point.role in ("value", "return") and not isinstance(point.statement, ast.AugAssign):
-            factor = _factor_elsewhere(situation, event)
-            found.setdefault(id(point.statement), []).append(factor)
-    return {
-        key: float(factors[0])
-        for key, factors in found.items()
-        if factors[0] is not None
-        and all(f is not None and abs(f - factors[0]) <= 1e-4 * abs(factors[0]) for f in factors)
-    }
+        point = bench.points[event.number]
+        if point.role not in ("value", "return") or isinstance(point.statement, ast.AugAssign):
+            continue
+        flat = np.ravel(event.value)
+        if any(a.size == flat.size and np.array_equal(a, flat) for a in own):
+            continue  # a weight, whatever it is a multiple of
+        factors = _factors_elsewhere(situation, event)
+        key = id(point.statement)
+        found[key] = found[key] & factors if key in found else factors
+    return {key: factors for key, factors in found.items() if factors}

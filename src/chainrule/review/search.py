@@ -18,7 +18,7 @@ import numpy as np
 from chainrule.review.bearings import Judgement, Situation, with_input
 from chainrule.review.edit import Edit, Scene
 from chainrule.review.edits import changes
-from chainrule.review.inserted import insertions, rearrangements
+from chainrule.review.inserted import insertions, is_whole_value, rearrangements
 from chainrule.review.lifted import is_ours
 from chainrule.review.locate import Suspect
 from chainrule.review.scene import (
@@ -50,7 +50,7 @@ class Site:
     """A statement to try edits on, and the function it is in; `suspect` is why it is tried.
 
     `heavier` is added to the weight of its edits: it is less likely than others. With `only_simple`
-    no array or term is put in: the statement only makes what others read. `factor` is what makes
+    no array or term is put in: the statement only makes what others read. `factors` make
     its value a true derivative by some step, where one does.
     """
 
@@ -59,7 +59,7 @@ class Site:
     suspect: Suspect | None = None
     heavier: float = 0.0
     only_simple: bool = False
-    factor: float | None = None
+    factors: frozenset[float] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,13 @@ _SCALES = {
 
 def _surplus(edit: Edit, place: Site) -> float:
     """What an edit weighs more where the value is right for what it is: nothing is to mend."""
-    if place.factor is None:
+    if not place.factors:
         return 0.0
-    is_right = abs(place.factor - 1) < 1e-4 or edit.kind not in _SCALES
+    if edit.kind == "missing activation derivative" and is_whole_value(edit.puts[0][0]):
+        return 0.0  # what lacks it is right for the value after the activation
+    is_right = 1.0 in place.factors or edit.kind not in _SCALES
     if edit.kind == "wrong sign":
-        is_right = place.factor > 0
+        is_right = min(place.factors) > 0
     return 2.0 if is_right else 0.0
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import gc
+import inspect
 import linecache
 import sys
 import sysconfig
+import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,7 +71,9 @@ def read_file(path: str, codes: list[CodeType]) -> ReaderFile:
     try:
         tree = ast.parse("".join(lines))
     except SyntaxError as error:
-        raise UnreadableError(f"{path} cannot be parsed any more: {error}") from error
+        tree = _functions_within(lines, codes)
+        if not tree.body:
+            raise UnreadableError(f"{path} cannot be parsed: {error}") from error
     live: dict[CodeType, list[FunctionType]] = {}
     known = set(_all_codes(compile(tree, path, "exec", dont_inherit=True)))
     for code in codes:
@@ -80,6 +84,20 @@ def read_file(path: str, codes: list[CodeType]) -> ReaderFile:
             )
         live[code] = [f for f in gc.get_referrers(code) if isinstance(f, FunctionType)]
     return ReaderFile(path, tuple(lines), tree, live)
+
+
+def _functions_within(lines: list[str], codes: list[CodeType]) -> ast.Module:
+    """The functions alone of a file that holds more than Python, as a page with examples does."""
+    body: list[ast.stmt] = []
+    for code in sorted(codes, key=lambda code: code.co_firstlineno):
+        try:
+            block = inspect.getblock(lines[code.co_firstlineno - 1 :])
+            parsed = ast.parse("".join(block))
+        except (SyntaxError, IndexError, tokenize.TokenError):
+            continue
+        ast.increment_lineno(parsed, code.co_firstlineno - 1)
+        body += parsed.body
+    return ast.Module(body, type_ignores=[])
 
 
 def executed_codes(call: Callable[[], Any]) -> dict[str, list[CodeType]]:

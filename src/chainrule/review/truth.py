@@ -278,7 +278,7 @@ def _by_moving(
         return _number(loss_at(bench, goal, bench.fresh(), watch))
 
     try:
-        rough = np.random.default_rng(2).normal(size=value.shape) * 1e-3
+        rough = np.asarray(np.random.default_rng(2).normal(size=value.shape) * 1e-3)
         if moved(rough) == plain:
             return None
         cotangent = np.full(value.shape, np.nan)
@@ -287,7 +287,7 @@ def _by_moving(
                 return None
             by = np.zeros(value.shape)
             by[index] = h = step * max(1.0, abs(float(value[index])))
-            cotangent[index] = _slope(moved(by), moved(np.asarray(-by)), plain, h, single)
+            cotangent[index] = _slope(moved(by), moved(-by), plain, h, single)
         return cotangent
     except Exception:  # a value that cannot be moved, such as a size: it has no derivative
         return None
