@@ -95,7 +95,7 @@ def learn_reading(
     changed = [p for p in parameters if _changed(p, before, ran.roots)]
     leaves = [leaf for leaf in leaves if not _is_one_of(leaf, ran, changed)]
     matched = _match(parameters, leaves, [ran.result], before, truth)
-    if matched and _are_parameters(matched, parameters, before, ran):
+    if matched and _are_parameters(matched, parameters, before, ran, truth):
         by_name = {p.name: p for p in parameters}
         reading.renewed = {name: (leaf, by_name[name]) for name, leaf in matched.items()}
         return reading
@@ -119,18 +119,33 @@ def _is_one_of(leaf: Place, ran: Ran, changed: Sequence[Place]) -> bool:
 
 
 def _are_parameters(
-    matched: Mapping[str, Place], parameters: Sequence[Place], before: Roots, ran: Ran
+    matched: Mapping[str, Place],
+    parameters: Sequence[Place],
+    before: Roots,
+    ran: Ran,
+    truth: Mapping[str, Vector],
 ) -> bool:
-    """Whether what is returned are the parameters after a step: near what they were before."""
+    """Whether what is returned are the parameters after a step: near what they were before.
+
+    A gradient can be near its parameter by chance, so the step has to be more like the true
+    gradient than what is returned is.
+    """
     votes = []
     for parameter in parameters:
-        if parameter.name in matched:
-            a = parameter.array(before).astype(np.float64).ravel()
-            b = np.asarray(matched[parameter.name].array([ran.result]), np.float64).ravel()
-            if a.size == b.size > 1:
-                sizes = float(np.linalg.norm(a) * np.linalg.norm(b))
-                votes.append(sizes > 0 and float(a @ b) / sizes > 0.8)
+        if parameter.name not in matched or parameter.name not in truth:
+            continue
+        old = parameter.array(before).astype(np.float64).ravel()
+        new = np.asarray(matched[parameter.name].array([ran.result]), np.float64).ravel()
+        true = np.nan_to_num(truth[parameter.name].ravel())
+        if old.size == new.size == true.size > 1:
+            moved = abs(_cosine(old - new, true))
+            votes.append(_cosine(old, new) > 0.8 and moved > abs(_cosine(new, true)))
     return len(votes) > 0 and sum(votes) > 0.7 * len(votes) and len(votes) >= 0.5 * len(matched)
+
+
+def _cosine(a: Vector, b: Vector) -> float:
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / size if size > 0 else 0.0
 
 
 def _result_leaves(result: Any, returned: Sequence[str]) -> list[Place]:

@@ -68,22 +68,33 @@ def read_file(path: str, codes: list[CodeType]) -> ReaderFile:
     lines = linecache.getlines(path)
     if not lines:
         raise UnreadableError(f"the source of {path} is not there")
+    is_whole = True
     try:
         tree = ast.parse("".join(lines))
     except SyntaxError as error:
-        tree = _functions_within(lines, codes)
+        tree, is_whole = _functions_within(lines, codes), False
         if not tree.body:
             raise UnreadableError(f"{path} cannot be parsed: {error}") from error
     live: dict[CodeType, list[FunctionType]] = {}
-    known = set(_all_codes(compile(tree, path, "exec", dont_inherit=True)))
+    compiled_anew = _all_codes(compile(tree, path, "exec", dont_inherit=True))
+    known = {_mark(code, is_whole) for code in compiled_anew}
     for code in codes:
-        if code not in known:
+        if _mark(code, is_whole) not in known:
             raise UnreadableError(
                 f"{path} is no longer the file that {code.co_qualname} was loaded from: load it "
                 f"anew"
             )
         live[code] = [f for f in gc.get_referrers(code) if isinstance(f, FunctionType)]
     return ReaderFile(path, tuple(lines), tree, live)
+
+
+def _mark(code: CodeType, with_bytes: bool = False) -> tuple[Any, ...]:
+    """What two codes of one function have in common, whatever flags they were compiled with.
+
+    The bytes are the same only if the whole file was compiled, with its imports.
+    """
+    names = code.co_name, code.co_firstlineno, code.co_names, code.co_varnames
+    return (*names, code.co_code) if with_bytes else names
 
 
 def _functions_within(lines: list[str], codes: list[CodeType]) -> ast.Module:
@@ -155,7 +166,7 @@ def definition_of(file: ReaderFile, code: CodeType) -> Definition:
     if not nodes:
         raise UnreadableError(f"the definition of {code.co_qualname} was not found in {file.path}")
     nodes.sort(key=lambda node: (node.lineno, node.col_offset))
-    return nodes[min(same.index(code), len(nodes) - 1)]
+    return nodes[min([_mark(other) for other in same].index(_mark(code)), len(nodes) - 1)]
 
 
 def _key(node: Definition) -> tuple[str, int]:
