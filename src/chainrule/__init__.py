@@ -31,17 +31,21 @@ if TYPE_CHECKING:
     from chainrule.compiler.recording import TracedValueError
     from chainrule.engines.compiled import CompiledFunction, compile
     from chainrule.gradcheck import GradientCheckError, check_gradient, check_grads
+    from chainrule.review import BackpropError, assert_backprop, check_backprop
     from chainrule.see.draw.draw import draw
     from chainrule.see.explain.explain import explain
     from chainrule.see.record import record
 
 __all__ = [
+    "BackpropError",
     "CompiledFunction",
     "GradientCheckError",
     "NonFiniteError",
     "Tensor",
     "TracedValueError",
     "__version__",
+    "assert_backprop",
+    "check_backprop",
     "check_gradient",
     "check_grads",
     "compile",
@@ -66,9 +70,12 @@ __all__ = [
 ]
 
 _WHEN_USED = {
+    "BackpropError": "chainrule.review",
     "CompiledFunction": "chainrule.engines.compiled",
     "GradientCheckError": "chainrule.gradcheck",
     "TracedValueError": "chainrule.compiler.recording",
+    "assert_backprop": "chainrule.review",
+    "check_backprop": "chainrule.review",
     "check_gradient": "chainrule.gradcheck",
     "check_grads": "chainrule.gradcheck",
     "compile": "chainrule.engines.compiled",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from chainrule.cli.check import check as run_check
+from chainrule.cli.check_backprop import check_backprop as run_check_backprop
 from chainrule.cli.console import CommandError, message
 from chainrule.cli.data import data as run_data
 from chainrule.cli.diagnose import diagnose as run_diagnose
@@ -69,6 +70,7 @@ def make_app() -> "typer.Typer":
     _add_diagnose(app)
     _add_reproduce(app)
     _add_check(app)
+    _add_check_backprop(app)
     _add_data(app)
     return app
 
@@ -363,6 +365,29 @@ def _add_check(app: "typer.Typer") -> None:
         The exit status is 1 if a rule fails.
         """
         _end(run_check, names or [], as_json)
+
+
+def _add_check_backprop(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command("check-backprop")
+    def check_backprop(
+        file: Annotated[str, typer.Argument(help="A Python file with backpropagation by hand.")],
+        loss: Annotated[
+            str | None, typer.Option(help="mse, squared_error, cross_entropy, … if none is found.")
+        ] = None,
+        seconds: Annotated[
+            float, typer.Option(min=1, max=3600, help="The most time for explanations.")
+        ] = 30.0,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print the report as one JSON object.")
+        ] = False,
+    ) -> None:
+        """Name the first wrong line of hand-written backpropagation, and what it should be.
+
+        The file is run. The exit status is 1 if something is wrong.
+        """
+        _end(run_check_backprop, file, loss, seconds, as_json)
 
 
 def _add_data(app: "typer.Typer") -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import tree
+from chainrule.gradcheck.blocks import blocks_of, faults_of_blocks
 from chainrule.gradcheck.compare import Comparison, random_cotangents, settings_for
 from chainrule.gradcheck.evidence import ComplexStep
 from chainrule.gradcheck.faults import (
@@ -92,6 +93,8 @@ def check_gradient(
     complex_step: ComplexStep = "auto",
     seed: int = 0,
     raises: bool = True,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    unpack: Callable[[Any], Any] | None = None,
 ) -> GradientReport:
     """Check a gradient function of your own, backpropagation by hand say, against `f`.
 
@@ -99,9 +102,15 @@ def check_gradient(
     each argument (None for those not to be checked), or the gradient of the first argument alone.
     `args` is a tuple, or one array or nested dict or list. Neither function sees your arrays, only
     copies, so one that changes its argument is found out. Checks, tolerances, diagnosis and errors
-    are those of `check_grads`; where nothing is given to compare, the check fails. Raises
-    ValueError where `f` does not return one number, or the gradient has not the form of the
-    arguments: another number of gradients, other keys, another nesting.
+    are those of `check_grads`; where nothing is given to compare, the check fails.
+
+    Where the first argument is one vector of all parameters, `shapes`, a dict of names and shapes
+    in the order of the vector, or `unpack`, the function that takes it apart into a dict or list of
+    arrays, lets a failed check say which of them is wrong, and in which rows.
+
+    Raises ValueError where `f` does not return one number, or the gradient has not the form of the
+    arguments: another number of gradients, other keys, another nesting; or the shapes or `unpack`
+    do not suit the vector.
 
     >>> import numpy as np
     >>> w = np.array([1.0, -2.0, 0.5])
@@ -116,6 +125,11 @@ def check_gradient(
         raise TypeError(f"the gradient is a {type(gradient).__name__}, which cannot be called")
     args = args if isinstance(args, tuple) else (args,)
     problem = make_problem(f, args, _given_gradient(gradient, args))
+    blocks: dict[str, Any] = {}
+    if shapes is not None or unpack is not None:
+        if len(tree.flatten(args[0])) != 1:
+            raise ValueError("shapes= and unpack= are for one vector as the first argument")
+        blocks = blocks_of(problem.leaves[0].size, shapes, unpack)
     _require_one_number(f, problem, args)
     rng = np.random.default_rng(seed)
     comparison = Comparison(problem, settings_for(problem, rtol, atol, step, complex_step), rng)
@@ -130,6 +144,10 @@ def check_gradient(
         comparison.faults.append(Fault(text, "nothing compared"))
     if comparison.faults and not changes_arguments:
         comparison.faults[:0] = writes_in_place(problem, gradient, args)
+    if comparison.faults and blocks and comparable(problem):
+        found = problem.gradient(problem.reference, [])[0]
+        if found is not None and found.size == problem.leaves[0].size:
+            comparison.faults += faults_of_blocks(problem, found, blocks, comparison.settings)
     label = f"{function_name(gradient, 'the gradient')} of {problem.label}"
     return _conclude(label, [comparison], raises)
 
