@@ -189,11 +189,11 @@ class Distributions:
     `most`, every second is dropped and `every` doubles.
 
     >>> from chainrule import nn
-    >>> net, x = nn.Network([nn.Dense(2), nn.ReLU()]), np.array([[0.0], [1.0]])
+    >>> net, x = nn.Network([nn.Dense(2), nn.Tanh()]), np.array([[0.0], [1.0]])
     >>> seen = Distributions(x, np.ones((2, 2)))
     >>> _ = net.fit(x, np.ones((2, 2)), loss="squared_error", epochs=2, callbacks=seen, verbose=0)
     >>> seen.epochs, list(seen.activations), list(seen.gradients)
-    ([0, 1, 2], ['dense_1', 'relu_1'], ['dense_1.weight', 'dense_1.bias'])
+    ([0, 1, 2], ['dense_1', 'tanh_1'], ['dense_1.weight', 'dense_1.bias'])
     """
 
     def __init__(self, x: Any, y: Any, *, every: int = 1, bins: int = 64, most: int = 200) -> None:
