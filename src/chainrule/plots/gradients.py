@@ -184,7 +184,7 @@ def histograms_over_time(
     Raises ValueError where nothing was collected, and for unknown names.
 
     >>> from chainrule import nn
-    >>> net, x = nn.Network([nn.Dense(2), nn.ReLU()]), np.array([[0.0], [1.0]])
+    >>> net, x = nn.Network([nn.Dense(2), nn.Tanh()]), np.array([[0.0], [1.0]])
     >>> seen = Distributions(x, np.ones((2, 2)))
     >>> _ = net.fit(x, np.ones((2, 2)), loss="squared_error", epochs=2, callbacks=seen, verbose=0)
     >>> figure = histograms_over_time(seen, "gradients")
