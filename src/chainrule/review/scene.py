@@ -122,6 +122,7 @@ def fill(
     if hasattr(owner, "__dict__") and first in ("self", "net", "model", "layer"):
         extra = [f"{first}.{name}" for name in vars(owner)]
     seen: dict[bytes, str] = {}
+    here = {ast.unparse(node) for node in ast.walk(scene.statement) if isinstance(node, ast.expr)}
     turning = _loop_names(function)
     for text in dict.fromkeys([*texts, *(n for n in names if n.isidentifier()), *extra]):
         try:
@@ -144,7 +145,7 @@ def fill(
             if array.size > 1 and not np.ptp(array):
                 scene.blank.append(text)  # zeros to begin with say nothing
                 continue
-            if mark in seen and len(seen[mark]) <= len(text):
+            if mark in seen and _reads_better(seen[mark], text, here):
                 continue
             if mark in seen:
                 scene.arrays.pop(seen[mark], None)
@@ -158,6 +159,15 @@ def fill(
                 else int(array)
             )
     scene.functions = _functions(names, space, owner, first, file, function.name)
+
+
+def _reads_better(one: str, other: str, here: set[str]) -> bool:
+    """Whether a name of the same values is better: one of the statement itself, or shorter."""
+
+    def key(text: str) -> tuple[bool, bool, int]:
+        return text not in here, text.startswith("_"), len(text)
+
+    return key(one) <= key(other)
 
 
 def _loop_names(function: Any) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ from chainrule.review.bearings import CannotFollowError, Situation, learn, with_
 from chainrule.review.case import Case, Roots
 from chainrule.review.goals import candidate_goals, goal_scales, target_of
 from chainrule.review.places import Place, as_numbers
+from chainrule.review.range import bring_into_range, calm, shrink
 from chainrule.review.rates import find_rate
-from chainrule.review.reading import Reading
+from chainrule.review.reading import Reading, blocks_equal
 from chainrule.review.stopwatch import Stopwatch
 from chainrule.review.trial import Bench, Ran, jitter, make_bench
 from chainrule.review.truth import Goal, Truth, find_truth, loss_at
@@ -35,6 +37,7 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
     bench.learn_source(lambda roots: _run_all(bench, roots))
     stopwatch.limit = 1.0 + 20 * (time.monotonic() - began)
     _one_step_at_a_time(bench)
+    bring_into_range(bench)
     goals = candidate_goals(bench)
     ran = bench.run(case.step)
     if not goals:
@@ -52,6 +55,8 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
             "is no parameter to differentiate by"
         )
     situation = Situation(bench, goal, Truth(0.0, {}), parameters, Reading(), ran.error)
+    calm(situation)
+    ran = bench.run(case.step)
     situation.truth = find_truth(bench, goal, with_input(situation))
     if ran.error is None:
         situation.reading = learn(situation, ran, bench.start)
@@ -61,10 +66,28 @@ def examine(case: Case, seconds: float, seed: int, stopwatch: Stopwatch) -> Situ
         situation.parameters = [p for p in parameters if p.name in matched]
         _note_unmatched(situation, parameters)
     jitter(bench, situation.parameters, seed)
+    calm(situation)
     if situation.reading.is_update:
         situation.reading.rate = situation.rate = find_rate(situation)
     _choose_goal(situation, goals)
+    if situation.judgement.wrong and _is_numerical(situation) and _is_nearly_right(situation):
+        shrink(bench, situation.parameters)  # differences have few digits where a loss is steep
+        _choose_goal(situation, goals)
     return situation
+
+
+def _is_nearly_right(situation: Situation) -> bool:
+    """Whether only digits are missing, and not because the code rounds to single precision."""
+    watch = Watch()
+    situation.bench.run(situation.case.step, None, watch)
+    if any(getattr(event.value, "dtype", None) == np.float32 for event in watch.events):
+        return False
+    return all(
+        block.size == situation.truth.gradients[name].size
+        and blocks_equal(block, situation.truth.gradients[name], 0.03)
+        for name, block in situation.blocks.items()
+        if name in situation.truth.gradients
+    )
 
 
 def _run_all(bench: Bench, roots: Roots) -> None:
@@ -76,6 +99,20 @@ def _run_all(bench: Bench, roots: Roots) -> None:
                 call(with_own)
             except Exception:  # said later, by what needs its result
                 continue
+
+
+def _is_numerical(situation: Situation) -> bool:
+    """Whether the step itself takes differences: it runs the loss once for each element."""
+    watch = Watch()
+    situation.bench.run(situation.case.step, None, watch)
+    turns = Counter(event.number for event in watch.events)
+    loss = Watch()
+    if situation.goal.call is situation.case.step:
+        return False
+    situation.bench.run(situation.goal.call, None, loss)
+    size = sum(g.size for g in situation.truth.gradients.values())
+    once = {e.number for e in loss.events if situation.bench.points[e.number].role == "return"}
+    return any(turns[number] >= max(size, 3) for number in once)
 
 
 def _no_loss(bench: Bench, ran: Ran) -> str:

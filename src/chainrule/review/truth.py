@@ -64,7 +64,8 @@ class Step:
 class Truth:
     """True derivatives: by each parameter, by its name, and by the values of the forward pass.
 
-    Elements at a kink of the loss are NaN. `method` says how they were made.
+    Elements at a kink of the loss are NaN. `method` says how they were made; `disputed`, that
+    tensors gave other derivatives than differences, as they do where the loss is mostly rounding.
     """
 
     loss: float
@@ -72,6 +73,7 @@ class Truth:
     steps: list[Step] = field(default_factory=list)
     method: str = "tensors"
     tolerance: float = 1e-6
+    disputed: bool = False
 
 
 def loss_at(bench: Bench, goal: Goal, roots: Roots, watch: Watch | None = None) -> Any:
@@ -104,7 +106,8 @@ def find_truth(bench: Bench, goal: Goal, places: Sequence[Place]) -> Truth:
     found = _by_tensors(bench, goal, places)
     if found is not None and _agrees(bench, goal, places, found, plain):
         return found
-    return by_differences(bench, goal, places, plain)
+    truth = by_differences(bench, goal, places, plain)
+    return truth if found is None else replace(truth, disputed=True)
 
 
 def _by_tensors(bench: Bench, goal: Goal, places: Sequence[Place]) -> Truth | None:
