@@ -125,7 +125,10 @@ def calls(spot: Spot, scene: Scene) -> Iterator[Edit]:
             rest = [k for k in node.keywords if k is not keyword]
             yield edit("wrong axis", 1.3, spot, ast.Call(node.func, node.args, rest))
     if name == "astype":
-        yield edit("integer arrays", 1.0, spot, ast.Call(node.func, [expression("float")], []))
+        given = ast.unparse(node)
+        short = any(word in given for word in ("float32", "float16", "single", "half"))
+        kind = "float32" if short else "integer arrays"
+        yield edit(kind, 0.9, spot, ast.Call(node.func, [expression("float")], []))
 
 
 def constants(spot: Spot, scene: Scene) -> Iterator[Edit]:
