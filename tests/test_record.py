@@ -159,6 +159,15 @@ def test_second_derivatives_count_the_inner_reverse_pass_as_forward():
     assert all(step.equation.section == "forward" for step in seen.steps)
 
 
+def test_cotangents_of_an_inner_reverse_pass_are_not_those_of_the_result():
+    f = lambda x, y, c: cr.grad(lambda t: c * t**2)(x) * y
+    seen = cr.record(f, argnums=1)(3.0, 5.0, 7.0)
+    (square,) = [step for step in seen.steps if step.primitive == "square"]
+    assert square.cotangent is None  # the result is 2 c x y, seen as a function of y alone
+    assert f"d_{square.name}" not in seen
+    assert seen["d_y"] == 42.0
+
+
 def test_names_of_any_kind_stand_for_one_value_each():
     def f(input, sum, x, d_x, value):
         d_x = d_x * x
