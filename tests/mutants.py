@@ -52,6 +52,38 @@ def of(file: str, tests: str, *changes: tuple[str, str]) -> list[Mutant]:
 
 
 MUTANTS = [
+    # Seeing
+    *of(
+        "see/recorded.py",
+        "tests/test_record.py",
+        ("recording.cotangents.clear()", "pass"),
+        ("value.flags.writeable = False", "pass"),
+    ),
+    *of(
+        "see/backprop.py",
+        "tests/test_record.py",
+        ('(network, loss, penalty, "backprop")', '(network, loss, (), "backprop")'),
+        ("rng.bit_generator.state = draws", "pass"),
+    ),
+    *of(
+        "see/record.py",
+        "tests/test_record.py",
+        (
+            "np.broadcast_to(derivative, self.value.shape)",
+            "np.broadcast_to(-derivative, self.value.shape)",
+        ),
+    ),
+    *of("loop.py", "tests/test_record.py", ("_{t + 1}", "_{t}")),
+    *of(
+        "see/explain/follow.py",
+        "tests/test_explain.py",
+        ("(of is None or of in depending)", "True"),
+    ),
+    *of(
+        "engines/c/kernels/products.py",
+        "tests/test_c_threads.py",
+        ("part + 1 == parts ? {n} : {each} * ({end})", "{each} * ({end})"),
+    ),
     # Rules: elementwise
     *of(
         "primitives/elementwise.py",

@@ -14,11 +14,12 @@ import numpy as np
 
 from chainrule.nn.built import BuiltLayer, InnerArrays, LayerArrays, build_layer, taken_over
 from chainrule.nn.context import Context, Shape
+from chainrule.nn.inputs import numbers
 from chainrule.nn.parameters import Parameters
 from chainrule.primitives.dispatch import AbstractArray, Array
 from chainrule.scope import current_scope
 from chainrule.tensor import Tensor
-from chainrule.training.inputs import as_whole_numbers, refuse_masked
+from chainrule.training.inputs import as_whole_numbers
 
 if TYPE_CHECKING:
     from chainrule.nn.layer import Layer
@@ -121,13 +122,7 @@ def own_copy(outputs: np.ndarray, others: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _numbers(layer: Layer, x: Any) -> np.ndarray:
-    refuse_masked(x, "x")
-    array = np.asarray(x)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"x has dtype {array.dtype}, shape {array.shape}, but {layer.label} takes numbers: "
-            "convert it with .astype(float), a sparse matrix with .toarray()"
-        )
+    array = numbers(x, layer.label)
     return as_whole_numbers(array, "x") if layer.takes_integers else array
 
 

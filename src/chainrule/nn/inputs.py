@@ -13,18 +13,12 @@ from chainrule.training.inputs import as_whole_numbers, refuse_masked
 if TYPE_CHECKING:
     from chainrule.nn.network import Network
 
-__all__ = ["call_inputs", "wrong_shape"]
+__all__ = ["call_inputs", "numbers", "wrong_shape"]
 
 
 def call_inputs(network: Network, x: Any) -> np.ndarray:
     """The inputs as an array of the network's dtype and input shape; builds the network."""
-    refuse_masked(x, "x")
-    array = np.asarray(x)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"x has dtype {array.dtype}, shape {array.shape}, but a network takes numbers: "
-            "convert it with .astype(float), a sparse matrix with .toarray()"
-        )
+    array = numbers(x, "a network")
     if not network.is_built and array.ndim < 2:
         raise ValueError(
             f"x has shape {array.shape}, but samples are rows, (n_samples, n_features): "
@@ -40,6 +34,18 @@ def call_inputs(network: Network, x: Any) -> np.ndarray:
         array = as_whole_numbers(array, "x")
         network.layers[0].check_inputs(array)
     return array.astype(network.input_dtype, copy=False)
+
+
+def numbers(x: Any, who: str) -> np.ndarray:
+    """What somebody is called with as an array; raises TypeError for what is not numbers."""
+    refuse_masked(x, "x")
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"x has dtype {array.dtype}, shape {array.shape}, but {who} takes numbers: "
+            "convert it with .astype(float), a sparse matrix with .toarray()"
+        )
+    return array
 
 
 def wrong_shape(network: Network, shape: Shape) -> str:
