@@ -305,8 +305,8 @@ MUTANTS = [
             'return equation.name in {"take_along_axis", "einsum"}',
         ),
         (
-            "self._arrays[variable] = _array(variable, given.get(variable))",
-            "self._arrays[variable] = _array(variable)",
+            "self._arrays[variable] = self._array(variable, given.get(variable))",
+            "self._arrays[variable] = self._array(variable, None)",
         ),
     ),
     *of(
@@ -519,7 +519,7 @@ MUTANTS = [
         ('if name.startswith("__") or not name.strip("_")', 'if name.startswith("__")'),
     ),
     *of(
-        "compiler/trace.py",
+        "compiler/recording.py",
         "tests/test_trace.py tests/test_compiler_faults.py -k 'constant or scalar or state'",
         ("self.constants[variable] = np.array(array)", "self.constants[variable] = array"),
         ("if _same_bits(self.constants[variable], array):", "if True:"),
@@ -667,10 +667,14 @@ MUTANTS = [
         ("a.flags.c_contiguous and a.flags.aligned for a", "a.flags.aligned for a"),
     ),
     *of(
-        "engines/c/program.py",
+        "engines/c/memory.py",
         "tests/test_c_program.py",
         ("if not lies_well or (array.dtype, array.shape) !=", "if (array.dtype, array.shape) !="),
         ("not lies_well or (array.dtype, array.shape) != (own.dtype, own.shape)", "not lies_well"),
+    ),
+    *of(
+        "engines/c/program.py",
+        "tests/test_c_program.py",
         ("except OverflowError:", "except ZeroDivisionError:"),
         ("            own[...] = new\n", "            pass\n"),
         ("if status != _ONLY_PYTHONS:", "if True:"),
